@@ -1,0 +1,54 @@
+// The addon's exports, and its state per environment.
+// Invariant: nothing here is global to the process, so that each worker thread has its own
+// Dataplanes, and those of an environment are shut before it is gone.
+#include <napi.h>
+
+#include "binding/dataplane.h"
+#include "binding/records.h"
+#include "program/program.h"
+
+namespace vrouter {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+
+Napi::Value layout(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), layout_json());
+}
+
+Napi::Value record_layout(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), record::layout_json());
+}
+
+// The class that errors are made of: called as new (code, message, opIndex, field).
+Napi::Value set_error_class(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto state = *env.GetInstanceData<std::shared_ptr<AddonState>>();
+  if (!info[0].IsFunction()) {
+    refuse(env, *state, "errorClass", "a class");
+    return {};
+  }
+  state->error_class = Napi::Persistent(info[0].As<Napi::Function>());
+  state->error_class.SuppressDestruct();
+  return env.Undefined();
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  auto state = std::make_shared<AddonState>();
+  env.SetInstanceData(new std::shared_ptr<AddonState>(state));
+  env.AddCleanupHook([state] {
+    while (!state->open.empty()) (*state->open.begin())->shut();
+  });
+  exports.Set("Dataplane", Dataplane::define(env, state));
+  exports.Set("layout", Napi::Function::New(env, layout, "layout"));
+  exports.Set("recordLayout", Napi::Function::New(env, record_layout, "recordLayout"));
+  exports.Set("setErrorClass", Napi::Function::New(env, set_error_class, "setErrorClass"));
+  exports.Set("version", kVersion);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(vrouter, initialise)
+
+}  // namespace vrouter

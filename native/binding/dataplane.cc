@@ -1,0 +1,616 @@
+#include "binding/dataplane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "binding/records.h"
+#include "path/explain.h"
+#include "path/pipeline.h"
+#include "path/rooms.h"
+#include "port/af_packet_port.h"
+#include "port/memory_port.h"
+#include "port/pcap_port.h"
+#include "port/tap_port.h"
+#include "program/program.h"
+
+namespace vrouter {
+namespace {
+
+constexpr uint32_t kMaxBuffers = 1u << 20;
+constexpr uint32_t kMinBuffers = 4 * kBurst;
+constexpr uint32_t kMinBufferBytes = 512;
+constexpr uint32_t kMaxBufferBytes = 65536;
+constexpr uint32_t kMinMtu = 68;  // RFC 791
+constexpr uint32_t kMaxMtu = 65521;
+constexpr uint32_t kMaxPathBytes = 4096;
+constexpr uint32_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+constexpr uint32_t kMaxDumpBytes = 64u << 20;
+// Entries looked at per call: bounds how long one dump holds the worker.
+constexpr uint32_t kFlowScan = 1u << 18;
+constexpr uint32_t kMaxCollectBytes = 4u << 20;
+constexpr uint32_t kTotals = 8;
+
+uint32_t u32_at(const uint8_t* bytes) {
+  return uint32_t{bytes[0]} | uint32_t{bytes[1]} << 8 | uint32_t{bytes[2]} << 16 |
+         uint32_t{bytes[3]} << 24;
+}
+
+void append_frame(std::vector<uint8_t>& out, const uint8_t* frame, uint32_t length) {
+  const uint8_t header[4] = {static_cast<uint8_t>(length), static_cast<uint8_t>(length >> 8),
+                             static_cast<uint8_t>(length >> 16),
+                             static_cast<uint8_t>(length >> 24)};
+  out.insert(out.end(), header, header + 4);
+  out.insert(out.end(), frame, frame + length);
+}
+
+// Cursors are opaque bytes: Latin-1 carries every one of them through a JavaScript string.
+bool read_cursor(Napi::Env env, AddonState& state, Napi::Value value, std::string& out) {
+  char text[257];
+  size_t length = 0;
+  if (!value.IsString() ||
+      napi_get_value_string_latin1(env, value, nullptr, 0, &length) != napi_ok ||
+      length >= sizeof text ||
+      napi_get_value_string_latin1(env, value, text, sizeof text, &length) != napi_ok) {
+    return refuse(env, state, "cursor", "a string that dump() returned, or empty");
+  }
+  out.assign(text, length);
+  return true;
+}
+
+Napi::Value new_cursor(Napi::Env env, const std::string& cursor) {
+  napi_value value = nullptr;
+  if (napi_create_string_latin1(env, cursor.data(), cursor.size(), &value) != napi_ok) return {};
+  return {env, value};
+}
+
+// The far end of the tunnel a next hop sends to; unset if it is no tunnel.
+Address far_end(Router& router, uint32_t next_hop) {
+  const NextHopObject* object = router.next_hop_object(NextHopId{next_hop});
+  if (object == nullptr || object->kind != NextHopKind::Tunnel) return {};
+  return object->tunnel.destination;
+}
+
+bool leaves_by_udp(Router& router, uint32_t next_hop) {
+  const NextHop* hop = router.next_hop(NextHopId{next_hop});
+  return hop != nullptr && hop->kind == NextHopKind::Tunnel && hop->encap != Encap::MplsOverGre;
+}
+
+void copy_address(record::bytes16& out, const uint8_t* bytes) { std::memcpy(out.data, bytes, 16); }
+
+record::Flow render(Context& context, FlowId id) {
+  const FlowTable& flows = context.flows;
+  const Flow& flow = flows[id];
+  const FlowKey key = flow.key();
+  const FlowKey back = flows[FlowId{flow.reverse}].key();
+  const NextHopId key_next_hop = scope_next_hop(flow.scope);
+  const NextHop* scope = context.router.next_hop(key_next_hop);
+
+  record::Flow out{};
+  out.packets = flow.packets;
+  out.bytes = flow.bytes;
+  out.index = id.value;
+  out.reverse = flow.reverse;
+  out.vrf = scope != nullptr && scope->vrf.valid() ? scope->vrf.value : flow.vrf;
+  out.destination_vrf = flow.vrf;
+  out.key_next_hop = key_next_hop.value;
+  out.rpf_next_hop = flow.rpf_next_hop;
+  out.next_hop = flow.next_hop;
+  out.label = flow.label;
+  out.member = flow.member;
+  out.vif = flow.vif;
+  out.idle_ms = now_ms(context) - flow.last_seen;
+  out.source_port = key.source_port;
+  out.destination_port = key.destination_port;
+  out.tcp = flow.tcp;
+  out.family = static_cast<uint8_t>(key.family);
+  out.protocol = flow.protocol;
+  out.action = static_cast<uint8_t>(flow.action);
+  out.drop = static_cast<uint8_t>(flow.drop);
+  out.nat = flow.nat;
+  out.flags = flow.flags;
+  out.generation_id = flow.generation_id;
+  copy_address(out.source, key.source);
+  copy_address(out.destination, key.destination);
+  // The translation is the reverse half's key read backwards: the two can never disagree.
+  copy_address(out.nat_source, (flow.nat & kNatSource) != 0 ? back.destination : key.source);
+  copy_address(out.nat_destination,
+               (flow.nat & kNatDestination) != 0 ? back.source : key.destination);
+  out.nat_source_port =
+      (flow.nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
+  out.nat_destination_port =
+      (flow.nat & kNatDestinationPort) != 0 ? flow.nat_destination_port : key.destination_port;
+  if (leaves_by_udp(context.router, flow.next_hop)) {
+    out.outer_source_port = entropy_port(flows.hash(key));
+  }
+  const Address source = far_end(context.router, flow.rpf_next_hop);
+  out.source_family = static_cast<uint8_t>(source.family);
+  copy_address(out.source_info, source.bytes.data());
+  return out;
+}
+
+bool port_exists(void* engine, PortId port) {
+  return static_cast<Engine*>(engine)->port_exists(port);
+}
+
+// A port as asked for; opening it comes after all of it has been read and checked.
+struct PortRequest {
+  std::string kind, read, write, name, netns, interface;
+  uint32_t mtu = 0;
+};
+
+bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out) {
+  Napi::Object spec;
+  Napi::Value kind;
+  if (!read_object(env, state, value, "port", spec) || !read_property(env, spec, "kind", kind) ||
+      !read_text(env, state, kind, "kind", 16, out.kind)) {
+    return false;
+  }
+  if (out.kind == "memory") {
+    out.mtu = MemoryPort::kDefaultMtu;
+    return read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
+  }
+  if (out.kind == "pcap") {
+    if (!read_option(env, state, spec, "read", kMaxPathBytes, out.read) ||
+        !read_option(env, state, spec, "write", kMaxPathBytes, out.write)) {
+      return false;
+    }
+    return !out.read.empty() || !out.write.empty() ||
+           refuse(env, state, "port", "told a file to read or to write");
+  }
+  if (out.kind == "tap") {
+    out.mtu = 1500;
+    Napi::Value name;
+    return read_property(env, spec, "name", name) &&
+           read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
+           read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
+           read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
+  }
+  if (out.kind == "af_packet") {
+    Napi::Value name;
+    return read_property(env, spec, "interface", name) &&
+           read_text(env, state, name, "interface", kMaxInterfaceName, out.interface);
+  }
+  return refuse(env, state, "kind", "memory, pcap, tap or af_packet");
+}
+
+}  // namespace
+
+Napi::Function Dataplane::define(Napi::Env env, const std::shared_ptr<AddonState>& state) {
+  Napi::Function constructor =
+      DefineClass(env, "Dataplane",
+                  {
+                      InstanceMethod<&Dataplane::add_port>("addPort"),
+                      InstanceMethod<&Dataplane::remove_port>("removePort"),
+                      InstanceMethod<&Dataplane::port_info>("portInfo"),
+                      InstanceMethod<&Dataplane::start>("start"),
+                      InstanceMethod<&Dataplane::stop>("stop"),
+                      InstanceMethod<&Dataplane::step>("step"),
+                      InstanceMethod<&Dataplane::commit>("commit"),
+                      InstanceMethod<&Dataplane::dump_table>("dump"),
+                      InstanceMethod<&Dataplane::dump_flows>("dumpFlows"),
+                      InstanceMethod<&Dataplane::delete_flow>("deleteFlow"),
+                      InstanceMethod<&Dataplane::counter_shape>("counterShape"),
+                      InstanceMethod<&Dataplane::read_counters>("readCounters"),
+                      InstanceMethod<&Dataplane::clear_counters>("clearCounters"),
+                      InstanceMethod<&Dataplane::drain_events>("drainEvents"),
+                      InstanceMethod<&Dataplane::inject>("inject"),
+                      InstanceMethod<&Dataplane::collect>("collect"),
+                      InstanceMethod<&Dataplane::explain_frame>("explain"),
+                      InstanceMethod<&Dataplane::info_object>("info"),
+                      InstanceMethod<&Dataplane::close>("close"),
+                  });
+  state->constructor = Napi::Persistent(constructor);
+  state->constructor.SuppressDestruct();
+  return constructor;
+}
+
+Dataplane::Dataplane(const Napi::CallbackInfo& info)
+    : ObjectWrap(info), state_(*info.Env().GetInstanceData<std::shared_ptr<AddonState>>()) {
+  Napi::Env env = info.Env();
+  EngineOptions options;
+  if (!info[0].IsUndefined()) {
+    Napi::Object given;
+    Napi::Value seed;
+    if (!read_object(env, *state_, info[0], "options", given) ||
+        !read_option(env, *state_, given, "flowEntries", 1024, kMaxFlows, options.flow_entries) ||
+        !read_option(env, *state_, given, "buffers", kMinBuffers, kMaxBuffers, options.buffers) ||
+        !read_option(env, *state_, given, "bufferBytes", kMinBufferBytes, kMaxBufferBytes,
+                     options.buffer_bytes) ||
+        !read_property(env, given, "seed", seed) ||
+        (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
+      return;
+    }
+  }
+  engine_ = std::make_unique<Engine>(options);
+  const Status status = engine_->status();
+  if (!status.ok()) {
+    engine_.reset();
+    throw_status(env, *state_, status);
+    return;
+  }
+  state_->open.insert(this);
+}
+
+Dataplane::~Dataplane() { shut(); }
+
+void Dataplane::shut() {
+  if (engine_ == nullptr) return;
+  engine_->stop();
+  engine_.reset();
+  state_->open.erase(this);
+}
+
+bool Dataplane::ready(Napi::Env env) {
+  if (engine_ != nullptr) return true;
+  throw_error(env, *state_, "CLOSED", "the data plane has been closed");
+  return false;
+}
+
+Napi::Value Dataplane::outcome(Napi::Env env, const Status& status) {
+  if (!status.ok()) throw_status(env, *state_, status);
+  return env.Undefined();
+}
+
+bool Dataplane::find_port(Napi::Env env, Napi::Value value, PortId& out) {
+  uint32_t id = 0;
+  if (!read_u32(env, *state_, value, "port", 0, kMaxPorts, id) || !ready(env)) return false;
+  out = PortId{id};
+  if (engine_->port_exists(out)) return true;
+  throw_error(env, *state_, "NOT_FOUND", "there is no port " + std::to_string(id), kNoOp, "port");
+  return false;
+}
+
+MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
+  Port* port = engine_->port(id);
+  if (std::strcmp(port->kind(), "memory") == 0) return static_cast<MemoryPort*>(port);
+  throw_error(env, *state_, "BAD_VALUE",
+              "port " + std::to_string(id.value) + " is a " + port->kind() +
+                  " port; frames go in and out by hand on memory ports only",
+              kNoOp, "port");
+  return nullptr;
+}
+
+// --- ports --------------------------------------------------------------------------------------
+
+Napi::Value Dataplane::add_port(Info info) {
+  Napi::Env env = info.Env();
+  PortRequest request;
+  if (!read_port_request(env, *state_, info[0], request) || !ready(env)) return {};
+
+  std::unique_ptr<Port> port;
+  std::string error;
+  if (request.kind == "memory") {
+    auto memory = std::make_unique<MemoryPort>(request.mtu);
+    if (!memory->ok()) return outcome(env, Status::fail(StatusCode::NoMemory, "port"));
+    port = std::move(memory);
+  } else if (request.kind == "pcap") {
+    port = PcapPort::open(request.read, request.write, error);
+  } else if (request.kind == "tap") {
+    port = TapPort::open(request.name, request.netns, request.mtu, error);
+  } else {
+    port = AfPacketPort::open(request.interface, error);
+  }
+  if (port == nullptr) {
+    throw_error(env, *state_, request.kind == "pcap" ? "BAD_FILE" : "PORT_FAILED", error, kNoOp,
+                "port");
+    return {};
+  }
+  const PortId id = engine_->add_port(std::move(port));
+  if (!id.valid()) return outcome(env, Status::fail(StatusCode::TableFull, "port"));
+  return Napi::Number::New(env, id.value);
+}
+
+Napi::Value Dataplane::remove_port(Info info) {
+  PortId id;
+  if (!find_port(info.Env(), info[0], id)) return {};
+  return outcome(info.Env(), engine_->remove_port(id));
+}
+
+Napi::Value Dataplane::port_info(Info info) {
+  Napi::Env env = info.Env();
+  PortId id;
+  if (!find_port(env, info[0], id)) return {};
+  const Port* port = engine_->port(id);
+  uint64_t rx_discards = 0, rx_errors = 0, tx_errors = 0;
+  engine_->hold([&] {
+    rx_discards = port->rx_discards;
+    rx_errors = port->rx_errors;
+    tx_errors = port->tx_errors;
+  });
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("kind", port->kind());
+  out.Set("mtu", port->mtu());
+  out.Set("rxDiscards", Napi::BigInt::New(env, rx_discards));
+  out.Set("rxErrors", Napi::BigInt::New(env, rx_errors));
+  out.Set("txErrors", Napi::BigInt::New(env, tx_errors));
+  return out;
+}
+
+// Frames in and out: u32 length, then the frame, one after the other.
+Napi::Value Dataplane::inject(Info info) {
+  Napi::Env env = info.Env();
+  std::span<uint8_t> packed;
+  PortId id;
+  if (!read_bytes(env, *state_, info[1], "frames", packed) || !find_port(env, info[0], id)) {
+    return {};
+  }
+  MemoryPort* port = memory_port(env, id);
+  if (port == nullptr) return {};
+  for (size_t at = 0; at < packed.size();) {
+    const size_t left = packed.size() - at;
+    if (left < 4 || u32_at(&packed[at]) > left - 4) {
+      return outcome(env, Status::fail(StatusCode::Truncated, "frames"));
+    }
+    at += 4 + size_t{u32_at(&packed[at])};
+  }
+  // A memory port's queues are for two threads: the worker need not be held.
+  uint32_t taken = 0;
+  for (size_t at = 0; at < packed.size(); ++taken) {
+    const uint32_t length = u32_at(&packed[at]);
+    if (!port->inject(packed.data() + at + 4, length)) break;
+    at += 4 + size_t{length};
+  }
+  return Napi::Number::New(env, taken);
+}
+
+Napi::Value Dataplane::collect(Info info) {
+  Napi::Env env = info.Env();
+  PortId id;
+  if (!find_port(env, info[0], id)) return {};
+  MemoryPort* port = memory_port(env, id);
+  if (port == nullptr) return {};
+  std::vector<uint8_t> packed, frame;
+  // Bounded: a running worker may go on filling the queue.
+  while (packed.size() < kMaxCollectBytes && port->collect(frame)) {
+    append_frame(packed, frame.data(), static_cast<uint32_t>(frame.size()));
+  }
+  return new_bytes(env, packed.data(), packed.size());
+}
+
+// --- time ---------------------------------------------------------------------------------------
+
+Napi::Value Dataplane::start(Info info) {
+  if (!ready(info.Env())) return {};
+  return outcome(info.Env(), engine_->start());
+}
+
+Napi::Value Dataplane::stop(Info info) {
+  if (!ready(info.Env())) return {};
+  engine_->stop();
+  return info.Env().Undefined();
+}
+
+Napi::Value Dataplane::step(Info info) {
+  Napi::Env env = info.Env();
+  uint64_t now = 0;
+  if (!read_u64(env, *state_, info[0], "nowNs", now) || !ready(env)) return {};
+  const uint32_t received = engine_->step(now);
+  if (received == ~0u) return outcome(env, Status::fail(StatusCode::Busy));
+  return Napi::Number::New(env, received);
+}
+
+// --- tables -------------------------------------------------------------------------------------
+
+Napi::Value Dataplane::commit(Info info) {
+  Napi::Env env = info.Env();
+  std::span<uint8_t> bytes;
+  if (!read_bytes(env, *state_, info[0], "program", bytes) || !ready(env)) return {};
+  std::vector<Op> ops;
+  const Status decoded = decode(bytes, ops);
+  if (!decoded.ok()) return outcome(env, decoded);
+  ApplyResult result;
+  engine_->hold([&] {
+    result = apply(ops, engine_->router(), &port_exists, engine_.get());
+    if (!result.status.ok()) return;
+    // Workers count by VRF id and never allocate: room is made while they are held.
+    auto& vrfs = engine_->counters().vrfs;
+    vrfs.resize(std::max<size_t>(vrfs.size(), engine_->router().vrf_limit()));
+    for (const uint32_t vrf : result.flushed_vrfs) engine_->flush_flows(vrf);
+  });
+  if (!result.status.ok()) return outcome(env, result.status);
+  return Napi::Number::New(env, result.generation);
+}
+
+Napi::Value Dataplane::dump_table(Info info) {
+  Napi::Env env = info.Env();
+  uint32_t table = 0, limit = 0;
+  std::string cursor;
+  VrfId vrf;
+  const uint32_t last_table = static_cast<uint32_t>(DumpTable::kCount) - 1;
+  if (!read_u32(env, *state_, info[0], "table", 0, last_table, table)) return {};
+  const bool all = info[1].IsNumber() && info[1].As<Napi::Number>().DoubleValue() == -1;
+  if (!all && !read_u32(env, *state_, info[1], "vrf", 0, kMaxVrfs - 1, vrf.value)) return {};
+  if (!read_cursor(env, *state_, info[2], cursor) ||
+      !read_u32(env, *state_, info[3], "limit", 1, kMaxDumpBytes, limit) || !ready(env)) {
+    return {};
+  }
+  std::vector<uint8_t> bytes;
+  Status status;
+  engine_->hold([&] {
+    status = dump(engine_->router(), static_cast<DumpTable>(table), vrf, cursor, limit, bytes);
+  });
+  if (!status.ok()) return outcome(env, status);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("bytes", new_bytes(env, bytes.data(), bytes.size()));
+  out.Set("cursor", new_cursor(env, cursor));
+  return out;
+}
+
+Napi::Value Dataplane::dump_flows(Info info) {
+  Napi::Env env = info.Env();
+  uint32_t start = 0, max = 0;
+  if (!read_u32(env, *state_, info[0], "start", 0, kMaxFlows, start) ||
+      !read_u32(env, *state_, info[1], "max", 1, 1u << 20, max) || !ready(env)) {
+    return {};
+  }
+  std::vector<record::Flow> records;
+  uint32_t next = start;
+  engine_->hold([&] {
+    const FlowTable& flows = engine_->flows();
+    const uint32_t capacity = flows.capacity();
+    const uint32_t end = capacity - std::min(start, capacity) > kFlowScan ? start + kFlowScan
+                                                                         : capacity;
+    for (; next < end && records.size() < max; ++next) {
+      if (flows.valid(FlowId{next})) records.push_back(render(engine_->context(), FlowId{next}));
+    }
+    if (next >= capacity) next = 0;  // 0: the end was reached
+  });
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("bytes", new_bytes(env, reinterpret_cast<const uint8_t*>(records.data()),
+                             records.size() * sizeof(record::Flow)));
+  out.Set("next", next);
+  return out;
+}
+
+Napi::Value Dataplane::delete_flow(Info info) {
+  Napi::Env env = info.Env();
+  uint32_t index = 0;
+  if (!read_u32(env, *state_, info[0], "index", 0, kMaxFlows, index) || !ready(env)) return {};
+  bool found = false;
+  engine_->hold([&] {
+    found = engine_->flows().valid(FlowId{index});
+    if (found) engine_->flows().erase(FlowId{index});
+  });
+  return Napi::Boolean::New(env, found);
+}
+
+// --- counters and events ------------------------------------------------------------------------
+
+// The ids that readCounters writes rows for, in its order. Only commit() changes them, and commit()
+// runs on this thread.
+Napi::Value Dataplane::counter_shape(Info info) {
+  Napi::Env env = info.Env();
+  if (!ready(env)) return {};
+  Router& router = engine_->router();
+  const auto ids = [&](uint32_t limit, auto in_use) {
+    Napi::Array out = Napi::Array::New(env);
+    uint32_t count = 0;
+    for (uint32_t id = 0; id < limit; ++id) {
+      if (in_use(id)) out.Set(count++, id);
+    }
+    return out;
+  };
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("vifs", ids(router.vif_limit(), [&](uint32_t id) { return router.vif(VifId{id}); }));
+  out.Set("vrfs", ids(router.vrf_limit(), [&](uint32_t id) { return router.vrf(VrfId{id}); }));
+  return out;
+}
+
+// Writes drop reasons, totals, then a row per vif in use, then a row per VRF in use. Returns how many
+// numbers there are; writes nothing if they do not fit.
+Napi::Value Dataplane::read_counters(Info info) {
+  Napi::Env env = info.Env();
+  std::span<uint64_t> into;
+  if (!read_array(env, *state_, info[0], "into", napi_biguint64_array,
+                  "a BigUint64Array of unshared memory", into) ||
+      !ready(env)) {
+    return {};
+  }
+  Router& router = engine_->router();
+  std::vector<uint64_t> out;
+  engine_->hold([&] {
+    const Counters& c = engine_->counters();
+    out.assign(c.drops, c.drops + kDropReasons);
+    const uint64_t totals[kTotals] = {c.received, c.forwarded, c.replied,
+                                      c.punted,   c.dropped,   c.consumed,
+                                      c.generated, engine_->context().fragments.held()};
+    out.insert(out.end(), totals, totals + kTotals);
+    const auto row = [&](const auto& counters, uint32_t count) {
+      const auto* first = reinterpret_cast<const uint64_t*>(&counters);
+      out.insert(out.end(), first, first + count);
+    };
+    for (uint32_t id = 0; id < router.vif_limit(); ++id) {
+      if (router.vif(VifId{id}) != nullptr) row(c.vifs[id], kVifCounters);
+    }
+    for (uint32_t id = 0; id < router.vrf_limit(); ++id) {
+      if (router.vrf(VrfId{id}) != nullptr) row(c.vrfs[id], kVrfCounters);
+    }
+  });
+  if (out.size() <= into.size()) std::copy(out.begin(), out.end(), into.begin());
+  return Napi::Number::New(env, static_cast<double>(out.size()));
+}
+
+Napi::Value Dataplane::clear_counters(Info info) {
+  if (!ready(info.Env())) return {};
+  engine_->hold([&] {
+    Counters& c = engine_->counters();
+    std::fill(std::begin(c.drops), std::end(c.drops), 0);
+    c.received = c.forwarded = c.replied = c.punted = c.dropped = c.consumed = c.generated = 0;
+    std::fill(c.vifs.begin(), c.vifs.end(), VifCounters{});
+    std::fill(c.vrfs.begin(), c.vrfs.end(), VrfCounters{});
+  });
+  return info.Env().Undefined();
+}
+
+Napi::Value Dataplane::drain_events(Info info) {
+  Napi::Env env = info.Env();
+  std::span<uint8_t> into;
+  if (!read_bytes(env, *state_, info[0], "into", into) || !ready(env)) return {};
+  // JavaScript's memory may begin at any address; the ring's records may not.
+  std::vector<Event> events(std::min<size_t>(into.size() / sizeof(Event), kMaxFlowEvents));
+  const uint32_t count =
+      engine_->events().drain(events.data(), static_cast<uint32_t>(events.size()));
+  if (count > 0) std::memcpy(into.data(), events.data(), count * sizeof(Event));
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("count", count);
+  out.Set("lost", Napi::BigInt::New(env, engine_->events().lost()));
+  return out;
+}
+
+// --- questions ----------------------------------------------------------------------------------
+
+Napi::Value Dataplane::explain_frame(Info info) {
+  Napi::Env env = info.Env();
+  std::span<uint8_t> frame;
+  uint32_t vif = 0;
+  if (!read_bytes(env, *state_, info[0], "frame", frame) ||
+      !read_u32(env, *state_, info[1], "vif", 0, kMaxVifs - 1, vif) || !ready(env)) {
+    return {};
+  }
+  if (engine_->router().vif(VifId{vif}) == nullptr) {
+    return outcome(env, Status::fail(StatusCode::DanglingVif, "vif"));
+  }
+  Trace trace;
+  engine_->hold([&] {
+    explain(engine_->context(), VifId{vif}, frame.data(), static_cast<uint32_t>(frame.size()),
+            trace);
+  });
+  return Napi::String::New(env, trace.text);
+}
+
+Napi::Value Dataplane::info_object(Info info) {
+  Napi::Env env = info.Env();
+  if (!ready(env)) return {};
+  Router& router = engine_->router();
+  Napi::Object out = Napi::Object::New(env);
+  std::vector<uint32_t> references;  // id, count, id, count, …
+  engine_->hold([&] {
+    const FlowTable& flows = engine_->flows();
+    out.Set("generation", router.generation);
+    out.Set("flowEntries", flows.capacity());
+    out.Set("flowsUsed", flows.used());
+    out.Set("flowsCreated", Napi::BigInt::New(env, flows.created()));
+    out.Set("flowsDeleted", Napi::BigInt::New(env, flows.deleted()));
+    out.Set("flowsEvicted", Napi::BigInt::New(env, flows.evicted()));
+    out.Set("flowBytes", static_cast<double>(flows.bytes()));
+    out.Set("buffers", engine_->pool().total());
+    out.Set("buffersFree", engine_->pool().available());
+    for (uint32_t id = 0; id < router.next_hop_limit(); ++id) {
+      if (router.next_hop(NextHopId{id}) == nullptr) continue;
+      references.push_back(id);
+      references.push_back(router.next_hop_references(NextHopId{id}));
+    }
+  });
+  Napi::Uint32Array pairs = Napi::Uint32Array::New(env, references.size());
+  std::copy(references.begin(), references.end(), pairs.Data());
+  out.Set("nextHopReferences", pairs);
+  return out;
+}
+
+Napi::Value Dataplane::close(Info info) {
+  shut();
+  return info.Env().Undefined();
+}
+
+}  // namespace vrouter

@@ -1,0 +1,113 @@
+// PacketPool: one slab of equal buffers, each on its own cache lines, and a stack of free packets.
+//
+// Invariant: a packet is on the free stack exactly if its `base` is null; so freeing twice, or
+// freeing what is not ours, stops the program instead of handing one buffer to two owners.
+#include "packet/packet.h"
+
+#include <cstdlib>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define VROUTER_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define VROUTER_ASAN 1
+#endif
+#endif
+
+#ifdef VROUTER_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace vrouter {
+
+namespace {
+
+constexpr size_t kCacheLine = 64;
+
+size_t stride_of(uint32_t buffer_bytes) {
+  return (size_t{kHeadroom} + buffer_bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
+
+// Buffers nobody owns are not to be touched; only the address sanitizer can enforce it.
+void forbid([[maybe_unused]] uint8_t* p, [[maybe_unused]] size_t n) {
+#ifdef VROUTER_ASAN
+  __asan_poison_memory_region(p, n);
+#endif
+}
+void permit([[maybe_unused]] uint8_t* p, [[maybe_unused]] size_t n) {
+#ifdef VROUTER_ASAN
+  __asan_unpoison_memory_region(p, n);
+#endif
+}
+
+}  // namespace
+
+PacketPool::PacketPool(uint32_t packets, uint32_t buffer_bytes) : buffer_bytes_(buffer_bytes) {
+  if (packets == 0 || buffer_bytes > UINT32_MAX / 2) return;
+  const size_t stride = stride_of(buffer_bytes);
+  if (packets > SIZE_MAX / stride) return;
+  slab_ = static_cast<uint8_t*>(std::aligned_alloc(kCacheLine, packets * stride));
+  packets_ = new (std::nothrow) Packet[packets]();
+  free_ = new (std::nothrow) Packet*[packets];
+  if (slab_ == nullptr || packets_ == nullptr || free_ == nullptr) {
+    std::free(slab_);
+    delete[] packets_;
+    delete[] free_;
+    slab_ = nullptr;
+    packets_ = nullptr;
+    free_ = nullptr;
+    return;
+  }
+  total_ = packets;
+  free_count_ = packets;
+  // Low packets on top, so a lightly loaded pool stays in few cache lines.
+  for (uint32_t i = 0; i < packets; ++i) free_[packets - 1 - i] = &packets_[i];
+  forbid(slab_, packets * stride);
+}
+
+PacketPool::~PacketPool() {
+  if (slab_ != nullptr) permit(slab_, total_ * stride_of(buffer_bytes_));
+  std::free(slab_);
+  delete[] packets_;
+  delete[] free_;
+}
+
+Packet* PacketPool::allocate() {
+  if (free_count_ == 0) return nullptr;
+  Packet* packet = free_[--free_count_];
+  const size_t stride = stride_of(buffer_bytes_);
+  packet->base = slab_ + static_cast<size_t>(packet - packets_) * stride;
+  packet->capacity = kHeadroom + buffer_bytes_;
+  packet->offset = kHeadroom;
+  packet->length = 0;
+  packet->meta = PacketMeta{};  // zero, ids invalid
+  permit(packet->base, packet->capacity);
+  return packet;
+}
+
+void PacketPool::free(Packet* packet) {
+  if (packet == nullptr) return;
+  const bool ours = packet >= packets_ && packet < packets_ + total_;
+  if (!ours || packet->base == nullptr) std::abort();
+  forbid(packet->base, packet->capacity);
+  packet->base = nullptr;
+  free_[free_count_++] = packet;
+}
+
+Packet* PacketPool::copy(const Packet& from) {
+  // `from` may be of another pool with other buffers: keep its headroom if it fits, else the usual.
+  const uint32_t capacity = kHeadroom + buffer_bytes_;
+  uint32_t offset = from.offset;
+  if (offset > capacity || from.length > capacity - offset) offset = kHeadroom;
+  if (from.length > capacity - offset) return nullptr;
+  Packet* packet = allocate();
+  if (packet == nullptr) return nullptr;
+  packet->offset = offset;
+  packet->length = from.length;
+  std::memcpy(packet->data(), from.data(), from.length);
+  packet->meta = from.meta;
+  return packet;
+}
+
+}  // namespace vrouter

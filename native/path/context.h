@@ -1,0 +1,35 @@
+// Context: all that the rooms of the pipeline may touch besides the packets. One per worker; lives as
+// long as the worker. Time, randomness and output are in here, so a run is a function of its inputs.
+#pragma once
+#include <cstdint>
+
+#include "packet/packet.h"
+#include "path/explain.h"
+#include "path/fragments.h"
+#include "state/counters.h"
+#include "state/events.h"
+#include "state/flow.h"
+#include "state/router.h"
+
+namespace vrouter {
+
+struct Context {
+  Router& router;
+  FlowTable& flows;
+  FragmentTable& fragments;
+  PacketPool& pool;
+  Counters& counters;
+  EventRing& events;
+  FlowTimeouts& timeouts;
+  uint64_t now_ns = 0;              // since the router started
+  uint64_t seed = 0;                // of ECMP and entropy; fixed per run
+  uint16_t ip_identification = 0;   // of the outer IPv4 headers we make
+  uint64_t icmp_tokens_at = 0;      // token bucket of generated ICMP errors
+  uint32_t icmp_tokens = 0;
+  Trace* trace = nullptr;           // explain only
+  // Takes ownership of a finished packet for meta.out_port; set by the worker.
+  void (*transmit)(void* sink, Packet* packet) = nullptr;
+  void* sink = nullptr;
+};
+
+}  // namespace vrouter

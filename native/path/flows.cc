@@ -1,0 +1,329 @@
+// The two flow rooms. look_up_flows() finds the flows of a whole burst (hash and prefetch, prefetch,
+// find, act: separate loops, so that the memory accesses of many packets overlap); open_flows()
+// decides the first packets. Writes the flow table, the quotas, FlowCreated events.
+//
+// While explaining (context.trace) nothing is written to the table: a flow that is hit is copied to
+// the trace's scratch pair, one that would be made is built there.
+#include <cstring>
+
+#include "path/rooms.h"
+#include "wire/tcp.h"
+
+namespace vrouter {
+namespace {
+
+constexpr FlowId kScratchForward{kMaxFlows + 1};
+constexpr FlowId kScratchReverse{kMaxFlows + 2};
+
+Arrival arrival_of(const Packet& packet) {
+  const PacketMeta& meta = packet.meta;
+  Arrival a;
+  if (!meta.from_fabric) a.vif = meta.vif;
+  a.entry = meta.entry;
+  a.vrf = meta.vrf;
+  a.outer_source = meta.outer_source;
+  a.l2 = meta.l2;
+  if (meta.l2) std::memcpy(a.mac, packet.data(), 6);
+  return a;
+}
+
+// The initiator's arrival as far as its entry remembers it, for a decision that a packet of the other
+// direction makes due. The tunnel's far end is not among it.
+Arrival remembered_arrival(Context& context, const Flow& forward) {
+  Arrival a;
+  a.known_source = false;
+  if ((forward.flags & kFlowFromFabric) == 0) {
+    a.vif = VifId{forward.vif};
+    const Vif* vif = context.router.vif(a.vif);
+    a.vrf = vif != nullptr ? VrfId{vif->spec.vrf} : VrfId{forward.vrf};
+  } else {
+    a.entry = scope_next_hop(forward.scope);
+    const NextHop* entry = context.router.next_hop(a.entry);
+    a.vrf = entry != nullptr ? entry->vrf : VrfId{forward.vrf};
+  }
+  return a;
+}
+
+bool stale(Context& context, const Flow& flow) {
+  const bool any = (flow.flags & kFlowTranslated) != 0;
+  return flow.generation < context.router.generation_for(flow.vrf, any);
+}
+
+// Packets of `flow` come from where its decision said they would.
+bool arrives_right(Context& context, const Packet& packet, Flow& flow) {
+  if (flow.rpf_next_hop == kDiscard.value || !packet.meta.from_fabric) return true;
+  if (source_matches(context, NextHopId{flow.rpf_next_hop}, VifId{}, packet.meta.outer_source)) {
+    return true;
+  }
+  // The source may have moved to another member of its route, or another node: follow it.
+  bool has_route = false;
+  const FlowKey key = flow.key();
+  const Flow& other = context.flows[FlowId{flow.reverse}];
+  const uint8_t* source = key.source;
+  const NextHopId now = reverse_next_hop(context, VrfId{other.vrf}, key.family, source, VifId{},
+                                         packet.meta.outer_source, &has_route);
+  if (now == kDiscard) return false;
+  flow.rpf_next_hop = now.value;
+  return true;
+}
+
+void raise_event(Context& context, FlowId forward, const Flow& flow) {
+  Event event{};
+  event.time_ns = context.now_ns;
+  event.kind = static_cast<uint32_t>(EventKind::FlowCreated);
+  event.flow = forward.value;
+  event.reverse = flow.reverse;
+  event.vrf = flow.vrf;
+  event.key = flow.key();
+  event.action = static_cast<uint8_t>(flow.action);
+  event.drop = static_cast<uint8_t>(flow.drop);
+  event.vif = flow.vif;
+  context.events.push(event);
+}
+
+bool over_quota(Context& context, const Flow& flow) {
+  if (flow.vif != 0xffff) {
+    const Vif* vif = context.router.vif(VifId{flow.vif});
+    if (vif != nullptr && vif->spec.flow_quota != 0 &&
+        context.router.vif_flows(flow.vif) >= vif->spec.flow_quota) {
+      return true;
+    }
+  }
+  const Vrf* vrf = context.router.vrf(VrfId{flow.vrf});
+  return vrf != nullptr && vrf->spec.flow_quota != 0 &&
+         context.router.vrf_flows(flow.vrf) >= vrf->spec.flow_quota;
+}
+
+FlowKey reverse_key(const FlowKey& translated, uint32_t scope) {
+  FlowKey r = translated;
+  std::memcpy(r.source, translated.destination, 16);
+  std::memcpy(r.destination, translated.source, 16);
+  if (has_ports(translated.protocol)) {
+    r.source_port = translated.destination_port;
+    r.destination_port = translated.source_port;
+  }
+  r.scope = scope;
+  return r;
+}
+
+const char* action_text(const Flow& flow) {
+  return flow.action == FlowAction::Drop ? flow_drop_name(flow.drop)
+         : flow.action == FlowAction::Nat ? "NAT"
+                                          : "forward";
+}
+
+// Uses a flow for a packet: state, counters, path.
+void follow(Context& context, Packet& packet, FlowId id) {
+  Flow& flow = flow_at(context, id);
+  Flow& other = reverse_of(context, id);
+  PacketMeta& meta = packet.meta;
+  meta.flow = id;
+  if (!arrives_right(context, packet, flow)) {
+    packet.drop(DropReason::InvalidSource);
+    return;
+  }
+  flow.packets += 1;
+  flow.bytes += meta.l3_length;
+  if (!meta.icmp_error) {
+    flow.last_seen = now_ms(context);
+    if ((flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
+      flow.flags |= kFlowReplied;
+      other.flags |= kFlowReplied;
+    }
+    if (meta.protocol == 6 && !meta.fragment) {
+      const uint8_t* tcp = packet.data() + meta.l4;
+      const uint32_t header = tcp::header_length(tcp);
+      const uint32_t transport = meta.l3_length - (uint32_t{meta.l4} - meta.l3);
+      track_tcp(flow, other, meta.tcp_flags, tcp::sequence(tcp), tcp::acknowledgement(tcp),
+                transport > header ? transport - header : 0,
+                (context.router.spec().flags & kRouterUncondRst) != 0);
+    }
+  }
+  if (context.trace != nullptr) {
+    context.trace->note("flows", "%s half, %s, next hop %u, label %d",
+                        flow.flags & kFlowInitiator ? "forward" : "reverse", action_text(flow),
+                        flow.next_hop, flow.label == kNoLabel ? -1 : static_cast<int>(flow.label));
+  }
+  if (flow.action == FlowAction::Drop) {
+    if (flow.drop == FlowDrop::NoDstRt) send_unreachable(context, packet);
+    packet.drop(DropReason::FlowActionDrop);
+    return;
+  }
+  if ((flow.flags & kFlowL2) == 0) {
+    meta.next_hop = NextHopId{flow.next_hop};
+    meta.label = flow.label;
+    if (flow.next_hop == kDiscard.value) packet.drop(DropReason::Discards);
+  }
+}
+
+// Decides a pair again. Returns false if it had to go; the packet is then as if never seen before, or
+// dropped.
+bool decide_again(Context& context, Packet& packet, FlowId id) {
+  Flow& flow = flow_at(context, id);
+  const bool initiator = (flow.flags & kFlowInitiator) != 0;
+  Flow& forward = initiator ? flow : reverse_of(context, id);
+  Flow& reverse = initiator ? reverse_of(context, id) : flow;
+  Arrival arrival = initiator && !packet.meta.icmp_error ? arrival_of(packet)
+                                                         : remembered_arrival(context, forward);
+  if ((forward.flags & kFlowL2) != 0 && !initiator) {
+    // A bridged flow's destination MAC is in the initiator's packets only; they decide.
+    return true;
+  }
+  const FlowKey key = forward.key();
+  const Decision d = decide(context, key, arrival, &forward);
+  const bool same_binding =
+      d.action == FlowAction::Drop ||
+      reverse.matches(reverse_key(d.translated, d.reverse_scope));
+  if (d.refuse || !same_binding) {
+    if (context.trace == nullptr) {
+      context.flows.erase(id);
+    }
+    packet.meta.flow = FlowId{};
+    if (d.refuse) {
+      packet.drop(d.packet_drop);
+    } else if (!initiator) {
+      packet.drop(DropReason::FlowNatNoRflow);
+    }
+    return false;
+  }
+  store_decision(context, key, arrival, d, forward, reverse);
+  forward.flags |= kFlowModified;
+  reverse.flags |= kFlowModified;
+  return true;
+}
+
+// A dead connection's addresses and ports used again.
+bool reopened(const Packet& packet, const Flow& flow) {
+  return packet.meta.protocol == 6 && (flow.tcp & kTcpDead) != 0 &&
+         (packet.meta.tcp_flags & (tcp::kSyn | tcp::kAck)) == tcp::kSyn;
+}
+
+void hit(Context& context, Packet& packet, FlowId id) {
+  if (context.trace != nullptr) {
+    context.trace->forward = context.flows[id];
+    context.trace->reverse = context.flows[FlowId{context.flows[id].reverse}];
+    context.trace->note("flows", "found %u<=>%u", id.value, context.flows[id].reverse);
+    id = kScratchForward;
+  }
+  packet.meta.flow = id;
+  if (reopened(packet, flow_at(context, id))) {
+    if (context.trace == nullptr) context.flows.erase(id);
+    packet.meta.flow = FlowId{};
+    return;
+  }
+  if (stale(context, flow_at(context, id)) && !decide_again(context, packet, id)) return;
+  follow(context, packet, id);
+}
+
+void open(Context& context, Packet& packet) {
+  PacketMeta& meta = packet.meta;
+  if (meta.icmp_error) {
+    packet.drop(DropReason::IcmpError);
+    return;
+  }
+  const Vif* vif = context.router.vif(meta.vif);
+  if (vif != nullptr && (vif->spec.flags & kVifDropNewFlows) != 0) {
+    packet.drop(DropReason::NewFlowDrops);
+    return;
+  }
+  const Arrival arrival = arrival_of(packet);
+  const Decision d = decide(context, meta.key, arrival, nullptr);
+  if (context.trace != nullptr) {
+    context.trace->note("open_flow", "no flow; %s%s",
+                        d.refuse                          ? "refused: "
+                        : d.action == FlowAction::Drop    ? "a flow that drops: "
+                        : d.action == FlowAction::Nat     ? "a flow with NAT would be made"
+                                                          : "a flow would be made",
+                        d.refuse                       ? drop_name(d.packet_drop)
+                        : d.action == FlowAction::Drop ? flow_drop_name(d.drop)
+                                                       : "");
+  }
+  if (d.refuse) {
+    packet.drop(d.packet_drop);
+    return;
+  }
+  const FlowKey reply = reverse_key(d.translated, d.reverse_scope);
+  Flow scratch_forward{};
+  Flow scratch_reverse{};
+  store_decision(context, meta.key, arrival, d, scratch_forward, scratch_reverse);
+  if (over_quota(context, scratch_forward) || over_quota(context, scratch_reverse)) {
+    packet.drop(DropReason::FlowUnusable);
+    return;
+  }
+  if (context.trace != nullptr) {
+    scratch_forward.flags |= kFlowInitiator | kFlowInUse;
+    context.trace->forward = scratch_forward;
+    context.trace->reverse = scratch_reverse;
+    follow(context, packet, kScratchForward);
+    return;
+  }
+  const FlowTable::Pair pair = context.flows.insert(meta.key, reply, now_ms(context));
+  if (pair.result != FlowInsert::Ok) {
+    packet.drop(pair.result == FlowInsert::Full ? DropReason::FlowTableFull
+                                                : DropReason::FlowUnusable);
+    return;
+  }
+  Flow& forward = context.flows[pair.forward];
+  Flow& reverse = context.flows[pair.reverse];
+  store_decision(context, meta.key, arrival, d, forward, reverse);
+  context.router.count_flow(forward.vif, forward.vrf, 1);
+  context.router.count_flow(reverse.vif, reverse.vrf, 1);
+  raise_event(context, pair.forward, forward);
+  follow(context, packet, pair.forward);
+}
+
+}  // namespace
+
+Flow& flow_at(Context& context, FlowId id) {
+  if (context.trace != nullptr) {
+    if (id == kScratchForward) return context.trace->forward;
+    if (id == kScratchReverse) return context.trace->reverse;
+  }
+  return context.flows[id];
+}
+
+Flow& reverse_of(Context& context, FlowId id) {
+  if (context.trace != nullptr) {
+    if (id == kScratchForward) return context.trace->reverse;
+    if (id == kScratchReverse) return context.trace->forward;
+  }
+  return context.flows[FlowId{context.flows[id].reverse}];
+}
+
+void flow_for_packet(Context& context, Packet& packet) {
+  PacketMeta& meta = packet.meta;
+  meta.hash = context.flows.hash(meta.key);
+  const FlowId id = context.flows.find(meta.key, meta.hash);
+  if (id.valid()) hit(context, packet, id);
+  if (packet.alive() && !meta.flow.valid()) open(context, packet);
+}
+
+void look_up_flows(Context& context, Burst& burst) {
+  const auto wants = [](const Packet& p) { return p.alive() && p.meta.wants_flow; };
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = *burst.packets[i];
+    if (!wants(packet)) continue;
+    packet.meta.hash = context.flows.hash(packet.meta.key);
+    context.flows.prefetch_bucket(packet.meta.hash);
+  }
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    if (wants(*burst.packets[i])) context.flows.prefetch_candidate(burst.packets[i]->meta.hash);
+  }
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = *burst.packets[i];
+    if (!wants(packet)) continue;
+    const FlowId id = context.flows.find(packet.meta.key, packet.meta.hash);
+    if (id.valid()) hit(context, packet, id);
+  }
+}
+
+void open_flows(Context& context, Burst& burst) {
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    Packet& packet = *burst.packets[i];
+    if (!packet.alive() || !packet.meta.wants_flow || packet.meta.flow.valid()) continue;
+    // An earlier packet of this burst may have made it.
+    flow_for_packet(context, packet);
+  }
+}
+
+}  // namespace vrouter

@@ -1,0 +1,18 @@
+// The way of a packet; pipeline.cc is its table of contents.
+#pragma once
+#include "path/context.h"
+
+namespace vrouter {
+
+// Takes a burst that a port filled (meta.vif set) through all rooms. Every packet is transmitted,
+// held, or freed when it returns, and counted once.
+void forward(Context& context, Burst& burst);
+
+// Housekeeping between bursts: ages flows, drops fragments held too long. Bounded work.
+void tick(Context& context);
+
+// Runs one frame as if it came in on `vif`, notes every room into trace, and leaves every table and
+// counter as it was. The frame is copied.
+void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length, Trace& trace);
+
+}  // namespace vrouter

@@ -1,0 +1,70 @@
+#include "port/generator_port.h"
+
+#include <algorithm>
+
+namespace vrouter {
+
+GeneratorPort::GeneratorPort(const std::vector<std::vector<uint8_t>>& frames, uint64_t limit)
+    : limited_(limit != 0), left_(limit) {
+  for (const std::vector<uint8_t>& frame : frames) {
+    if (frame.empty() || frame.size() > 65535) continue;
+    spans_.push_back({bytes_.size(), static_cast<uint32_t>(frame.size())});
+    bytes_.insert(bytes_.end(), frame.begin(), frame.end());
+  }
+}
+
+uint32_t GeneratorPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
+  if (spans_.empty()) return 0;
+  if (limited_) max = static_cast<uint32_t>(std::min<uint64_t>(max, left_));
+  uint32_t taken = 0;
+  for (uint32_t seen = 0; seen < max; ++seen) {
+    const Span span = spans_[next_];
+    next_ = next_ + 1 == spans_.size() ? 0 : next_ + 1;
+    if (limited_) --left_;
+    ++sent_;
+    Packet* packet = span.length <= pool.buffer_bytes() ? pool.allocate() : nullptr;
+    if (packet == nullptr) {
+      ++rx_discards;
+      continue;
+    }
+    std::memcpy(packet->data(), bytes_.data() + span.at, span.length);
+    packet->append(span.length);
+    out[taken++] = packet;
+  }
+  return taken;
+}
+
+uint32_t GeneratorPort::tx_burst(Packet* const* /*packets*/, uint32_t count) {
+  if (count != 0) ++tx_errors;
+  return 0;
+}
+
+uint32_t SinkPort::tx_burst(Packet* const* packets, uint32_t count) {
+  packets_ += count;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Packet& packet = *packets[i];
+    bytes_ += packet.length;
+    if (kept_.empty()) continue;
+    Kept& kept = kept_[kept_count_++ % kept_.size()];
+    kept.length = std::min(packet.length, kKeptBytes);
+    std::memcpy(kept.bytes, packet.data(), kept.length);
+  }
+  return count;
+}
+
+void SinkPort::keep(uint32_t frames) {
+  kept_.assign(frames, Kept{});
+  kept_count_ = 0;
+}
+
+std::vector<std::vector<uint8_t>> SinkPort::last() const {
+  std::vector<std::vector<uint8_t>> out;
+  const uint64_t have = std::min<uint64_t>(kept_count_, kept_.size());
+  for (uint64_t i = kept_count_ - have; i < kept_count_; ++i) {
+    const Kept& kept = kept_[i % kept_.size()];
+    out.emplace_back(kept.bytes, kept.bytes + kept.length);
+  }
+  return out;
+}
+
+}  // namespace vrouter

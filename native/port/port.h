@@ -1,0 +1,50 @@
+// Port: where frames enter and leave. Implementations: memory, pcap file, TAP, AF_PACKET; all pass
+// one compliance suite (port/port_compliance.h). A port is owned by a worker; opening and closing
+// happen on the control side while the worker is held.
+//
+// Invariants
+//  * Nothing blocks and nothing is lost without a number: a frame is handed over, or counted.
+//  * A packet that rx_burst hands over has kHeadroom bytes in front (less what a port had to put
+//    back there: an AF_PACKET VLAN tag) and cleared metadata.
+//  * tx_burst leaves the packets as they were.
+#pragma once
+#include <cstdint>
+
+#include "packet/packet.h"
+
+namespace vrouter {
+
+class Port {
+ public:
+  virtual ~Port() = default;
+  // Takes up to `max` frames into packets of `pool`; returns how many. Frames too large for a
+  // buffer, or without a buffer, are counted in rx_discards. Never blocks.
+  virtual uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) = 0;
+  // Sends frames; copies what it keeps. Returns how many went, from the front; the caller frees all.
+  // A short count with tx_errors grown by one: the frame at that place can never go (too long, too
+  // short, device gone), those behind it may. Short without: the port is full for now.
+  virtual uint32_t tx_burst(Packet* const* packets, uint32_t count) = 0;
+  virtual int fd() const { return -1; }       // readable when rx_burst has work; -1: poll it
+  virtual const char* kind() const = 0;       // "memory", "pcap", "tap", "af_packet"
+  virtual uint32_t mtu() const = 0;           // bytes of an Ethernet payload
+  virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
+  uint64_t rx_discards = 0;
+  uint64_t rx_errors = 0;
+  uint64_t tx_errors = 0;
+
+  // Whether the frame is an Ethernet frame whose payload is within mtu(); up to two VLAN tags count
+  // as header.
+  bool fits(const Packet& packet) const {
+    if (packet.length < 14) return false;
+    const uint8_t* frame = packet.data();
+    uint32_t header = 14;
+    while (header < 22 && packet.length >= header + 4) {
+      const uint32_t type = uint32_t{frame[header - 2]} << 8 | frame[header - 1];
+      if (type != 0x8100 && type != 0x88a8) break;
+      header += 4;
+    }
+    return packet.length - header <= mtu();
+  }
+};
+
+}  // namespace vrouter

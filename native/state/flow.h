@@ -1,0 +1,180 @@
+// The flow table: both directions of a connection as two entries that name each other.
+//
+// Invariants
+//  * An entry is in use exactly if its reverse is; they are inserted and removed together.
+//  * An entry never moves: FlowId is its index for life, and what `flow -l` prints.
+//  * `generation` is that of the decision; a packet that finds it older than the router's re-decides.
+//  * Forward (initiator) entries have kFlowInitiator set; exactly one of a pair has it.
+//
+// Layout: line 0 has all an established IPv4 packet needs (key, action, NAT result, resolved next
+// hop); line 1 has counters, the IPv6 addresses, and what only set-up and display read. 128 bytes an
+// entry, 256 a pair.
+// Written and read by the worker that owns the table; by the control side only while it is held.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "base/drop.h"
+#include "base/ids.h"
+#include "packet/packet.h"
+
+namespace vrouter {
+
+enum class FlowAction : uint8_t { Drop = 0, Hold = 1, Forward = 2, Nat = 3 };  // ancestor's numbers
+
+enum FlowNat : uint8_t {  // ancestor's bit order, shifted down by one
+  kNatSource = 0x1,       // S
+  kNatSourcePort = 0x2,   // Ps
+  kNatDestination = 0x4,  // D
+  kNatDestinationPort = 0x8,  // Pd
+};
+
+enum FlowTcp : uint16_t {  // ancestor's values; letters of `flow -l`
+  kTcpFin = 0x1,            // F
+  kTcpHalfClose = 0x2,      // C
+  kTcpFinR = 0x4,           // Fr
+  kTcpSyn = 0x8,            // S
+  kTcpSynR = 0x10,          // Sr
+  kTcpEstablished = 0x20,   // E
+  kTcpEstablishedR = 0x40,  // Er
+  kTcpRst = 0x80,           // R
+  kTcpDead = 0x8000,        // D
+};
+
+enum FlowFlag : uint8_t {
+  kFlowInUse = 0x1,
+  kFlowInitiator = 0x2,   // the direction of the first packet
+  kFlowReplied = 0x4,     // the other direction has been seen
+  kFlowTranslated = 0x8,  // its two halves are routed in different VRFs
+  kFlowEvictable = 0x10,  // TCP dead on both sides
+  kFlowFromFabric = 0x20, // its packets come out of a tunnel
+  kFlowL2 = 0x40,         // forwarded by MAC: next_hop is not cached
+  kFlowModified = 0x80,   // decided again since it was made
+};
+
+// Which idle time applies (Timeout::state in objects.def).
+enum class FlowTimeoutState : uint8_t { New = 0, Established = 1, Closing = 2 };
+
+struct alignas(64) Flow {
+  // line 0
+  uint32_t scope;
+  uint8_t source4[4];
+  uint8_t destination4[4];
+  uint16_t source_port;
+  uint16_t destination_port;
+  uint8_t protocol;
+  Family family;
+  FlowAction action;
+  uint8_t nat;                 // FlowNat
+  uint16_t tcp;                // FlowTcp
+  uint8_t flags;               // FlowFlag
+  FlowDrop drop;               // why, when action is Drop
+  uint32_t generation;
+  uint32_t reverse;            // FlowId of the other half
+  uint32_t next_hop;           // resolved, concrete; kDiscard when none
+  uint32_t label;
+  uint16_t member;             // pinned ECMP member id, or kNoMember
+  uint16_t vif;                // where its packets enter, 0xffff: fabric
+  uint8_t nat_source4[4];      // translated addresses, IPv4; IPv6 takes them from the reverse's key
+  uint8_t nat_destination4[4];
+  uint16_t nat_source_port;
+  uint16_t nat_destination_port;
+  uint16_t l3_delta;           // one's complement to add to the IPv4 header checksum
+  uint16_t l4_delta;           // … to the TCP / UDP / ICMP checksum
+  uint32_t last_seen;          // milliseconds since the router started, wraps
+  // line 1
+  uint64_t packets;
+  uint64_t bytes;
+  uint8_t source6[16];
+  uint8_t destination6[16];
+  uint32_t rpf_next_hop;       // concrete next hop its packets must come from; kDiscard: not checked
+  uint32_t tcp_sequence;       // SYN's sequence, later FIN's
+  uint32_t tcp_ack;            // last acknowledgement sent in this direction
+  uint16_t vrf;                // where its destination is looked up
+  uint8_t generation_id;       // of the slot: counts uses, `Gen:`
+  uint8_t ecmp_source;         // spare, zero
+
+  bool in_use() const { return (flags & kFlowInUse) != 0; }
+  FlowKey key() const;
+  bool matches(const FlowKey& key) const;
+};
+static_assert(sizeof(Flow) == 128, "two cache lines; a pair is 256 bytes");
+
+struct FlowTimeouts {
+  uint32_t ms[256][3];  // [protocol][FlowTimeoutState]
+  FlowTimeouts();       // defaults: TCP 30/180/5 s (established 7200 s? see docs/decisions), UDP …
+  void set(uint8_t protocol, uint8_t state, uint32_t seconds);  // protocol 0 = all without own value
+};
+
+enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
+
+class FlowTable {
+ public:
+  // entries: rounded up to a power of two, 1024 … kMaxFlows. seed: of the hash, fixed per run.
+  FlowTable(uint32_t entries, uint64_t seed);
+  ~FlowTable();
+  FlowTable(const FlowTable&) = delete;
+  FlowTable& operator=(const FlowTable&) = delete;
+  bool ok() const;
+
+  uint64_t hash(const FlowKey& key) const;
+  void prefetch_bucket(uint64_t hash) const;            // tags
+  void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, if any
+  FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
+
+  struct Pair {
+    FlowInsert result;
+    FlowId forward;
+    FlowId reverse;
+  };
+  // Inserts both halves (keys, flags InUse/Initiator, reverse ids, last_seen, generation_id set; the
+  // rest zero) or neither. When no slot is free in a key's buckets, evicts a pair that is idle past
+  // its timeout or closed; then the least recently seen of a few examined if idle > kMinIdleMs.
+  Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
+  void erase(FlowId either);                            // the pair
+
+  Flow& operator[](FlowId id) { return flows_[id.value]; }
+  const Flow& operator[](FlowId id) const { return flows_[id.value]; }
+  bool valid(FlowId id) const { return id.value < capacity_ && flows_[id.value].in_use(); }
+
+  // Examines up to `budget` entries from where it stopped last; erases pairs both halves of which
+  // are idle past the timeout of their protocol and state. Returns pairs erased.
+  uint32_t age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& timeouts);
+
+  // Called for each pair just before it goes (ageing, eviction, erase), for quotas and events.
+  // A plain function pointer: no allocation, no exception.
+  void on_erase(void (*callback)(void* context, FlowId forward, FlowId reverse), void* context);
+
+  uint32_t capacity() const { return capacity_; }       // entries
+  uint32_t used() const { return used_; }               // entries
+  uint64_t created() const { return created_; }         // entries, ever
+  uint64_t deleted() const { return deleted_; }
+  uint64_t evicted() const { return evicted_; }
+  size_t bytes() const;                                 // memory held
+
+ private:
+  // storage is the implementer's; flows_ stays a flat array indexed by FlowId
+  Flow* flows_ = nullptr;
+  uint8_t* tags_ = nullptr;
+  uint64_t seed_ = 0;
+  uint32_t capacity_ = 0;
+  uint32_t used_ = 0;
+  uint32_t clock_ = 0;
+  uint64_t created_ = 0;
+  uint64_t deleted_ = 0;
+  uint64_t evicted_ = 0;
+  const FlowTimeouts* timeouts_ = nullptr;
+  void (*erase_callback_)(void*, FlowId, FlowId) = nullptr;
+  void* erase_context_ = nullptr;
+};
+
+// TCP state of a pair after a segment in `flow`'s direction (ancestor's letters; RFC 9293 and the
+// RST rule of RFC 5961: accepted only at the sequence the other side expects). Returns false for an
+// RST out of sequence (packet still forwarded; state unchanged).
+bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack,
+               uint32_t payload, bool any_rst);
+
+FlowTimeoutState timeout_state(const Flow& flow);
+
+}  // namespace vrouter

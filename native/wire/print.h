@@ -1,0 +1,13 @@
+// Text of any frame, one line per layer: for explain, test failures and people. Never reads outside
+// the bytes given, whatever they are; what is malformed is said so and ends the text.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace vrouter {
+
+std::string print_frame(const uint8_t* p, size_t n);   // from its Ethernet header
+std::string print_packet(const uint8_t* p, size_t n);  // from its IP header, either family
+
+}  // namespace vrouter

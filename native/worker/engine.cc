@@ -1,0 +1,433 @@
+#include "worker/engine.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <utility>
+
+#include "path/pipeline.h"
+#include "worker/gate.h"
+#include "worker/wake.h"
+
+namespace vrouter {
+
+namespace {
+
+constexpr uint64_t kSpinNs = 50'000;        // looks for work this long before it sleeps
+constexpr uint32_t kSleepMs = 10;           // housekeeping is due at least so often
+constexpr uint32_t kMaxFutileSleeps = 16;   // descriptors that wake us for nothing in a row
+constexpr uint32_t kFutileSleepMs = 1;      // then they are looked at so often only
+
+// A port and the frames waiting to go out of it within this breath.
+struct Slot {
+  std::unique_ptr<Port> port;
+  uint64_t discards_seen = 0;
+  uint64_t errors_seen = 0;
+  bool dirty = false;  // listed in State::dirty
+  uint32_t count = 0;
+  Packet* packets[kBurst];
+};
+
+}  // namespace
+
+struct Engine::State {
+  explicit State(const EngineOptions& options)
+      : flows(options.flow_entries, options.seed),
+        fragments(options.seed),
+        pool(options.buffers, options.buffer_bytes),
+        wake(kMaxPorts),
+        context{router, flows, fragments, pool, counters, events, timeouts} {
+    context.seed = options.seed;
+    context.transmit = [](void* sink, Packet* packet) { static_cast<State*>(sink)->transmit(packet); };
+    context.sink = this;
+    counters.vifs.resize(kMaxVifs);
+    counters.vrfs.resize(router.vrf_limit());
+    slots.reserve(kMaxPorts);
+    dirty.reserve(kMaxPorts);
+    flows.on_erase(
+        [](void* self, FlowId forward, FlowId reverse) {
+          static_cast<State*>(self)->flow_erased(forward, reverse);
+        },
+        this);
+  }
+
+  // --- a breath ---
+  uint32_t breath(uint64_t now_ns);
+  uint32_t receive(PortId id, Slot& slot);
+  uint32_t account_port(Slot& slot, VifCounters* of_vif);
+  void transmit(Packet* packet);
+  void flush(Slot& slot);
+  void flush_dirty();
+  void unsent(Packet* packet, DropReason reason);
+
+  // --- flows ---
+  void flow_erased(FlowId forward, FlowId reverse);
+  void leave_quota(const Flow& flow);
+
+  // --- control ---
+  void apply_router_spec();
+  VifCounters* counters_of(VifId vif) {
+    return vif.value < counters.vifs.size() ? &counters.vifs[vif.value] : nullptr;
+  }
+  Slot* slot(PortId id) { return id.value < slots.size() ? slots[id.value].get() : nullptr; }
+
+  // --- worker thread ---
+  void run();
+  void tell_events();
+
+  Router router;
+  FlowTable flows;
+  FragmentTable fragments;
+  PacketPool pool;
+  Counters counters;
+  EventRing events;
+  FlowTimeouts timeouts;
+  Gate gate;
+  Wake wake;
+  Context context;
+
+  std::vector<std::unique_ptr<Slot>> slots;  // by PortId; changed only while the gate is held
+  std::vector<uint32_t> dirty;               // slots with frames waiting to go out
+  uint32_t ports_version = 0;                // under the gate: the worker's descriptors follow it
+
+  std::function<void()> wake_consumer;
+  std::atomic<bool> armed{true};
+  uint64_t flow_changes_told = 0;
+
+  pthread_t thread{};
+  bool running = false;                      // control side only
+  std::atomic<bool> stopping{false};
+};
+
+// ---------------------------------------------------------------------------------------- a breath
+
+uint32_t Engine::State::breath(uint64_t now_ns) {
+  context.now_ns = std::max(context.now_ns, now_ns);
+  uint32_t received = 0;
+  for (uint32_t id = 0; id < slots.size(); ++id) {
+    if (slots[id]) received += receive(PortId{id}, *slots[id]);
+  }
+  flush_dirty();  // before housekeeping: frames do not wait for it
+  tick(context);
+  flush_dirty();  // what housekeeping made
+  return received;
+}
+
+uint32_t Engine::State::receive(PortId id, Slot& slot) {
+  Burst burst;
+  slot.port->set_now(context.now_ns);
+  burst.count = slot.port->rx_burst(pool, burst.packets, kBurst);
+  const VifId vif = router.vif_of_port(id);
+  VifCounters* of_vif = vif.valid() ? counters_of(vif) : nullptr;
+  const uint32_t discarded = account_port(slot, of_vif);
+  if (burst.count == 0) return discarded;
+  const uint32_t received = burst.count;
+  counters.received += received;
+  if (of_vif == nullptr) {
+    counters.drops[static_cast<uint32_t>(DropReason::InvalidIf)] += received;
+    counters.dropped += received;
+    for (uint32_t i = 0; i < received; ++i) pool.free(burst.packets[i]);
+    return received + discarded;
+  }
+  of_vif->rx_packets += received;
+  for (uint32_t i = 0; i < received; ++i) {
+    of_vif->rx_bytes += burst.packets[i]->length;
+    burst.packets[i]->meta.vif = vif;
+  }
+  forward(context, burst);
+  return received + discarded;
+}
+
+// What the port has discarded and failed at since last time, as counters. Returns frames discarded.
+uint32_t Engine::State::account_port(Slot& slot, VifCounters* of_vif) {
+  const uint64_t discarded = slot.port->rx_discards - slot.discards_seen;
+  const uint64_t failed = slot.port->rx_errors - slot.errors_seen;
+  if ((discarded | failed) == 0) return 0;
+  slot.discards_seen += discarded;
+  slot.errors_seen += failed;
+  counters.received += discarded;
+  counters.dropped += discarded;
+  counters.drops[static_cast<uint32_t>(DropReason::IfRxDiscard)] += discarded;
+  if (of_vif != nullptr) {
+    of_vif->rx_errors += discarded + failed;
+    of_vif->drops += discarded;
+  }
+  return static_cast<uint32_t>(discarded);
+}
+
+void Engine::State::transmit(Packet* packet) {
+  Slot* to = slot(packet->meta.out_port);
+  if (to == nullptr) {
+    unsent(packet, DropReason::NowhereToGo);
+    return;
+  }
+  if (!to->dirty) {
+    to->dirty = true;
+    dirty.push_back(packet->meta.out_port.value);
+  }
+  to->packets[to->count++] = packet;
+  if (to->count == kBurst) flush(*to);
+}
+
+void Engine::State::flush_dirty() {
+  for (const uint32_t id : dirty) {
+    Slot& slot = *slots[id];
+    flush(slot);
+    slot.dirty = false;
+  }
+  dirty.clear();
+}
+
+void Engine::State::flush(Slot& slot) {
+  uint32_t at = 0;
+  while (at < slot.count) {
+    const uint64_t errors = slot.port->tx_errors;
+    const uint32_t sent = slot.port->tx_burst(slot.packets + at, slot.count - at);
+    for (uint32_t i = at; i < at + sent; ++i) pool.free(slot.packets[i]);
+    at += sent;
+    if (at == slot.count) break;
+    // A frame at fault goes alone; a full port takes none of the rest.
+    const uint32_t end = slot.port->tx_errors != errors ? at + 1 : slot.count;
+    for (; at < end; ++at) unsent(slot.packets[at], DropReason::IfTxDiscard);
+  }
+  slot.count = 0;
+}
+
+// Moves a packet that finish() counted as gone into the drops; see engine.h.
+void Engine::State::unsent(Packet* packet, DropReason reason) {
+  const PacketMeta& meta = packet->meta;
+  if (!meta.generated) {
+    uint64_t& counted = meta.verdict == Verdict::Reply  ? counters.replied
+                        : meta.verdict == Verdict::Punt ? counters.punted
+                                                        : counters.forwarded;
+    --counted;
+    ++counters.dropped;
+  }
+  ++counters.drops[static_cast<uint32_t>(reason)];
+  if (VifCounters* out = counters_of(meta.out_vif)) {
+    --out->tx_packets;
+    out->tx_bytes -= packet->length;
+    ++out->tx_errors;
+    ++out->drops;
+  }
+  pool.free(packet);
+}
+
+// ------------------------------------------------------------------------------------------- flows
+
+void Engine::State::leave_quota(const Flow& flow) {
+  if (flow.vif != 0xffff) {
+    Vif* vif = router.vif(VifId{flow.vif});
+    if (vif != nullptr && vif->flows != 0) --vif->flows;
+  }
+  Vrf* vrf = router.vrf(VrfId{flow.vrf});
+  if (vrf != nullptr && vrf->flows != 0) --vrf->flows;
+}
+
+void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
+  const Flow& forward = flows[forward_id];
+  const Flow& reverse = flows[reverse_id];
+  leave_quota(forward);
+  leave_quota(reverse);
+  Event event{};
+  event.time_ns = context.now_ns;
+  event.kind = static_cast<uint32_t>(EventKind::FlowDeleted);
+  event.flow = forward_id.value;
+  event.reverse = reverse_id.value;
+  event.vrf = forward.vrf;
+  event.key = forward.key();
+  event.action = static_cast<uint8_t>(forward.action);
+  event.drop = static_cast<uint8_t>(forward.drop);
+  event.vif = forward.vif;
+  event.packets = forward.packets + reverse.packets;
+  event.bytes = forward.bytes + reverse.bytes;
+  events.push(event);
+}
+
+// ------------------------------------------------------------------------------------------ control
+
+void Engine::State::apply_router_spec() {
+  if (counters.vrfs.size() < router.vrf_limit()) counters.vrfs.resize(router.vrf_limit());
+  timeouts = FlowTimeouts();
+  // Protocol 0 stands for all without a value of their own: it goes first, wherever it was listed.
+  const std::vector<Timeout>& asked = router.spec().timeouts;
+  for (const bool any : {true, false}) {
+    for (const Timeout& t : asked) {
+      if ((t.protocol == 0) == any) timeouts.set(t.protocol, t.state, t.seconds);
+    }
+  }
+}
+
+Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
+
+Engine::~Engine() { stop(); }
+
+Status Engine::status() const {
+  if (!state_->flows.ok()) return Status::fail(StatusCode::NoMemory, "flowEntries");
+  if (!state_->pool.ok()) return Status::fail(StatusCode::NoMemory, "buffers");
+  if (!state_->wake.ok()) return Status::fail(StatusCode::NoMemory, "wake");
+  return Status::done();
+}
+
+PortId Engine::add_port(std::unique_ptr<Port> port) {
+  PortId id;
+  hold([&] {
+    std::vector<std::unique_ptr<Slot>>& slots = state_->slots;
+    uint32_t at = 0;
+    while (at < slots.size() && slots[at]) ++at;
+    if (at == kMaxPorts || port == nullptr) return;
+    if (at == slots.size()) slots.emplace_back();
+    slots[at] = std::make_unique<Slot>();
+    slots[at]->port = std::move(port);
+    ++state_->ports_version;
+    id = PortId{at};
+  });
+  return id;
+}
+
+Status Engine::remove_port(PortId id) {
+  Status status;
+  hold([&] {
+    if (state_->slot(id) == nullptr) {
+      status = Status::fail(StatusCode::NotFound, "port");
+    } else if (state_->router.vif_of_port(id).valid()) {
+      status = Status::fail(StatusCode::InUse, "port");
+    } else {
+      state_->slots[id.value].reset();
+      while (!state_->slots.empty() && !state_->slots.back()) state_->slots.pop_back();
+      ++state_->ports_version;
+    }
+  });
+  return status;
+}
+
+Port* Engine::port(PortId id) {
+  Slot* slot = state_->slot(id);
+  return slot != nullptr ? slot->port.get() : nullptr;
+}
+
+bool Engine::port_exists(PortId id) const { return state_->slot(id) != nullptr; }
+
+uint32_t Engine::port_limit() const { return static_cast<uint32_t>(state_->slots.size()); }
+
+void Engine::hold(const std::function<void()>& f) {
+  State& state = *state_;
+  state.gate.lock();
+  f();
+  if (state.gate.outermost()) state.apply_router_spec();
+  state.gate.unlock();
+  state.wake.wake();
+}
+
+void Engine::wake() { state_->wake.wake(); }
+
+void Engine::flush_flows(uint32_t vrf) {
+  FlowTable& flows = state_->flows;
+  for (uint32_t at = 0; at < flows.capacity() && flows.used() != 0; ++at) {
+    const FlowId id{at};
+    if (!flows.valid(id) || (flows[id].flags & kFlowInitiator) == 0) continue;
+    if (vrf == ~0u || flows[id].vrf == vrf || flows[FlowId{flows[id].reverse}].vrf == vrf) {
+      flows.erase(id);
+    }
+  }
+}
+
+Router& Engine::router() { return state_->router; }
+FlowTable& Engine::flows() { return state_->flows; }
+Counters& Engine::counters() { return state_->counters; }
+EventRing& Engine::events() { return state_->events; }
+Context& Engine::context() { return state_->context; }
+PacketPool& Engine::pool() { return state_->pool; }
+
+void Engine::on_events(std::function<void()> wake) {
+  hold([&] { state_->wake_consumer = std::move(wake); });
+}
+
+void Engine::arm_events() { state_->armed.store(true); }
+
+// ------------------------------------------------------------------------------------------- worker
+
+Status Engine::start() {
+  State& state = *state_;
+  if (state.running) return Status::fail(StatusCode::Busy, "start");
+  if (const Status ready = status(); !ready.ok()) return ready;
+  state.stopping.store(false);
+  const int failed = pthread_create(
+      &state.thread, nullptr,
+      [](void* self) -> void* {
+        static_cast<State*>(self)->run();
+        return nullptr;
+      },
+      &state);
+  if (failed != 0) return Status::fail(StatusCode::NoMemory, "thread");
+  state.running = true;
+  return Status::done();
+}
+
+void Engine::stop() {
+  State& state = *state_;
+  if (!state.running) return;
+  state.stopping.store(true);
+  state.wake.wake();
+  pthread_join(state.thread, nullptr);
+  state.running = false;
+}
+
+bool Engine::running() const { return state_->running; }
+
+uint32_t Engine::step(uint64_t now_ns) {
+  State& state = *state_;
+  if (state.running || !status().ok()) return ~0u;
+  const uint32_t received = state.breath(now_ns);
+  state.tell_events();
+  return received;
+}
+
+void Engine::State::tell_events() {
+  // Every flow made or ended is an event, so the table's own totals say whether any wait.
+  const uint64_t changes = flows.created() + flows.deleted();
+  if (changes == flow_changes_told || !wake_consumer) return;
+  if (!armed.exchange(false)) return;
+  flow_changes_told = changes;
+  wake_consumer();
+}
+
+void Engine::State::run() {
+  using Clock = std::chrono::steady_clock;
+  const uint64_t base_ns = context.now_ns;  // goes on from the last step
+  const Clock::time_point start = Clock::now();
+  uint32_t watched_version = ports_version - 1;
+  uint64_t busy_at = 0;
+  uint32_t futile = 0;
+  bool woken_by_port = false;
+  while (!stopping.load(std::memory_order_acquire)) {
+    gate.enter();
+    if (watched_version != ports_version) {
+      watched_version = ports_version;
+      wake.clear();
+      for (const std::unique_ptr<Slot>& slot : slots) {
+        if (slot) wake.watch(slot->port->fd());
+      }
+    }
+    const uint64_t elapsed = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
+    const uint32_t received = breath(base_ns + elapsed);
+    tell_events();
+    gate.leave();
+    if (received != 0) {
+      busy_at = elapsed;
+      futile = 0;
+      woken_by_port = false;
+      continue;
+    }
+    // A descriptor that is ready without a frame (an interface gone down) must not become a spin.
+    if (std::exchange(woken_by_port, false)) ++futile;
+    if (elapsed - busy_at < kSpinNs) continue;
+    const bool only_wake = futile >= kMaxFutileSleeps;
+    woken_by_port = wake.sleep(only_wake ? kFutileSleepMs : kSleepMs, only_wake);
+  }
+}
+
+}  // namespace vrouter

@@ -1,0 +1,82 @@
+// Engine: one vRouter's data plane: tables, ports, a worker; without Node. binding/ wraps it, tests
+// and benchmarks use it directly.
+//
+// Invariants
+//  * While hold() runs its function, no worker is inside a burst (worker/gate.h). step() runs a
+//    breath on the calling thread and excludes start().
+//  * All methods but wake() and arm_events() belong to one control thread; what they return
+//    (router(), flows(), counters(), …) may be touched only inside hold(), or while not running.
+//    events() is the exception: its reader needs no hold.
+//  * Time never goes back: a breath at an earlier time than the last runs at the last.
+//
+// What a frame counts (with path/finish.cc, which counts the way a packet left): taking it from a
+// port counts `received` and the vif's rx_packets and rx_bytes; a frame the port discarded (no
+// buffer, too large) counts received, dropped and IF RX Discard as if it had been taken. A packet
+// given to transmit was already counted as forwarded, replied, punted or generated and in tx_packets;
+// if its port does not take it, the count is moved: back out of those, and into IF TX Discard, the
+// vif's drops and tx_errors and, unless the router had made it, `dropped`.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "path/context.h"
+#include "port/port.h"
+
+namespace vrouter {
+
+struct EngineOptions {
+  uint32_t flow_entries = kDefaultFlows;
+  uint32_t buffers = kDefaultBuffers;
+  uint32_t buffer_bytes = kDefaultBufferBytes;
+  uint64_t seed = 1;
+};
+
+class Engine {
+ public:
+  explicit Engine(const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  Status status() const;                        // NoMemory if the tables could not be had
+
+  PortId add_port(std::unique_ptr<Port> port);  // invalid: too many
+  Status remove_port(PortId port);              // InUse while a vif is bound to it
+  Port* port(PortId id);                        // nullptr: none
+  bool port_exists(PortId id) const;
+  uint32_t port_limit() const;                  // ids in use are below this
+
+  Status start();                               // a worker thread; Busy if running
+  void stop();
+  bool running() const;
+  // One breath at `now_ns`: every port once, then housekeeping. Returns frames received.
+  // Busy (as ~0u) while running.
+  uint32_t step(uint64_t now_ns);
+  // Runs f while the worker is between two bursts. May be nested. At its end the engine takes over
+  // what f committed: flow timeouts, room for the counters of new VRFs.
+  void hold(const std::function<void()>& f);
+  // An idle worker takes its next breath now; for frames injected into a memory port. Any thread.
+  void wake();
+  // Ends all flows of a VRF (either half); ~0: all. Inside hold(), or while not running.
+  void flush_flows(uint32_t vrf);
+
+  Router& router();
+  FlowTable& flows();
+  Counters& counters();
+  EventRing& events();
+  Context& context();
+  PacketPool& pool();
+  // `wake` is called once, by the worker (or by step), when events wait and the consumer is armed;
+  // after that not again until arm_events(). Armed at first. Must not call hold() or step().
+  void on_events(std::function<void()> wake);
+  void arm_events();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vrouter

@@ -1,0 +1,202 @@
+// npm test: everything there is to run on this machine, then one line: N passed, N failed, N skipped.
+//   C++ unit tests under ASan and UBSan, fuzz targets, types, vitest (unit, golden, scenario, netns).
+// As root on Debian it installs what the tests' real peers need (VROUTER_NO_APT=1: it does not). Otherwise what
+// cannot run is skipped, by name and with the reason. Exit status 1 when something failed, or, with CI=true,
+// was skipped. Plain Node: it runs before anything is installed.
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  have,
+  isRoot,
+  jobs,
+  missingPackages,
+  onDebian,
+  root,
+  run,
+  SetupError,
+  step,
+} from './machine.mjs';
+import { buildOptional, setup } from './setup.mjs';
+
+const PEERS = {
+  'build-essential': 'C++ compiler and make',
+  python3: 'node-gyp, which compiles the optional packages',
+  cmake: 'C++ tests',
+  'libgtest-dev': 'C++ tests (GoogleTest)',
+  'libpcap-dev': 'cap, which observes the wires',
+  tshark: 'a second opinion on every frame',
+  tcpdump: 'capture files not made by us',
+  tcpreplay: 'capture files not made by us',
+  'python3-scapy': 'packets not made by our encoder',
+  curl: 'clients of the services',
+  iproute2: 'network namespaces',
+  'iputils-ping': 'echo requests from real kernels',
+  ethtool: 'offloads off on veth pairs',
+  nftables: 'firewalls inside the namespaces',
+};
+const PACKETS_IN_SMOKE = 1_000_000;
+
+const passed = { count: 0 };
+const failed = [];
+const skipped = [];
+const skip = (name, why) => skipped.push({ name, why });
+
+async function installPeers() {
+  if (!onDebian()) return;
+  const missing = missingPackages(Object.keys(PEERS));
+  if (missing.length === 0) return;
+  console.log('Debian packages that the tests use and that are not installed:');
+  for (const name of missing) console.log(`  ${name.padEnd(16)} ${PEERS[name]}`);
+  if (process.env.VROUTER_NO_APT === '1') return console.log('Not installed: VROUTER_NO_APT=1.\n');
+  if (!isRoot())
+    return console.log(`Not installed: needs root. apt-get install ${missing.join(' ')}\n`);
+  await step('Installing them (apt-get)', async () => {
+    const env = { DEBIAN_FRONTEND: 'noninteractive' };
+    await run('apt-get', ['update', '-qq'], { env });
+    const result = await run('apt-get', ['install', '-y', '--no-install-recommends', ...missing], {
+      env,
+    });
+    if (result.status !== 0) {
+      console.log(result.output.trimEnd());
+      console.log('apt-get install failed; going on with what there is.');
+    }
+  });
+}
+
+async function buildNative(target) {
+  return step(`Building ${target} (ASan, UBSan)`, async () => {
+    const result = await run('cmake', [
+      '--build',
+      'out/test',
+      '--target',
+      target,
+      '-j',
+      String(jobs),
+    ]);
+    if (result.status !== 0) {
+      console.log(result.output.slice(-20_000));
+      failed.push(`building ${target}`);
+    }
+    return result.status === 0;
+  });
+}
+
+async function nativeTests() {
+  if (!have('cmake')) return skip('C++ tests and fuzz targets', 'cmake is not installed');
+  const configured = await run('cmake', ['-S', '.', '-B', 'out/test']);
+  if (configured.status !== 0) {
+    console.log(configured.output);
+    failed.push('configuring the C++ tests');
+    return;
+  }
+  const targets = (await run('cmake', ['--build', 'out/test', '--target', 'help'])).output;
+  if (!/\bcore_tests\b/.test(targets)) skip('C++ tests', 'GoogleTest is not installed');
+  else if (await buildNative('core_tests')) await runGoogleTest();
+  if (await buildNative('fuzzers')) await runFuzzers();
+}
+
+async function runGoogleTest() {
+  const report = join(root, 'out/test/core_tests.json');
+  rmSync(report, { force: true });
+  const result = await step('C++ tests', () =>
+    run('out/test/core_tests', ['--gtest_brief=1', `--gtest_output=json:${report}`]),
+  );
+  const counts = { passed: 0, failed: 0 };
+  if (existsSync(report)) {
+    for (const suite of JSON.parse(readFileSync(report, 'utf8')).testsuites) {
+      for (const test of suite.testsuite) {
+        const name = `${suite.name}.${test.name}`;
+        if (test.failures) failed.push(name);
+        else if (test.result === 'SKIPPED')
+          skip(name, test.skipped?.[0]?.message ?? 'see the test');
+        else if (test.status === 'RUN') passed.count++;
+        if (test.failures) counts.failed++;
+        else counts.passed++;
+      }
+    }
+  }
+  // A sanitizer's report ends the run before the JSON is written.
+  if (result.status !== 0 && counts.failed === 0)
+    failed.push(`core_tests, exit status ${result.status}`);
+  console.log(result.output.trimEnd());
+}
+
+async function runFuzzers() {
+  const sources = readdirSync(join(root, 'native/fuzz')).filter((name) =>
+    name.endsWith('_fuzz.cc'),
+  );
+  for (const source of sources) {
+    const name = source.replace(/_fuzz\.cc$/, '');
+    const corpus = `native/fuzz/corpus/${name}`;
+    const args = [`-runs=${PACKETS_IN_SMOKE}`, '-seed=1'];
+    if (existsSync(join(root, corpus))) args.push(corpus);
+    const result = await step(`Fuzz ${name}, ${PACKETS_IN_SMOKE.toLocaleString('en')} inputs`, () =>
+      run(join(root, `out/test/fuzz_${name}`), args),
+    );
+    if (result.status === 0) passed.count++;
+    else {
+      console.log(result.output.slice(-10_000));
+      failed.push(`fuzz ${name}`);
+    }
+  }
+}
+
+async function types() {
+  const result = await step('Type check', () =>
+    run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']),
+  );
+  if (result.status === 0) {
+    passed.count++;
+    return;
+  }
+  console.log(result.output);
+  failed.push('type check');
+}
+
+async function vitest() {
+  const file = join(root, 'out/test/vitest.json');
+  mkdirSync(join(root, 'out/test'), { recursive: true });
+  rmSync(file, { force: true });
+  const reporters = ['--reporter=default', '--reporter=./test/support/verdict-reporter.ts'];
+  const result = await run(
+    process.execPath,
+    ['node_modules/vitest/vitest.mjs', 'run', ...reporters],
+    {
+      show: true,
+      env: { VROUTER_VERDICT: file },
+    },
+  );
+  if (!existsSync(file)) return failed.push(`vitest, exit status ${result.status}`);
+  const verdict = JSON.parse(readFileSync(file, 'utf8'));
+  passed.count += verdict.passed;
+  failed.push(...verdict.failed);
+  skipped.push(...verdict.skipped);
+  if (result.status !== 0 && verdict.failed.length === 0) {
+    failed.push(`vitest, exit status ${result.status}`);
+  }
+}
+
+try {
+  await installPeers();
+  await setup();
+  await buildOptional();
+  await nativeTests();
+  await types();
+  await vitest();
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  console.log(error.message);
+  failed.push('set-up');
+}
+
+const ci = process.env.CI === 'true';
+if (skipped.length > 0) {
+  console.log(`\nSkipped${ci ? ' (a failure, for CI=true)' : ''}:`);
+  for (const { name, why } of skipped) console.log(`  ${name}: ${why}`);
+}
+if (failed.length > 0) {
+  console.log('\nFailed:');
+  for (const name of failed) console.log(`  ${name}`);
+}
+console.log(`\n${passed.count} passed, ${failed.length} failed, ${skipped.length} skipped`);
+process.exitCode = failed.length > 0 || (ci && skipped.length > 0) ? 1 : 0;

@@ -1,0 +1,74 @@
+/**
+ * What users and orchestrators ask an agent for: typed, by name, no ids. The agent turns these into ops
+ * and routes and owns every id and label.
+ */
+export interface UnderlayIntent {
+  readonly port: number; // data plane port of the uplink
+  readonly mac: string;
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly mtu?: number; // IP bytes on the wire, default 1500
+  /** Next-hop MACs of the fabric by underlay address (static until the kernel's table is followed). */
+  readonly neighbours: Readonly<Record<string, string>>;
+  /** Encapsulations this vRouter takes, most preferred first. Default udp, gre, vxlan. */
+  readonly encaps?: readonly ('gre' | 'udp' | 'vxlan')[];
+}
+
+export interface VrfIntent {
+  readonly name: string;
+  /** Virtual network id (VNI) for bridging and routed VXLAN. */
+  readonly vni?: number;
+  readonly flowQuota?: number;
+}
+
+export interface FloatingIpIntent {
+  readonly address: string;
+  readonly vrf: string; // instance it is reachable in
+  readonly direction?: 'both' | 'ingress' | 'egress';
+  /** Present: only these ports, translated (a service). */
+  readonly ports?: readonly { protocol: 'tcp' | 'udp' | 'sctp'; port: number; toPort: number }[];
+  /** Also published into these instances (policy between networks), e.g. the pod network. */
+  readonly leakTo?: readonly string[];
+}
+
+export interface PolicyRuleIntent {
+  readonly action: 'pass' | 'deny';
+  readonly protocol?: 'any' | 'tcp' | 'udp' | 'icmp' | 'icmp6' | 'sctp' | number;
+  readonly source?: string; // prefix; absent = any
+  readonly destination?: string;
+  readonly sourcePorts?: readonly [number, number];
+  readonly destinationPorts?: readonly [number, number];
+}
+
+export interface PolicyIntent {
+  readonly name: string;
+  readonly rules: readonly PolicyRuleIntent[];
+}
+
+export interface VifIntent {
+  readonly name: string;
+  readonly port: number;
+  readonly vrf: string;
+  readonly tenantMac: string; // the tenant's own MAC
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly gateway4?: string;
+  readonly gateway6?: string;
+  readonly mtu?: number; // default 1500
+  /** Flow table for its packets. Default true. */
+  readonly policy?: boolean;
+  readonly flowQuota?: number;
+  readonly floatingIps?: readonly FloatingIpIntent[];
+  readonly networkPolicies?: readonly string[];
+  readonly ingressGroups?: readonly string[];
+  readonly egressGroups?: readonly string[];
+}
+
+export interface SourceNatIntent {
+  readonly name: string;
+  readonly vrf: string;
+  readonly toVrf: string;
+  readonly source?: string;
+  readonly address: string;
+  readonly ports: readonly [number, number];
+}

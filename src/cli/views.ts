@@ -1,0 +1,236 @@
+/**
+ * What a running vRouter answers to the CLI, as JSON: one type per view. The text forms (render/*.ts) are
+ * made from exactly these values, so `--json` shows everything the text does, and more.
+ * Written by program/views.ts, read by render/ and by anyone's scripts. 64-bit counters are numbers while
+ * they are exact in a double, decimal strings past 2^53.
+ */
+
+export type Count = number | string;
+
+export const NEXT_HOP_TYPES = [
+  'discard',
+  'receive',
+  'l2_receive',
+  'interface',
+  'tunnel',
+  'ecmp',
+  'replicate',
+  'vrf_translate',
+] as const;
+export type NextHopType = (typeof NEXT_HOP_TYPES)[number];
+
+export type Family = 'inet' | 'inet6' | 'bridge' | 'unspec';
+
+export interface NextHopSlot {
+  readonly nextHop: number;
+  /** MPLS label or VNI; null: none. */
+  readonly label: number | null;
+  /** Stable member id and weight of an ECMP member. */
+  readonly member?: number;
+  readonly weight?: number;
+}
+
+export interface NextHopView {
+  readonly id: number;
+  readonly type: NextHopType;
+  readonly family: Family;
+  readonly references: number;
+  readonly vrf: number;
+  /** The ancestor's words, in its order: `Valid`, `Policy`, `MPLSoUDP`, `Ecmp`, … */
+  readonly flags: readonly string[];
+  /** Interface it leaves by; receive, interface and tunnel. */
+  readonly vif?: number;
+  /** Rewrite of the Ethernet header, hex; interface and tunnel. */
+  readonly data?: string;
+  readonly encapFamily?: number;
+  readonly source?: string;
+  readonly destination?: string;
+  readonly l3VxlanMac?: string;
+  /** ECMP: the fields hashed, empty when the default (all five) was not asked for by name. */
+  readonly hashFields?: readonly HashFieldName[];
+  /** Composite: its members; null: a slot whose member was removed. */
+  readonly slots?: readonly (NextHopSlot | null)[];
+}
+
+export const HASH_FIELD_NAMES = ['Proto', 'SrcIP', 'SrcPort', 'DstIp', 'DstPort'] as const;
+export type HashFieldName = (typeof HASH_FIELD_NAMES)[number];
+
+export interface PortCounters {
+  readonly packets: Count;
+  readonly errors: Count;
+  readonly syscalls?: Count;
+}
+
+export interface VifView {
+  readonly id: number;
+  readonly name: string;
+  /** Ethernet (AF_PACKET), Virtual (TAP, memory), PMD, Socket; null: no port. */
+  readonly transport: 'Ethernet' | 'Virtual' | 'PMD' | 'Socket' | null;
+  readonly type: 'Host' | 'Agent' | 'Physical' | 'Virtual';
+  readonly nextHop: number;
+  readonly mac: string;
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  readonly gateway4?: string | null;
+  readonly gateway6?: string | null;
+  readonly vrf: number;
+  readonly multicastVrf: number;
+  /** Letters in the ancestor's order: `P`, `L3`, `L2`, `D`, … */
+  readonly flags: readonly string[];
+  readonly references: number;
+  readonly mtu?: number;
+  readonly flowQuota?: number;
+  readonly rxPort?: PortCounters;
+  readonly rxQueue?: PortCounters;
+  readonly rxQueueErrors?: readonly number[];
+  readonly txPort?: PortCounters;
+  readonly rx: { readonly packets: Count; readonly bytes: Count; readonly errors: Count };
+  readonly tx: { readonly packets: Count; readonly bytes: Count; readonly errors: Count };
+  readonly drops: Count;
+}
+
+export interface RouteView {
+  readonly prefix: string;
+  /** Length of the route behind it; differs from the prefix's only in an answer to `--get`. */
+  readonly length: number;
+  /** L label valid, P proxy, T trap, F flood. */
+  readonly flags: string;
+  readonly label: number | null;
+  readonly nextHop: number;
+  readonly mac: string | null;
+  /** Place of the MAC in the bridge table of the VRF; -1: it is not there. */
+  readonly macIndex?: number;
+}
+
+export interface MacView {
+  readonly index: number;
+  readonly mac: string;
+  readonly flags: string;
+  readonly label: number | null;
+  readonly nextHop: number;
+  readonly packets: Count;
+}
+
+export interface RouteDump {
+  readonly vrf: number;
+  readonly family: 'inet' | 'inet6';
+  readonly routes: readonly RouteView[];
+}
+
+export interface MacDump {
+  readonly vrf: number;
+  readonly family: 'bridge';
+  readonly macs: readonly MacView[];
+}
+
+export interface FlowView {
+  readonly index: number;
+  readonly reverse: number;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly vrf: number;
+  readonly destinationVrf: number;
+  readonly generationId: number;
+  readonly keyNextHop: number;
+  readonly rpfNextHop: number;
+  readonly nextHop: number;
+  readonly label: number | null;
+  /** -1: none. */
+  readonly member: number;
+  /** -1: fabric. */
+  readonly vif: number;
+  readonly action: 'D' | 'H' | 'F' | 'N';
+  readonly drop: string;
+  readonly nat: string;
+  readonly tcp: string;
+  readonly flags: string;
+  readonly initiator: boolean;
+  readonly packets: Count;
+  readonly bytes: Count;
+  readonly outerSourcePort: number;
+  readonly sourceInfo: string;
+  readonly natSource: string;
+  readonly natSourcePort: number;
+  readonly natDestination: string;
+  readonly natDestinationPort: number;
+  readonly idleMs: number;
+}
+
+export interface FlowTableView {
+  readonly bytes: number;
+  readonly entries: number;
+  readonly used: number;
+  readonly created: Count;
+  readonly added: Count;
+  readonly deleted: Count;
+  readonly changed: Count;
+  readonly processed: Count;
+  readonly evicted: Count;
+  readonly overflow: number;
+  readonly createdPerCpu: readonly Count[];
+}
+
+export interface FlowListing {
+  readonly table: FlowTableView;
+  readonly flows: readonly FlowView[];
+}
+
+export interface FlowDetail {
+  readonly flow: FlowView;
+  readonly rpf: { readonly nextHop: number; readonly vrf: number; readonly type: NextHopType } | null;
+  readonly vif: { readonly id: number; readonly vrf: number; readonly name: string } | null;
+  readonly systemDrops: Count;
+}
+
+export interface FlowStatistics {
+  readonly table: FlowTableView;
+  readonly byAction: { readonly forward: number; readonly drop: number; readonly nat: number; readonly hold: number };
+}
+
+export interface LabelView {
+  readonly label: number;
+  readonly nextHop: number;
+}
+
+export interface VniView {
+  readonly vni: number;
+  readonly nextHop: number;
+}
+
+export interface DropView {
+  readonly name: string;
+  readonly packets: Count;
+}
+
+export interface VrfStatsView {
+  readonly vrf: number;
+  readonly name: string;
+  /** By the names of native/state/counters.h. */
+  readonly counters: Readonly<Record<string, Count>>;
+}
+
+export interface ExplainView {
+  readonly lines: readonly { readonly room: string; readonly text: string }[];
+}
+
+export interface StatusView {
+  readonly name: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly addon: string;
+  readonly generation: number;
+  readonly vrfs: number;
+  readonly vifs: number;
+  readonly flows: { readonly used: number; readonly entries: number };
+  readonly buffers: { readonly free: number; readonly total: number };
+  readonly totals: Readonly<Record<string, Count>>;
+  readonly exchange: string;
+}
+
+export function count(value: bigint): Count {
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString();
+}

@@ -1,0 +1,167 @@
+/**
+ * node.yaml: one compute node of `vrouter node`: its ports, underlay, instances and tenants, and where
+ * its routes come from. The vocabulary is that of agent/intents.ts, in snake_case. What is here at start
+ * can also come later over the socket (`vif.add`, `floating_ip.add`, …), checked by the same schemas.
+ */
+import { z } from 'zod';
+import {
+  choice,
+  flagList,
+  ip,
+  ipv4,
+  ipv6,
+  mac,
+  mapping,
+  name,
+  oneOf,
+  portNumber,
+  portRange,
+  prefix,
+  prefixOrAddress,
+  protocol,
+  whole,
+} from './fields.ts';
+
+export const ENCAP_NAMES = ['udp', 'gre', 'vxlan'] as const;
+
+const path = z.string().min(1).max(4096);
+/** sun_path is 108 bytes with its NUL. */
+const socketPath = z
+  .string()
+  .min(1)
+  .max(107, { error: 'a socket path is at most 107 bytes' })
+  .describe('Path of a Unix socket');
+const interfaceName = z
+  .string()
+  .regex(/^[^\s/:]{1,15}$/, { error: 'an interface name is 1 to 15 characters, no blank, / or :' });
+const mtu = whole(68, 65535);
+
+export const portSchema = oneOf(
+  'kind',
+  [
+    mapping({ kind: z.literal('memory'), mtu: mtu.optional() }),
+    mapping({ kind: z.literal('pcap'), read: path.optional(), write: path.optional() }),
+    mapping({
+      kind: z.literal('tap'),
+      name: interfaceName,
+      netns: z.string().min(1).max(255).optional(),
+      mtu: mtu.optional(),
+    }),
+    mapping({ kind: z.literal('af_packet'), interface: interfaceName }),
+  ],
+  ['memory', 'pcap', 'tap', 'af_packet'],
+);
+
+export const vrfSchema = mapping({
+  name,
+  vni: whole(0, (1 << 24) - 1).optional(),
+  flow_quota: whole(0, 1 << 24).optional(),
+});
+
+export const floatingIpSchema = mapping({
+  address: ip,
+  vrf: name.describe('Instance it is reachable in'),
+  direction: choice(['both', 'ingress', 'egress']).optional(),
+  ports: z
+    .array(
+      mapping({ protocol: choice(['tcp', 'udp', 'sctp']), port: portNumber, to_port: portNumber }),
+    )
+    .max(1024)
+    .optional(),
+  leak_to: z.array(name).max(64).optional().describe('Instances it is also published into'),
+});
+
+export const vifSchema = mapping({
+  name,
+  port: portSchema,
+  vrf: name,
+  tenant_mac: mac.describe("The tenant's own MAC"),
+  ipv4: ipv4.optional(),
+  ipv6: ipv6.optional(),
+  gateway4: ipv4.optional(),
+  gateway6: ipv6.optional(),
+  mtu: mtu.optional(),
+  policy: z.boolean().optional().describe('Flow table for its packets; default true'),
+  flow_quota: whole(0, 1 << 24).optional(),
+  floating_ips: z.array(floatingIpSchema).max(64).optional(),
+  network_policies: z.array(name).max(16).optional(),
+  ingress_groups: z.array(name).max(16).optional(),
+  egress_groups: z.array(name).max(16).optional(),
+});
+
+export const policySchema = mapping({
+  name,
+  rules: z
+    .array(
+      mapping({
+        action: choice(['pass', 'deny']),
+        protocol: protocol.optional(),
+        source: prefixOrAddress.optional(),
+        destination: prefixOrAddress.optional(),
+        source_ports: portRange.optional(),
+        destination_ports: portRange.optional(),
+      }),
+    )
+    .max(4096),
+});
+
+export const sourceNatSchema = mapping({
+  name,
+  vrf: name,
+  to_vrf: name,
+  source: prefix.optional(),
+  address: ip,
+  ports: portRange,
+});
+
+export const hopSchema = mapping({
+  address: ip.describe('Underlay address of the vRouter that has it'),
+  label: whole(0, (1 << 24) - 1),
+  encaps: flagList(ENCAP_NAMES).min(1).optional().describe('Default: udp, gre'),
+  member: whole(0, 65534).optional(),
+  weight: whole(0, 65535).optional(),
+});
+
+export const routeSchema = mapping({
+  instance: name,
+  prefix: prefixOrAddress,
+  hops: z.array(hopSchema).min(1).max(256),
+});
+
+export const nodeSchema = mapping({
+  name,
+  socket: socketPath.optional().describe('Default /run/vrouter/<name>.sock'),
+  log: mapping({
+    level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  }).optional(),
+  dataplane: mapping({
+    flow_entries: whole(1024, 1 << 24).optional(),
+    buffers: whole(256, 1 << 20).optional(),
+    buffer_bytes: whole(512, 65536).optional(),
+    seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
+  }).optional(),
+  underlay: mapping({
+    port: portSchema,
+    mac,
+    ipv4: ipv4.optional(),
+    ipv6: ipv6.optional(),
+    mtu: mtu.optional(),
+    neighbours: z.record(ip, mac).describe('MAC in the fabric by underlay address'),
+    encaps: flagList(ENCAP_NAMES).min(1).optional(),
+  }),
+  exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
+  routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
+  vrfs: z.array(vrfSchema).max(65536).optional(),
+  policies: z.array(policySchema).max(65536).optional(),
+  vifs: z.array(vifSchema).max(4355).optional(),
+  source_nats: z.array(sourceNatSchema).max(65536).optional(),
+}).meta({ title: 'vrouter node file', description: 'One compute node' });
+
+export type NodeFile = z.infer<typeof nodeSchema>;
+export type PortFile = z.infer<typeof portSchema>;
+export type VifFile = z.infer<typeof vifSchema>;
+export type VrfFile = z.infer<typeof vrfSchema>;
+export type PolicyFile = z.infer<typeof policySchema>;
+export type SourceNatFile = z.infer<typeof sourceNatSchema>;
+export type FloatingIpFile = z.infer<typeof floatingIpSchema>;
+export type RouteFile = z.infer<typeof routeSchema>;

@@ -1,0 +1,174 @@
+/**
+ * The data plane as TypeScript sees it: batch-shaped, synchronous, one call per batch.
+ * Two implementations are planned, one compliance suite: the addon in this process (`dataplane.ts`), and a
+ * forwarder process behind a Unix socket. Callers hold this interface, never the addon.
+ */
+import type { FullLayoutOp, LayoutOp, OpName } from './layout.ts';
+
+export interface DataplaneOptions {
+  /** Flow entries, both directions counted; 1,024 … 16 Mi. Default 1 Mi. */
+  readonly flowEntries?: number;
+  readonly buffers?: number;
+  readonly bufferBytes?: number;
+  /** Seed of every hash and choice; the same seed and inputs give the same run. */
+  readonly seed?: bigint;
+}
+
+export type PortSpec =
+  | { readonly kind: 'memory'; readonly mtu?: number }
+  | { readonly kind: 'pcap'; readonly read?: string; readonly write?: string }
+  | { readonly kind: 'tap'; readonly name: string; readonly netns?: string; readonly mtu?: number }
+  | { readonly kind: 'af_packet'; readonly interface: string };
+
+/** An op as an object: `{ op: 'route_set', vrf: 1, prefix: '10.0.0.0/8', nextHop: 7, … }`. */
+export type Op = { [N in OpName]: { readonly op: N } & LayoutOp<N> }[OpName];
+
+/** An op as it is read back: every field present, defaults filled in. */
+export type FullOp = { [N in OpName]: { readonly op: N } & FullLayoutOp<N> }[OpName];
+
+export interface FlowRecord {
+  readonly index: number;
+  readonly reverse: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly vrf: number;
+  readonly destinationVrf: number;
+  readonly keyNextHop: number;
+  readonly rpfNextHop: number;
+  readonly nextHop: number;
+  readonly label: number;
+  readonly member: number; // -1: none
+  readonly vif: number; // -1: fabric
+  readonly action: 'D' | 'H' | 'F' | 'N';
+  readonly drop: string; // name from flow_drop_reasons.def, '' unless action is D
+  readonly nat: string; // letters in the ancestor's order, e.g. 'DPd', 'SPs', ''
+  readonly tcp: string; // e.g. 'SSrEEr'
+  readonly flags: string; // e.g. 'M', ''
+  readonly initiator: boolean;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly generationId: number;
+  readonly outerSourcePort: number; // entropy port, 0 when it does not leave by a UDP tunnel
+  readonly sourceInfo: string; // tunnel far end its packets come from, '0.0.0.0' if local
+  readonly natSource: string; // translated addresses, '' unless NAT
+  readonly natDestination: string;
+  readonly natSourcePort: number;
+  readonly natDestinationPort: number;
+  readonly idleMs: number;
+}
+
+export type DumpTable =
+  | 'router'
+  | 'vrfs'
+  | 'vifs'
+  | 'next_hops'
+  | 'routes'
+  | 'macs'
+  | 'labels'
+  | 'vnis'
+  | 'floating_ips'
+  | 'source_nats'
+  | 'policies';
+
+export interface VifCounters {
+  rxPackets: bigint;
+  rxBytes: bigint;
+  rxErrors: bigint;
+  txPackets: bigint;
+  txBytes: bigint;
+  txErrors: bigint;
+  drops: bigint;
+}
+
+export interface Counters {
+  readonly totals: {
+    received: bigint;
+    forwarded: bigint;
+    replied: bigint;
+    punted: bigint;
+    dropped: bigint;
+    consumed: bigint;
+    generated: bigint;
+    held: bigint;
+  };
+  /** By printed name, zero ones included, in `dropstats` order. */
+  readonly drops: ReadonlyMap<string, bigint>;
+  readonly vifs: ReadonlyMap<number, VifCounters>;
+  /** By VRF id, then by name as in native/state/counters.h (snake_case). */
+  readonly vrfs: ReadonlyMap<number, ReadonlyMap<string, bigint>>;
+}
+
+export interface FlowEvent {
+  readonly kind: 'created' | 'deleted';
+  readonly timeNs: bigint;
+  readonly flow: number;
+  readonly reverse: number;
+  readonly vrf: number;
+  readonly vif: number; // -1: fabric
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly action: 'D' | 'H' | 'F' | 'N';
+  readonly drop: string;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export interface DataplaneInfo {
+  readonly addon: string; // which build was loaded
+  readonly generation: number;
+  readonly flowEntries: number;
+  readonly flowsUsed: number;
+  readonly flowsCreated: bigint;
+  readonly flowsDeleted: bigint;
+  readonly flowsEvicted: bigint;
+  readonly flowBytes: number;
+  readonly buffersFree: number;
+  readonly buffers: number;
+  readonly nextHopReferences: ReadonlyMap<number, number>;
+}
+
+/** One room a packet went through. */
+export interface ExplainLine {
+  readonly room: string;
+  readonly text: string;
+}
+
+export interface Dataplane {
+  addPort(spec: PortSpec): number;
+  removePort(port: number): void;
+  /** kind, file descriptor state, and the port's own error counts. */
+  portInfo(port: number): { kind: string; mtu: number; rxDiscards: bigint; rxErrors: bigint; txErrors: bigint };
+  /** Starts the worker thread; `step` is refused until `stop`. */
+  start(): void;
+  stop(): void;
+  /** One breath on this thread at a virtual time (ns since start); returns frames received. */
+  step(nowNs: bigint): number;
+  /** Applies all ops or none; returns the new generation. Throws VRouterError with opIndex. */
+  commit(ops: readonly Op[]): number;
+  /** The same for bytes already encoded. */
+  commitBytes(program: Uint8Array): number;
+  /** Current content of a table as the ops that would make it, in canonical order. */
+  dump(table: DumpTable, vrf?: number): FullOp[];
+  /** All tables as one Program's bytes: equal bytes mean equal tables. */
+  snapshot(): Uint8Array;
+  flows(): FlowRecord[];
+  deleteFlow(index: number): boolean;
+  readCounters(): Counters;
+  clearCounters(): void;
+  /** Flow events since last time, bounded; `lost` counts, since the start, what did not fit the ring. */
+  drainEvents(): { events: FlowEvent[]; lost: bigint };
+  /** Frames into a memory port, as if they had been received; returns how many fitted. */
+  inject(port: number, frames: readonly Uint8Array[]): number;
+  /** Frames a memory port has sent since last time. */
+  collect(port: number): Uint8Array[];
+  /** What would happen to this frame on this vif; changes nothing. */
+  explain(frame: Uint8Array, vif: number): ExplainLine[];
+  info(): DataplaneInfo;
+  close(): void;
+}

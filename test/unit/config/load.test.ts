@@ -1,0 +1,190 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { jsonSchemaText, SCHEMA_NAMES } from '../../../src/config/json-schema.ts';
+import { checkParams, loadControl, loadNode, loadState } from '../../../src/config/load.ts';
+import { editDistance, nearest } from '../../../src/config/nearest.ts';
+import { vifSchema } from '../../../src/config/node.ts';
+import { ConfigError } from '../../../src/errors.ts';
+
+function problemsOf(run: () => unknown) {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  throw new Error('accepted');
+}
+
+describe('nearest', () => {
+  it('counts a swap as one step', () => {
+    expect(editDistance('gatewya', 'gateway')).toBe(1);
+    expect(editDistance('', 'abc')).toBe(3);
+    expect(editDistance('abc', 'abc')).toBe(0);
+  });
+  it('finds what was meant and nothing when nothing is near', () => {
+    expect(nearest('gatway4', ['gateway4', 'gateway6', 'mtu'])).toBe('gateway4');
+    expect(nearest('POLICY', ['policy', 'l2'])).toBe('policy');
+    expect(nearest('zebra', ['gateway4', 'mtu'])).toBeUndefined();
+    expect(nearest('x'.repeat(5000), ['gateway4'])).toBeUndefined();
+  });
+});
+
+describe('state file', () => {
+  const good = `router: {ipv4: 10.0.0.1}
+vrfs:
+  - {name: fabric, id: 0}
+vifs:
+  - name: eth0
+    type: physical
+    vrf: fabric
+`;
+  it('takes YAML and JSON alike', () => {
+    const fromYaml = loadState('a.yaml', good).value;
+    expect(loadState('a.json', JSON.stringify(fromYaml)).value).toEqual(fromYaml);
+    expect(fromYaml.vifs?.[0]?.name).toBe('eth0');
+  });
+
+  it('takes an empty file as an empty router', () => {
+    expect(loadState('a.yaml', '').value).toEqual({});
+  });
+
+  it('refuses an unknown key at its place, with the nearest one', () => {
+    const problems = problemsOf(() => loadState('a.yaml', `${good}    gatway4: 10.0.0.254\n`));
+    expect(problems).toEqual([
+      {
+        line: 8,
+        column: 5,
+        key: 'vifs[0].gatway4',
+        message: 'unknown key "gatway4" (did you mean "gateway4"?)',
+      },
+    ]);
+  });
+
+  it('lists every problem in the order of the text', () => {
+    const problems = problemsOf(() =>
+      loadState(
+        'a.yaml',
+        `vifs:
+  - {name: a/b, type: virtul, vrf: x}
+  - {name: c, type: virtual, vrf: x, mac: "02:00", ipv4: 10.0.0.256}
+routes:
+  - {vrf: x, prefix: 10.0.0.1/24, next_hop: 3}
+  - {vrf: x, next_hop: 3}
+`,
+      ),
+    );
+    expect(problems.map((p) => [p.line, p.key, p.message])).toEqual([
+      [2, 'vifs[0].name', expect.stringContaining('1 to 128 of letters')],
+      [2, 'vifs[0].type', 'unknown value "virtul" (did you mean "virtual"?)'],
+      [3, 'vifs[1].mac', expect.stringContaining('six pairs')],
+      [3, 'vifs[1].ipv4', 'an IPv4 address is needed'],
+      [5, 'routes[0].prefix', expect.stringContaining('10.0.0.0/24 would be one')],
+      [6, 'routes[1].prefix', 'missing'],
+    ]);
+  });
+
+  it('names the kinds of next hop when the type is wrong', () => {
+    const problems = problemsOf(() =>
+      loadState('a.yaml', 'next_hops:\n  - {name: t, type: tunel}\n'),
+    );
+    expect(problems).toMatchObject([
+      { line: 2, key: 'next_hops[0].type', message: 'unknown type "tunel" (did you mean "tunnel"?)' },
+    ]);
+  });
+
+  it('places YAML errors, duplicate keys among them', () => {
+    expect(problemsOf(() => loadState('a.yaml', 'vrfs: []\nvrfs: []\n'))).toMatchObject([
+      { line: 2, message: expect.stringContaining('unique') },
+    ]);
+    expect(problemsOf(() => loadState('a.yaml', 'vrfs: [\n'))[0]?.line).toBeGreaterThan(0);
+  });
+
+  it('does not expand aliases without bound', () => {
+    let text = 'a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n';
+    for (let i = 1; i < 9; i++) text += `a${i}: &a${i} [${Array(10).fill(`*a${i - 1}`).join(',')}]\n`;
+    expect(problemsOf(() => loadState('a.yaml', text))[0]?.message).toMatch(/alias/i);
+  });
+
+  it('says which file cannot be read', () => {
+    const error = (() => {
+      try {
+        loadState('/nonexistent/state.yaml');
+      } catch (e) {
+        return e as ConfigError;
+      }
+      return undefined;
+    })();
+    expect(error?.message).toContain('/nonexistent/state.yaml:1');
+  });
+});
+
+describe('node and control files', () => {
+  it('takes a whole node', () => {
+    const { value } = loadNode(
+      'node.yaml',
+      `name: cent222
+underlay:
+  port: {kind: af_packet, interface: eth1}
+  mac: 02:00:00:00:00:01
+  ipv4: 10.169.25.20
+  neighbours: {10.169.25.21: 02:00:00:00:00:02}
+exchange: {socket: /run/vrouter/control.exchange}
+vrfs: [{name: pods}]
+vifs:
+  - name: web
+    port: {kind: tap, name: tap0, netns: web}
+    vrf: pods
+    tenant_mac: 02:00:00:00:01:01
+    ipv4: 10.47.255.236
+    floating_ips:
+      - {address: 10.105.139.153, vrf: services, ports: [{protocol: tcp, port: 8888, to_port: 80}]}
+`,
+    );
+    expect(value.vifs?.[0]?.port).toEqual({ kind: 'tap', name: 'tap0', netns: 'web' });
+  });
+
+  it('refuses a port of a kind there is not, and keys of another kind', () => {
+    const problems = problemsOf(() =>
+      loadNode(
+        'node.yaml',
+        `name: n
+underlay:
+  port: {kind: af_packe, interface: eth1}
+  mac: 02:00:00:00:00:01
+  neighbours: {}
+vifs:
+  - {name: v, vrf: p, tenant_mac: "02:00:00:00:00:02", port: {kind: memory, interface: x}}
+`,
+      ),
+    );
+    expect(problems.map((p) => [p.line, p.key])).toEqual([
+      [3, 'underlay.port.kind'],
+      [7, 'vifs[0].port.interface'],
+    ]);
+    expect(problems[0]?.message).toContain('did you mean "af_packet"?');
+  });
+
+  it('checks route targets of a control file', () => {
+    const problems = problemsOf(() =>
+      loadControl('c.yaml', 'name: c\ninstances:\n  - {name: a, import: [64512:x], export: []}\n'),
+    );
+    expect(problems).toMatchObject([{ line: 3, key: 'instances[0].import[0]' }]);
+  });
+
+  it('checks run-time parameters by the same schema', () => {
+    const problems = problemsOf(() => checkParams(vifSchema, 'vif.add', { nam: 'x' }));
+    expect(problems.map((p) => p.key)).toEqual(
+      expect.arrayContaining(['nam', 'name', 'port', 'vrf', 'tenant_mac']),
+    );
+    expect(problems.find((p) => p.key === 'name')?.message).toBe('missing');
+  });
+});
+
+describe('docs/schema', () => {
+  it.each(SCHEMA_NAMES)('%s.json is what the schema says', (name) => {
+    const file = new URL(`../../../docs/schema/${name}.json`, import.meta.url);
+    // By value: how the file is laid out is the formatter's business.
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(JSON.parse(jsonSchemaText(name)));
+  });
+});
