@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "base/bytes.h"
 
@@ -31,23 +32,39 @@ constexpr uint64_t multiply_fold(uint64_t a, uint64_t b) {
 // Constant of the i-th word of a key.
 constexpr uint64_t hash_constant(size_t i) { return mix64((i + 1) * 0x9e3779b97f4a7c15u); }
 
+// The i-th 8-byte word of an N-byte key, zero beyond its end.
+template <size_t N, size_t I>
+inline uint64_t hash_word(const uint8_t* p) {
+  constexpr size_t at = I * 8;
+  if constexpr (at + 8 <= N) {
+    return load_le64(p + at);
+  } else if constexpr (at + 4 == N) {  // FlowKey ends so: one load, no copy
+    return load_le32(p + at);
+  } else if constexpr (at < N) {
+    uint8_t tail[8] = {};
+    std::memcpy(tail, p + at, N - at);
+    return load_le64(tail);
+  } else {
+    return 0;
+  }
+}
+
+template <size_t N, size_t Lane>
+inline uint64_t hash_lane(const uint8_t* p, uint64_t seed) {
+  constexpr uint64_t first = hash_constant(Lane * 2);
+  constexpr uint64_t second = hash_constant(Lane * 2 + 1);
+  return multiply_fold(hash_word<N, Lane * 2>(p) ^ seed ^ first,
+                       hash_word<N, Lane * 2 + 1>(p) ^ seed ^ second);
+}
+
 template <size_t N>
 inline uint64_t hash_bytes(const uint8_t* p, uint64_t seed) {
   static_assert(N > 0 && N <= 256, "for keys, not for messages");
-  const auto word = [p](size_t i) -> uint64_t {
-    const size_t at = i * 8;
-    if (at + 8 <= N) return load_le64(p + at);
-    if (at >= N) return 0;
-    uint8_t tail[8] = {};
-    std::memcpy(tail, p + at, N - at < 8 ? N - at : 0);
-    return load_le64(tail);
-  };
   uint64_t h = seed + N;
-  for (size_t i = 0; i < (N + 7) / 8; i += 2) {
-    const uint64_t a = word(i) ^ seed ^ hash_constant(i);
-    const uint64_t b = word(i + 1) ^ seed ^ hash_constant(i + 1);
-    h = std::rotl(h, 29) + multiply_fold(a, b);
-  }
+  // A fold over lanes, not a loop: the constants of each lane are then constants of the code.
+  [&]<size_t... Lane>(std::index_sequence<Lane...>) {
+    ((h = std::rotl(h, 29) + hash_lane<N, Lane>(p, seed)), ...);
+  }(std::make_index_sequence<(N + 15) / 16>());
   return mix64(h);
 }
 

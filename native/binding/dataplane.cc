@@ -84,15 +84,14 @@ record::Flow render(Context& context, FlowId id) {
   const FlowKey key = flow.key();
   const FlowKey back = flows[FlowId{flow.reverse}].key();
   const NextHopId key_next_hop = scope_next_hop(flow.scope);
-  const NextHop* scope = context.router.next_hop(key_next_hop);
 
   record::Flow out{};
   out.packets = flow.packets;
   out.bytes = flow.bytes;
   out.index = id.value;
   out.reverse = flow.reverse;
-  out.vrf = scope != nullptr && scope->vrf.valid() ? scope->vrf.value : flow.vrf;
-  out.destination_vrf = flow.vrf;
+  out.vrf = flow.vrf;
+  out.destination_vrf = flows[FlowId{flow.reverse}].vrf;
   out.key_next_hop = key_next_hop.value;
   out.rpf_next_hop = flow.rpf_next_hop;
   out.next_hop = flow.next_hop;
@@ -351,6 +350,7 @@ Napi::Value Dataplane::inject(Info info) {
     if (!port->inject(packed.data() + at + 4, length)) break;
     at += 4 + size_t{length};
   }
+  engine_->wake();
   return Napi::Number::New(env, taken);
 }
 
@@ -402,10 +402,6 @@ Napi::Value Dataplane::commit(Info info) {
   ApplyResult result;
   engine_->hold([&] {
     result = apply(ops, engine_->router(), &port_exists, engine_.get());
-    if (!result.status.ok()) return;
-    // Workers count by VRF id and never allocate: room is made while they are held.
-    auto& vrfs = engine_->counters().vrfs;
-    vrfs.resize(std::max<size_t>(vrfs.size(), engine_->router().vrf_limit()));
     for (const uint32_t vrf : result.flushed_vrfs) engine_->flush_flows(vrf);
   });
   if (!result.status.ok()) return outcome(env, result.status);

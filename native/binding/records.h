@@ -16,8 +16,8 @@ namespace vrouter {
   X(u64, bytes)                \
   X(u32, index)                \
   X(u32, reverse)              \
-  X(u32, vrf)             /* of the next hop the key is scoped to */                 \
-  X(u32, destination_vrf) /* where its destination is looked up */                   \
+  X(u32, vrf)             /* its own */                                              \
+  X(u32, destination_vrf) /* its reverse half's: where its destination is looked up */ \
   X(u32, key_next_hop)         \
   X(u32, rpf_next_hop)         \
   X(u32, next_hop)             \

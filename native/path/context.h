@@ -9,6 +9,7 @@
 #include "state/counters.h"
 #include "state/events.h"
 #include "state/flow.h"
+#include "state/quota.h"
 #include "state/router.h"
 
 namespace vrouter {
@@ -21,11 +22,13 @@ struct Context {
   Counters& counters;
   EventRing& events;
   FlowTimeouts& timeouts;
+  FlowQuota quota{};
   uint64_t now_ns = 0;              // since the router started
   uint64_t seed = 0;                // of ECMP and entropy; fixed per run
   uint16_t ip_identification = 0;   // of the outer IPv4 headers we make
   uint64_t icmp_tokens_at = 0;      // token bucket of generated ICMP errors
   uint32_t icmp_tokens = 0;
+  Burst released{};                 // fragments whose first has come; next through the rooms
   Trace* trace = nullptr;           // explain only
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;

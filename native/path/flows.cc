@@ -85,13 +85,13 @@ bool over_quota(Context& context, const Flow& flow) {
   if (flow.vif != 0xffff) {
     const Vif* vif = context.router.vif(VifId{flow.vif});
     if (vif != nullptr && vif->spec.flow_quota != 0 &&
-        context.router.vif_flows(flow.vif) >= vif->spec.flow_quota) {
+        context.quota.vifs[flow.vif] >= vif->spec.flow_quota) {
       return true;
     }
   }
   const Vrf* vrf = context.router.vrf(VrfId{flow.vrf});
   return vrf != nullptr && vrf->spec.flow_quota != 0 &&
-         context.router.vrf_flows(flow.vrf) >= vrf->spec.flow_quota;
+         context.quota.vrfs[flow.vrf] >= vrf->spec.flow_quota;
 }
 
 FlowKey reverse_key(const FlowKey& translated, uint32_t scope) {
@@ -134,7 +134,7 @@ void follow(Context& context, Packet& packet, FlowId id) {
       const uint8_t* tcp = packet.data() + meta.l4;
       const uint32_t header = tcp::header_length(tcp);
       const uint32_t transport = meta.l3_length - (uint32_t{meta.l4} - meta.l3);
-      track_tcp(flow, other, meta.tcp_flags, tcp::sequence(tcp), tcp::acknowledgement(tcp),
+      track_tcp(flow, other, meta.tcp_flags, tcp::sequence(tcp), tcp::ack(tcp),
                 transport > header ? transport - header : 0,
                 (context.router.spec().flags & kRouterUncondRst) != 0);
     }
@@ -266,8 +266,8 @@ void open(Context& context, Packet& packet) {
   Flow& forward = context.flows[pair.forward];
   Flow& reverse = context.flows[pair.reverse];
   store_decision(context, meta.key, arrival, d, forward, reverse);
-  context.router.count_flow(forward.vif, forward.vrf, 1);
-  context.router.count_flow(reverse.vif, reverse.vrf, 1);
+  context.quota.enter(forward);
+  context.quota.enter(reverse);
   raise_event(context, pair.forward, forward);
   follow(context, packet, pair.forward);
 }

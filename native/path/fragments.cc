@@ -7,7 +7,8 @@
 //  * The list by time is sorted, for time does not run backwards; so its front is what expires first.
 //  * A key has a group exactly while packets of it are held; the group's queue is in order of arrival,
 //    so the oldest held packet of all is the front of its group.
-//  * A search looks at no more than kMaxProbe entries; the seed keeps chains far shorter.
+//  * A search looks at no more than kMaxProbe entries; the seed keeps chains far shorter. A packet
+//    whose group might lie beyond that is refused rather than put out of order.
 // Held packets belong to the table until taken. What is still held when the table goes stays with the
 // pool's slab.
 #include "path/fragments.h"
@@ -60,14 +61,19 @@ void prepend(Entry* entries, List& list, uint32_t i) {
   list.first = i;
 }
 
+struct Found {
+  uint32_t index = kNil;
+  bool cut = false;  // the chain went on beyond kMaxProbe
+};
+
 template <auto links, class Entry>
-uint32_t search(const Entry* entries, const List& chain, const FragmentKey& key) {
+Found search(const Entry* entries, const List& chain, const FragmentKey& key) {
   uint32_t i = chain.first;
   for (uint32_t probes = 0; i != kNil && probes < kMaxProbe; ++probes) {
-    if (entries[i].key == key) return i;
+    if (entries[i].key == key) return {i, false};
     i = (entries[i].*links).next;
   }
-  return kNil;
+  return {kNil, i != kNil};
 }
 
 bool expired(uint64_t since_ns, uint64_t now_ns) {
@@ -152,7 +158,7 @@ void FragmentTable::learn(const FragmentKey& key, uint16_t source_port, uint16_t
   if (storage_ == nullptr) return;
   Storage& s = *storage_;
   List& chain = s.learned_chain(key);
-  uint32_t i = search<&Learned::chain>(s.learned, chain, key);
+  uint32_t i = search<&Learned::chain>(s.learned, chain, key).index;
   if (i != kNil) {  // the identification was used again
     remove<&Learned::age>(s.learned, s.learned_by_age, i);
   } else {
@@ -177,7 +183,7 @@ bool FragmentTable::find(const FragmentKey& key, uint64_t now_ns, uint16_t* sour
                          uint16_t* destination_port) {
   if (storage_ == nullptr) return false;
   const Storage& s = *storage_;
-  const uint32_t i = search<&Learned::chain>(s.learned, storage_->learned_chain(key), key);
+  const uint32_t i = search<&Learned::chain>(s.learned, storage_->learned_chain(key), key).index;
   if (i == kNil || expired(s.learned[i].time_ns, now_ns)) return false;
   *source_port = s.learned[i].source_port;
   *destination_port = s.learned[i].destination_port;
@@ -190,7 +196,9 @@ bool FragmentTable::hold(const FragmentKey& key, Packet* packet, uint64_t now_ns
   const uint32_t i = s.free_held.first;
   if (i == kNil) return false;
   List& chain = s.group_chain(key);
-  uint32_t g = search<&Group::chain>(s.groups, chain, key);
+  const Found found = search<&Group::chain>(s.groups, chain, key);
+  if (found.cut) return false;
+  uint32_t g = found.index;
   if (g == kNil) {
     g = s.free_groups.first;  // there is one: a group holds at least one of as many packets
     remove<&Group::chain>(s.groups, s.free_groups, g);
@@ -211,7 +219,7 @@ bool FragmentTable::hold(const FragmentKey& key, Packet* packet, uint64_t now_ns
 Packet* FragmentTable::take_held(const FragmentKey& key) {
   if (held_ == 0) return nullptr;
   Storage& s = *storage_;
-  const uint32_t g = search<&Group::chain>(s.groups, s.group_chain(key), key);
+  const uint32_t g = search<&Group::chain>(s.groups, s.group_chain(key), key).index;
   if (g == kNil) return nullptr;
   --held_;
   return s.release(s.groups[g].queue.first);

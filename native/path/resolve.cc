@@ -72,7 +72,7 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     }
   }
   const uint8_t fields = hash_fields != 0 ? hash_fields : composite.hash_fields;
-  return choose_member(set, choice_hash(key, fields == 0 ? kHashAll : fields, context.seed), allowed);
+  return choose_member(set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
 }
 
 }  // namespace

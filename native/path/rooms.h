@@ -11,6 +11,7 @@ namespace vrouter {
 void parse(Context& context, Burst& burst);          // frame -> offsets, addresses, flow key
 void admit(Context& context, Burst& burst);          // the vif: ARP / ND, traps, ours or bridged
 void decap(Context& context, Burst& burst);          // tunnels that end here -> inner packet
+void match_fragments(Context& context, Burst& burst); // ports of fragments, or wait for them
 void look_up_flows(Context& context, Burst& burst);  // hit: action; stale: decide again
 void open_flows(Context& context, Burst& burst);     // miss: decide, insert both directions
 void look_up_routes(Context& context, Burst& burst); // packets without a resolved flow, by address
@@ -125,7 +126,6 @@ void send_too_big(Context& context, const Packet& packet, uint32_t mtu);
 void send_fragments(Context& context, Packet& packet, uint32_t mtu);
 // Ports of fragments: learn from a first, borrow or wait for a later one (fragment_ports.cc).
 void borrow_ports(Context& context, Packet& packet);
-void release_held(Context& context, const Packet& first);
 
 // --- mss.cc ------------------------------------------------------------------------------------------------
 void clamp_mss(Packet& packet, uint32_t mtu);

@@ -22,8 +22,9 @@ class AfPacketPort : public Port {
   // promiscuous: frames for foreign MACs too; a physical interface needs it when the router's MAC
   // is not the interface's own.
   // BadValue or NotFound "interface"; PortFailed with what failed ("socket" without CAP_NET_RAW).
+  // detail, if given, gets a sentence for people.
   static std::unique_ptr<AfPacketPort> open(const std::string& interface, bool promiscuous,
-                                            Status* status);
+                                            Status* status, std::string* detail = nullptr);
   ~AfPacketPort() override;
 
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;
@@ -36,8 +37,9 @@ class AfPacketPort : public Port {
 
  private:
   AfPacketPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}
-  bool accept(Packet& packet, const void* vnet_header, const void* message);
-  void discard_one();
+  enum class Fate : uint8_t { Keep, Discard, Error };
+  Fate complete(Packet& packet, const void* vnet_header, const void* message);
+  bool discard_one();
 
   int fd_;
   uint32_t mtu_;

@@ -13,11 +13,12 @@ namespace vrouter {
 
 class PcapPort : public Port {
  public:
-  // Empty path: no input, or what is sent is counted and gone. status may not be null.
+  // Empty path: no input, or what is sent is counted and gone. status may not be null; detail, if
+  // given, gets a sentence for people.
   // NotFound or BadFile ("read_path", "write_path", or the file's field at fault), Conflict if both
   // name the same file.
   static std::unique_ptr<PcapPort> open(const std::string& read_path, const std::string& write_path,
-                                        Status* status);
+                                        Status* status, std::string* detail = nullptr);
 
   // Without pace(), all frames are due at once. With it, a frame is due when `now` has reached its
   // own time less origin_ns: several inputs then interleave as they did when captured.

@@ -19,9 +19,9 @@ class TapPort : public Port {
   // it up. netns: "" for this one, a path (with '/'), or a name under /run/netns; entered only by a
   // short-lived thread, never by the caller's.
   // BadValue or NotFound "name", "netns", "mtu"; InUse "name" when another process has it;
-  // PortFailed with what failed.
+  // PortFailed with what failed. detail, if given, gets a sentence for people.
   static std::unique_ptr<TapPort> open(const std::string& name, const std::string& netns,
-                                       uint32_t mtu, Status* status);
+                                       uint32_t mtu, Status* status, std::string* detail = nullptr);
   ~TapPort() override;
 
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;

@@ -10,10 +10,19 @@
 //  * references of next hops, VRFs, vifs and policies are counted by exchange(); a Program may end
 //    only with every reference resolved and nothing referenced deleted (program/apply.cc checks).
 //  * `generation` grows with every committed Program. touch() marks flows for a new decision.
+//  * An object that is referred to before it is made, or between a delete and a new set of one
+//    Program, keeps its count of references: a slot has its count for life.
+//
+// What touches what: a route or MAC touches its VRF, or all flows if others translate into that VRF.
+// Anything else touches all flows, but for one case: a next hop, VRF or policy to which nothing refers
+// can be made, changed or deleted without any flow depending on it, because what refers to it later,
+// or did before, touches for itself. So does what is merely made: a vif, a label, a VNI. This keeps
+// route churn in one VRF from making the flows of all others decide again.
 #pragma once
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/limits.h"
@@ -22,6 +31,7 @@
 #include "state/next_hop.h"
 #include "state/objects.h"
 #include "state/rewrite.h"
+#include "state/slots.h"
 #include "table/lpm.h"
 
 namespace vrouter {
@@ -41,6 +51,7 @@ struct NextHopObject {
   EcmpSpec ecmp;
   ReplicateSpec replicate;
   VrfTranslateSpec vrf_translate;
+  bool operator==(const NextHopObject&) const = default;
 };
 
 struct Route {          // what an Lpm value names (Router::routes)
@@ -61,23 +72,27 @@ struct MacEntry {
 
 struct PolicyTable {    // a compiled policy: rules in order
   PolicySpec spec;
+  bool in_use = false;
   uint32_t references = 0;
 };
 
 struct FloatingIp {
   FloatingIpSpec spec;
+  bool in_use = false;
 };
 
 struct SourceNat {
   SourceNatSpec spec;
+  bool in_use = false;
   uint32_t next_port = 0;  // where the search for a free port goes on
 };
 
 struct Vif {
   VifSpec spec;
   bool in_use = false;
-  uint32_t references = 0;               // next hops that send through it
+  uint32_t references = 0;               // next hops that send through it, floating IPs
   std::vector<uint32_t> floating_ips;    // ids, in order of id
+  std::vector<uint32_t> senders;         // Interface and Tunnel next hops, in no order; for their MTU
   uint32_t flows = 0;                    // entries that entered here (quota); survives delete
 };
 
@@ -88,13 +103,13 @@ struct MacKeyHash {
 struct Vrf {
   VrfSpec spec;
   bool in_use = false;
-  uint32_t references = 0;
-  uint32_t generation = 0;               // router generation of the last change that matters to it
-  bool translation_target = false;       // some VrfTranslate next hop leads here
+  uint32_t references = 0;               // vifs, next hops, floating IPs, source NATs; not its routes
+  uint32_t translators = 0;              // VrfTranslate next hops that lead here
+  bool translation_target = false;       // there are such
   Lpm routes4{Family::V4};
   Lpm routes6{Family::V6};
   std::unordered_map<Mac, MacEntry, MacKeyHash> macs;
-  std::vector<uint32_t> source_nats;     // ids of rules with vrf = this
+  std::vector<uint32_t> source_nats;     // ids of rules with vrf = this, in order of id
   uint32_t flows = 0;
 };
 
@@ -122,44 +137,173 @@ class Router {
 
   void touch(VrfId vrf);   // flows of this VRF decide again (all, if others translate into it)
   void touch_all();
-  uint32_t generation = 1; // set by program/apply.cc, one more per commit
+  uint32_t generation = 1; // one more per committed Program
+
+  // The bounds of a Program (program/apply.cc). What exchange() cannot put back by itself, begin()
+  // remembers: generations, and with them which flows must decide again. After begin_undo() exchanges
+  // are undoings: they touch nothing and give a next hop that comes back its old scope.
+  void begin_program();    // generation + 1
+  void begin_undo();
+  void end_program();      // after begin_undo(): generations as they were
+
+  // References, also to what does not exist (yet, or any more).
+  uint32_t vrf_references(VrfId id) const;       // routes and MACs inside included
+  uint32_t vif_references(VifId id) const;
+  uint32_t policy_references(PolicyId id) const;
+  uint32_t port_bindings(PortId id) const;       // vifs bound to it; 1 at most once a Program has ended
+  bool in_composite(NextHopId id) const;         // an ECMP member or a replica of some next hop
 
   // --- workers ----------------------------------------------------------------------------------
   const RouterSpec& spec() const { return spec_; }
-  Vif* vif(VifId id);                        // nullptr if not in use
-  Vrf* vrf(VrfId id);
-  const NextHop* next_hop(NextHopId id) const;  // nullptr if None; kDiscard always exists
+  Vif* vif(VifId id) const {                 // nullptr if not in use
+    Vif* v = vifs_.find(id.value);
+    return v != nullptr && v->in_use ? v : nullptr;
+  }
+  Vrf* vrf(VrfId id) const {
+    Vrf* v = vrfs_.find(id.value);
+    return v != nullptr && v->in_use ? v : nullptr;
+  }
+  const NextHop* next_hop(NextHopId id) const {  // nullptr if None; kDiscard always exists
+    const NextHop* n = next_hops_.find(id.value);
+    return n != nullptr && n->kind != NextHopKind::None ? n : nullptr;
+  }
   const NextHopObject* next_hop_object(NextHopId id) const;
-  const Rewrite& rewrite(uint32_t index) const;
-  const Route* route(VrfId vrf, Family family, const uint8_t* address);  // nullptr: no route
-  const Route* route_by_id(uint32_t route_id) const;
-  MacEntry* mac(VrfId vrf, const Mac& mac);
-  NextHopId label(uint32_t label) const;     // invalid if unknown
-  NextHopId vni(uint32_t vni) const;
-  FloatingIp* floating_ip(uint32_t id);
-  SourceNat* source_nat(uint32_t id);
-  const PolicyTable* policy(PolicyId id) const;
-  VifId vif_of_port(PortId port) const;      // invalid if none
+  const Rewrite& rewrite(uint32_t index) const { return *rewrites_.find(index); }
+  const Route* route(VrfId vrf, Family family, const uint8_t* address) const {  // nullptr: no route
+    const Vrf* v = vrfs_.find(vrf.value);
+    if (v == nullptr) return nullptr;
+    return route_by_id((family == Family::V4 ? v->routes4 : v->routes6).lookup(address));
+  }
+  const Route* route_by_id(uint32_t route_id) const { return routes_.find(route_id); }
+  MacEntry* mac(VrfId vrf, const Mac& mac) const {
+    Vrf* v = vrfs_.find(vrf.value);
+    if (v == nullptr) return nullptr;
+    const auto it = v->macs.find(mac);
+    return it == v->macs.end() ? nullptr : &it->second;
+  }
+  NextHopId label(uint32_t label) const {    // invalid if unknown
+    const NextHopId* slot = labels_.find(label);
+    return slot != nullptr ? *slot : NextHopId{};
+  }
+  NextHopId vni(uint32_t vni) const {
+    const NextHopId* slot = vnis_.find(vni);
+    return slot != nullptr ? *slot : NextHopId{};
+  }
+  FloatingIp* floating_ip(uint32_t id) const {
+    FloatingIp* f = floating_ips_.find(id);
+    return f != nullptr && f->in_use ? f : nullptr;
+  }
+  SourceNat* source_nat(uint32_t id) const {
+    SourceNat* s = source_nats_.find(id);
+    return s != nullptr && s->in_use ? s : nullptr;
+  }
+  const PolicyTable* policy(PolicyId id) const {
+    const PolicyTable* p = policies_.find(id.value);
+    return p != nullptr && p->in_use ? p : nullptr;
+  }
+  VifId vif_of_port(PortId port) const {     // invalid if none
+    return port.value < ports_.size() ? ports_[port.value].vif : VifId{};
+  }
   // The newest of what a flow of this VRF depends on; `any` for flows that cross VRFs.
-  uint32_t generation_for(uint32_t vrf, bool any) const;
+  uint32_t generation_for(uint32_t vrf, bool any) const {
+    if (any) return newest_touch_;
+    const uint32_t own = vrf < vrf_touch_.size() ? vrf_touch_[vrf] : 0;
+    return own > all_touch_ ? own : all_touch_;
+  }
 
   // --- display, workers held ---------------------------------------------------------------------
-  uint32_t vif_limit() const;                // ids in use are below these
-  uint32_t vrf_limit() const;
-  uint32_t next_hop_limit() const;
+  uint32_t vif_limit() const { return vifs_.limit(); }   // ids in use are below these
+  uint32_t vrf_limit() const;                // exactly one more than the highest in use
+  uint32_t next_hop_limit() const { return next_hops_.limit(); }
   uint32_t next_hop_references(NextHopId id) const;
+  // The first in use from `from` on, or the limit: to go through a table in steps.
+  uint32_t next_label(uint32_t from) const;
+  uint32_t next_vni(uint32_t from) const;
+  uint32_t next_floating_ip(uint32_t from) const;
+  uint32_t next_source_nat(uint32_t from) const;
+  uint32_t next_policy(uint32_t from) const;
   std::vector<uint32_t> labels() const;      // in order
   std::vector<uint32_t> vnis() const;
   std::vector<uint32_t> floating_ips() const;
   std::vector<uint32_t> source_nats() const;
   std::vector<uint32_t> policies() const;
-  uint32_t route_count() const;
-  uint32_t mac_count() const;
+  uint32_t label_limit() const { return labels_.limit(); }
+  uint32_t vni_limit() const { return vnis_.limit(); }
+  uint32_t floating_ip_limit() const { return floating_ips_.limit(); }
+  uint32_t source_nat_limit() const { return source_nats_.limit(); }
+  uint32_t policy_limit() const { return policies_.limit(); }
+  uint32_t route_count() const { return route_count_; }
+  uint32_t mac_count() const { return mac_count_; }
+  uint32_t rewrite_count() const { return static_cast<uint32_t>(rewrite_ids_.size()); }
 
  private:
-  struct Tables;                             // storage; router.cc
+  struct NextHopSide {                       // of a NextHop; never read per packet
+    std::unique_ptr<NextHopObject> object;
+    EcmpSet ecmp;
+    ReplicaSet replicas;
+    uint32_t sender_at = 0;                  // position in its vif's `senders`
+    uint32_t composites = 0;                 // how often it is a member or a replica
+    uint16_t incarnation = 0;
+  };
+  struct PortSlot {
+    VifId vif;
+    uint32_t bindings = 0;
+  };
+  struct RewriteHash {
+    size_t operator()(const Rewrite& r) const;
+  };
+  struct Journal {                           // of the Program being applied
+    bool open = false;
+    bool undoing = false;
+    uint32_t all_touch = 0;
+    uint32_t newest_touch = 0;
+    std::vector<std::pair<uint32_t, uint32_t>> vrf_touch;  // VRF, its generation before
+    std::vector<uint64_t> mac_packets;       // of the MACs deleted, in order
+  };
+
+  void refer_next_hop(uint32_t id, int by) { next_hops_.make(id).references += by; }
+  void refer_vrf(uint32_t id, int by) { vrfs_.make(id).references += by; }
+  void refer_vif(uint32_t id, int by) { vifs_.make(id).references += by; }
+  void refer(const VifSpec& spec, int by);
+  void refer(const NextHopObject& object, int by);
+  void refer_member(uint32_t id, int by);
+  void bind_port(VifId vif, uint32_t port);
+  void unbind_port(VifId vif, uint32_t port);
+  void render(NextHopId id, const NextHopObject& object);
+  void clear(NextHopId id);
+  void add_sender(NextHopId id, uint32_t vif);
+  void remove_sender(NextHopId id, uint32_t vif);
+  uint32_t mtu_of(const NextHop& next_hop) const;
+  uint32_t intern(const Rewrite& rewrite);
+  void release_rewrite(uint32_t index);
+  std::optional<uint32_t> exchange_index(NextHopId& slot, std::optional<uint32_t> next_hop);
+
   RouterSpec spec_;
-  std::unique_ptr<Tables> tables_;
+  Slots<Vif, 6> vifs_;
+  Slots<Vrf, 0> vrfs_;                       // one by one: a VRF's tries are not small
+  Slots<NextHop, 10> next_hops_;
+  Slots<NextHopSide, 10> next_hop_sides_;
+  Slots<Rewrite, 8> rewrites_;
+  Slots<Route, 12> routes_;
+  Slots<NextHopId, 12> labels_;
+  Slots<NextHopId, 12> vnis_;
+  Slots<FloatingIp, 6> floating_ips_;
+  Slots<SourceNat, 6> source_nats_;
+  Slots<PolicyTable, 4> policies_;
+  std::vector<PortSlot> ports_;
+
+  std::unordered_map<Rewrite, uint32_t, RewriteHash> rewrite_ids_;
+  std::vector<uint32_t> rewrite_references_;
+  std::vector<uint32_t> free_rewrites_;
+  std::vector<uint32_t> free_routes_;
+  uint32_t routes_made_ = 0;
+  uint32_t route_count_ = 0;
+  uint32_t mac_count_ = 0;
+
+  std::vector<uint32_t> vrf_touch_;          // by VRF: router generation of its last touch
+  uint32_t all_touch_ = 0;                   // … of the last touch_all()
+  uint32_t newest_touch_ = 0;                // … of the last touch of any kind
+  Journal journal_;
 };
 
 }  // namespace vrouter

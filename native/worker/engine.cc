@@ -64,7 +64,6 @@ struct Engine::State {
 
   // --- flows ---
   void flow_erased(FlowId forward, FlowId reverse);
-  void leave_quota(const Flow& flow);
 
   // --- control ---
   void apply_router_spec();
@@ -217,20 +216,11 @@ void Engine::State::unsent(Packet* packet, DropReason reason) {
 
 // ------------------------------------------------------------------------------------------- flows
 
-void Engine::State::leave_quota(const Flow& flow) {
-  if (flow.vif != 0xffff) {
-    Vif* vif = router.vif(VifId{flow.vif});
-    if (vif != nullptr && vif->flows != 0) --vif->flows;
-  }
-  Vrf* vrf = router.vrf(VrfId{flow.vrf});
-  if (vrf != nullptr && vrf->flows != 0) --vrf->flows;
-}
-
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
   const Flow& forward = flows[forward_id];
   const Flow& reverse = flows[reverse_id];
-  leave_quota(forward);
-  leave_quota(reverse);
+  router.count_flow(forward.vif, forward.vrf, -1);
+  router.count_flow(reverse.vif, reverse.vrf, -1);
   Event event{};
   event.time_ns = context.now_ns;
   event.kind = static_cast<uint32_t>(EventKind::FlowDeleted);

@@ -20,6 +20,14 @@ export type PortSpec =
   | { readonly kind: 'tap'; readonly name: string; readonly netns?: string; readonly mtu?: number }
   | { readonly kind: 'af_packet'; readonly interface: string };
 
+export interface PortInfo {
+  readonly kind: PortSpec['kind'];
+  readonly mtu: number;
+  readonly rxDiscards: bigint;
+  readonly rxErrors: bigint;
+  readonly txErrors: bigint;
+}
+
 /** An op as an object: `{ op: 'route_set', vrf: 1, prefix: '10.0.0.0/8', nextHop: 7, … }`. */
 export type Op = { [N in OpName]: { readonly op: N } & LayoutOp<N> }[OpName];
 
@@ -142,8 +150,8 @@ export interface ExplainLine {
 export interface Dataplane {
   addPort(spec: PortSpec): number;
   removePort(port: number): void;
-  /** kind, file descriptor state, and the port's own error counts. */
-  portInfo(port: number): { kind: string; mtu: number; rxDiscards: bigint; rxErrors: bigint; txErrors: bigint };
+  /** What it is, and its own error counts. */
+  portInfo(port: number): PortInfo;
   /** Starts the worker thread; `step` is refused until `stop`. */
   start(): void;
   stop(): void;

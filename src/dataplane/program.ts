@@ -82,6 +82,7 @@ function text(value: unknown): string {
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true });
 const NO_MAC = new Uint8Array(6);
+const NO_BYTES = new Uint8Array(0);
 
 function familyOf(from: Reader, what: string): IpFamily | 0 {
   const family = from.u8(what);
@@ -149,6 +150,12 @@ const SCALARS: Readonly<Record<string, Pick<Field, 'encode' | 'decode'>>> = {
       const length = from.u8(what);
       const bytes = from.take(16, what);
       if (family === 0) return '';
+      if (length > (family === 4 ? 32 : 128)) {
+        throw new VRouterError(
+          'BAD_VALUE',
+          `${what}: a length of ${length} is beyond IPv${family}`,
+        );
+      }
       return formatPrefix({ family, length, bytes: bytes.subarray(0, family === 4 ? 4 : 16) });
     },
   },
@@ -169,7 +176,6 @@ const SCALARS: Readonly<Record<string, Pick<Field, 'encode' | 'decode'>>> = {
     },
   },
 };
-const NO_BYTES = new Uint8Array(0);
 
 function camel(name: string): string {
   return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
@@ -190,7 +196,8 @@ class Codec {
   }
 
   encode(out: Writer, value: unknown): void {
-    if (typeof value !== 'object' || value === null) refuse(`must be an object, not ${shown(value)}`);
+    if (typeof value !== 'object' || value === null)
+      refuse(`must be an object, not ${shown(value)}`);
     const bag = value as Bag;
     let at = '';
     try {
@@ -278,7 +285,12 @@ export function isOpName(name: string): name is OpName {
 function encodeOp(out: Writer, op: Op, index: number): void {
   const entry = byName.get(op?.op);
   if (entry === undefined) {
-    throw new VRouterError('UNKNOWN_OP', `op ${index}: there is no op ${shown(op?.op)}`, index, 'op');
+    throw new VRouterError(
+      'UNKNOWN_OP',
+      `op ${index}: there is no op ${shown(op?.op)}`,
+      index,
+      'op',
+    );
   }
   out.u16le(entry.code);
   out.u16le(0);

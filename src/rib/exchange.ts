@@ -72,6 +72,8 @@ export class RouteExchange {
   readonly #attachments = new Map<string, Attachment>();
   /** By prefix, then by publisher and instance. */
   readonly #published = new Map<string, Map<string, Contribution>>();
+  /** Which instances import a target: the index of Instance.imports. */
+  readonly #importers = new Map<RouteTarget, Set<string>>();
   /** Prefixes to merge again, by instance. */
   #dirty = new Map<string, Set<string>>();
   #newSubscriptions: { attachment: Attachment; instance: string }[] = [];
@@ -237,13 +239,27 @@ export class RouteExchange {
       for (const target of this.#instance(link).exports) imports.add(target);
     }
     const changed = new Set<RouteTarget>();
-    for (const target of imports) if (!instance.imports.has(target)) changed.add(target);
-    for (const target of instance.imports) if (!imports.has(target)) changed.add(target);
+    for (const target of imports) {
+      if (instance.imports.has(target)) continue;
+      changed.add(target);
+      this.#importersOf(target).add(instance.name);
+    }
+    for (const target of instance.imports) {
+      if (imports.has(target)) continue;
+      changed.add(target);
+      this.#importersOf(target).delete(instance.name);
+    }
     instance.imports = imports;
     if (changed.size === 0) return;
     for (const [prefix, contribution] of this.#contributions()) {
       if (meets(changed, this.#targetsOf(contribution))) this.#markDirty(instance.name, prefix);
     }
+  }
+
+  #importersOf(target: RouteTarget): Set<string> {
+    let importers = this.#importers.get(target);
+    if (importers === undefined) this.#importers.set(target, (importers = new Set()));
+    return importers;
   }
 
   *#contributions(): Generator<[string, Contribution]> {
@@ -295,9 +311,9 @@ export class RouteExchange {
 
   /** Every instance the contribution reaches has to look at the prefix again. */
   #touch(prefix: string, contribution: Contribution): void {
-    const targets = this.#targetsOf(contribution);
-    for (const instance of this.#instances.values()) {
-      if (this.#reaches(instance, contribution, targets)) this.#markDirty(instance.name, prefix);
+    this.#markDirty(contribution.route.instance, prefix);
+    for (const target of this.#targetsOf(contribution)) {
+      for (const instance of this.#importersOf(target)) this.#markDirty(instance, prefix);
     }
   }
 

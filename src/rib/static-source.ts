@@ -43,6 +43,7 @@ export class StaticRouteSource implements RouteSource {
   #queue: RouteUpdate[] = [];
   #listener: ((updates: readonly RouteUpdate[]) => void) | undefined;
   #scheduled = false;
+  #flushing = false;
   #closed = false;
 
   constructor(options: StaticRouteSourceOptions = {}) {
@@ -110,10 +111,16 @@ export class StaticRouteSource implements RouteSource {
 
   /** Delivers what is waiting; returns how many updates. */
   flush(): number {
-    if (this.#closed || this.#listener === undefined || this.#queue.length === 0) return 0;
+    if (this.#closed || this.#flushing || this.#listener === undefined) return 0;
     const updates = this.#queue;
+    if (updates.length === 0) return 0;
     this.#queue = [];
-    this.#listener(updates);
+    this.#flushing = true;
+    try {
+      this.#listener(updates);
+    } finally {
+      this.#flushing = false;
+    }
     return updates.length;
   }
 

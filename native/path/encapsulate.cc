@@ -1,0 +1,130 @@
+// The next hop's rewrite is pushed and its few variable fields are filled in: one function for MPLSoUDP,
+// MPLSoGRE and VXLAN over IPv4 and IPv6, and for plain Ethernet. The shapes are data (state/rewrite.h).
+#include "base/checksum.h"
+#include "path/rooms.h"
+#include "wire/ethernet.h"
+
+namespace vrouter {
+namespace {
+
+void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrite) {
+  const PacketMeta& meta = packet.meta;
+  const uint32_t inner = packet.length;
+  uint8_t* h = packet.push(rewrite.length);
+  std::memcpy(h, rewrite.bytes, rewrite.length);
+  if (rewrite.inner_ether_type_at != Rewrite::kNone) {
+    store_be16(h + rewrite.inner_ether_type_at, meta.ether_type);
+  }
+  if (rewrite.family == 0) return;
+  const uint16_t total = static_cast<uint16_t>(inner + rewrite.l3_adjust);
+  store_be16(h + rewrite.total_length_at, total);
+  if (rewrite.identification_at != Rewrite::kNone) {
+    const uint16_t id = ++context.ip_identification;
+    store_be16(h + rewrite.identification_at, id);
+    store_be16(h + rewrite.checksum_at, checksum_finish(rewrite.checksum_base + total + id));
+  }
+  if (rewrite.source_port_at != Rewrite::kNone) {
+    store_be16(h + rewrite.source_port_at, entropy_port(meta.hash));
+    store_be16(h + rewrite.udp_length_at, static_cast<uint16_t>(inner + rewrite.udp_adjust));
+  }
+  uint32_t word = meta.label << rewrite.label_shift | rewrite.label_low;
+  if (rewrite.ttl_in_label != 0) word |= meta.l2 ? 64u : meta.ttl;
+  store_be32(h + rewrite.label_at, word);
+}
+
+// Packets that never met the flow table still spread over the fabric's paths.
+void ensure_hash(Context& context, PacketMeta& meta, const uint8_t* frame) {
+  if (meta.hash != 0) return;
+  if (meta.family == Family::None) {
+    std::memcpy(meta.key.source, frame, 12);  // both MACs
+  }
+  meta.hash = choice_hash(meta.key, kHashAll, context.seed);
+}
+
+bool leave_by(Context& context, Packet& packet, VifId vif_id) {
+  const Vif* vif = context.router.vif(vif_id);
+  if (vif == nullptr) {
+    packet.drop(DropReason::InvalidIf);
+    return false;
+  }
+  packet.meta.out_vif = vif_id;
+  packet.meta.out_port = PortId{vif->spec.port};
+  if (!packet.meta.out_port.valid()) {
+    packet.drop(DropReason::NowhereToGo);
+    return false;
+  }
+  return true;
+}
+
+// A SYN's MSS must fit the tunnel whichever way the data goes (the ancestor clamps both ways).
+void clamp(Context& context, Packet& packet, const NextHop& out) {
+  if ((context.router.spec().flags & kRouterNoMssClamp) != 0) return;
+  uint32_t mtu = out.kind == NextHopKind::Tunnel ? out.mtu : 0;
+  if (mtu == 0 && packet.meta.from_fabric && packet.meta.flow.valid()) {
+    const Flow& back = reverse_of(context, packet.meta.flow);
+    const NextHop* way_back = context.router.next_hop(NextHopId{back.next_hop});
+    if (way_back != nullptr && way_back->kind == NextHopKind::Tunnel) mtu = way_back->mtu;
+  }
+  if (mtu != 0) clamp_mss(packet, mtu);
+}
+
+void to_host(Context& context, Packet& packet, const NextHop& out) {
+  if (!leave_by(context, packet, out.vif)) return;
+  if (packet.meta.l2_length < ethernet::kHeaderLength) {  // out of a tunnel: it has no frame
+    packet.pull(packet.meta.l2_length);
+    packet.meta.l3 = ethernet::kHeaderLength;
+    if (packet.headroom() < ethernet::kHeaderLength) return packet.drop(DropReason::RewriteFail);
+    const Vif* vif = context.router.vif(out.vif);
+    ethernet::write(packet.push(ethernet::kHeaderLength), vif->spec.mac, kGatewayMac,
+                    packet.meta.ether_type);
+  }
+  packet.meta.verdict = Verdict::Transmit;
+}
+
+void encapsulate_one(Context& context, Packet& packet) {
+  PacketMeta& meta = packet.meta;
+  const NextHop* out = context.router.next_hop(meta.next_hop);
+  if (out == nullptr) return packet.drop(DropReason::InvalidNh);
+  switch (out->kind) {
+    case NextHopKind::Receive:
+      return to_host(context, packet, *out);
+    case NextHopKind::Discard:
+      return packet.drop(DropReason::Discards);
+    case NextHopKind::Interface:
+    case NextHopKind::Tunnel:
+      break;
+    default:
+      return packet.drop(DropReason::InvalidNh);
+  }
+  if (!leave_by(context, packet, out->vif)) return;
+  if (meta.family != Family::None && meta.protocol == 6 && !meta.fragment) {
+    clamp(context, packet, *out);
+  }
+  if (meta.split_to != 0) return send_fragments(context, packet, meta.split_to);
+  ensure_hash(context, meta, packet.data());
+  if (out->kind == NextHopKind::Tunnel && out->encap != Encap::None && meta.label == kNoLabel) {
+    return packet.drop(out->encap == Encap::Vxlan ? DropReason::InvalidVnid
+                                                  : DropReason::InvalidLabel);
+  }
+  if (!meta.l2) packet.pull(meta.l2_length);
+  const Rewrite& rewrite = context.router.rewrite(meta.l2 ? out->rewrite_l2 : out->rewrite);
+  if (packet.headroom() < rewrite.length) return packet.drop(DropReason::RewriteFail);
+  if (rewrite.length != 0) push_rewrite(context, packet, rewrite);
+  meta.verdict = Verdict::Transmit;
+  if (context.trace != nullptr) {
+    context.trace->note("encapsulate", "next hop %u: %u bytes pushed, label %d, out of vif0/%u",
+                        meta.next_hop.value, rewrite.length,
+                        meta.label == kNoLabel ? -1 : static_cast<int>(meta.label),
+                        meta.out_vif.value);
+  }
+}
+
+}  // namespace
+
+void encapsulate(Context& context, Burst& burst) {
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    if (burst.packets[i]->alive()) encapsulate_one(context, *burst.packets[i]);
+  }
+}
+
+}  // namespace vrouter

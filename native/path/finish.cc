@@ -1,0 +1,116 @@
+// The end of every packet: counted by its verdict, then handed to its port or freed. Nothing else in
+// the pipeline counts packets or frees them.
+#include "path/rooms.h"
+#include "wire/print.h"
+
+namespace vrouter {
+namespace {
+
+VrfCounters* vrf_counters(Context& context, VrfId vrf) {
+  return vrf.value < context.counters.vrfs.size() ? &context.counters.vrfs[vrf.value] : nullptr;
+}
+
+VifCounters* vif_counters(Context& context, VifId vif) {
+  return vif.value < context.counters.vifs.size() ? &context.counters.vifs[vif.value] : nullptr;
+}
+
+// `vrfstats`: which kinds of next hop the network's packets met.
+void count_next_hop(Context& context, const PacketMeta& meta) {
+  VrfCounters* c = vrf_counters(context, meta.vrf);
+  if (c == nullptr) return;
+  if (meta.flow.valid() && flow_at(context, meta.flow).member != kNoMember) ++c->ecmp_composites;
+  const NextHop* out = context.router.next_hop(meta.next_hop);
+  if (out == nullptr) return;
+  switch (out->kind) {
+    case NextHopKind::Discard:
+      ++c->discards;
+      break;
+    case NextHopKind::Receive:
+      ++c->receives;
+      break;
+    case NextHopKind::L2Receive:
+      ++c->l2_receives;
+      break;
+    case NextHopKind::Interface:
+      ++(meta.l2 ? c->l2_encaps : c->encaps);
+      break;
+    case NextHopKind::Tunnel:
+      ++(out->encap == Encap::MplsOverUdp   ? c->udp_mpls_tunnels
+         : out->encap == Encap::MplsOverGre ? c->gre_mpls_tunnels
+                                            : c->vxlan_tunnels);
+      break;
+    case NextHopKind::Replicate:
+      ++c->l2_mcast_composites;
+      break;
+    default:
+      break;
+  }
+}
+
+void count_sent(Context& context, const Packet& packet) {
+  VifCounters* out = vif_counters(context, packet.meta.out_vif);
+  if (out == nullptr) return;
+  ++out->tx_packets;
+  out->tx_bytes += packet.length;
+}
+
+void count_dropped(Context& context, const Packet& packet) {
+  const PacketMeta& meta = packet.meta;
+  ++context.counters.drops[static_cast<uint32_t>(meta.drop)];
+  if (meta.drop == DropReason::ClonedOriginal) {  // it left as several
+    count_next_hop(context, meta);
+    if (!meta.generated && !meta.copy) ++context.counters.consumed;
+    return;
+  }
+  if (VifCounters* in = vif_counters(context, meta.vif)) ++in->drops;
+  if (meta.drop == DropReason::Discards) {
+    if (VrfCounters* c = vrf_counters(context, meta.vrf)) ++c->discards;
+  }
+  if (!meta.generated && !meta.copy) ++context.counters.dropped;
+}
+
+}  // namespace
+
+void finish(Context& context, Burst& burst) {
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    Packet* packet = burst.packets[i];
+    const PacketMeta& meta = packet->meta;
+    const bool input = !meta.generated && !meta.copy;
+    switch (meta.verdict) {
+      case Verdict::Hold:
+        continue;  // the fragment table's now
+      case Verdict::Transmit:
+        count_next_hop(context, meta);
+        ++(input ? context.counters.forwarded : context.counters.generated);
+        break;
+      case Verdict::Reply:
+        ++context.counters.replied;
+        break;
+      case Verdict::Punt:
+        ++context.counters.punted;
+        break;
+      case Verdict::Continue:  // no room took it: a hole in the pipeline, counted as such
+        packet->drop(DropReason::Misc);
+        [[fallthrough]];
+      case Verdict::Drop:
+        if (context.trace != nullptr && meta.drop != DropReason::ClonedOriginal) {
+          context.trace->note("finish", "dropped: %s (%s)", drop_name(meta.drop),
+                              drop_why(meta.drop));
+        }
+        count_dropped(context, *packet);
+        context.pool.free(packet);
+        continue;
+    }
+    count_sent(context, *packet);
+    if (context.trace != nullptr) {
+      context.trace->note("finish", "out of vif0/%u, %u bytes\n%s", meta.out_vif.value,
+                          packet->length, print_frame(packet->data(), packet->length).c_str());
+      context.pool.free(packet);
+      continue;
+    }
+    context.transmit(context.sink, packet);
+  }
+  burst.count = 0;
+}
+
+}  // namespace vrouter

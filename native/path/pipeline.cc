@@ -1,0 +1,77 @@
+// The way of a packet, room by room. This file is the table of contents and nothing else.
+#include "path/pipeline.h"
+
+#include "path/rooms.h"
+
+namespace vrouter {
+namespace {
+
+constexpr uint32_t kAgeBudget = 1024;  // flow entries looked at per breath
+
+void count_received(Context& context, const Burst& burst) {
+  context.counters.received += burst.count;
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    const Packet& packet = *burst.packets[i];
+    if (packet.meta.vif.value >= context.counters.vifs.size()) continue;
+    VifCounters& in = context.counters.vifs[packet.meta.vif.value];
+    ++in.rx_packets;
+    in.rx_bytes += packet.length;
+  }
+}
+
+void way_in(Context& context, Burst& burst) {
+  parse(context, burst);
+  admit(context, burst);
+  decap(context, burst);
+  match_fragments(context, burst);
+}
+
+void way_through(Context& context, Burst& burst) {
+  look_up_flows(context, burst);
+  open_flows(context, burst);
+  look_up_routes(context, burst);
+  look_up_macs(context, burst);
+}
+
+void way_out(Context& context, Burst& burst) {
+  check_fit(context, burst);
+  translate(context, burst);
+  replicate(context, burst);
+  encapsulate(context, burst);
+  finish(context, burst);
+}
+
+}  // namespace
+
+void forward(Context& context, Burst& burst) {
+  count_received(context, burst);
+  way_in(context, burst);
+  way_through(context, burst);
+  way_out(context, burst);
+  // Fragments that waited for one in this burst.
+  while (context.released.count != 0) {
+    Burst released = context.released;
+    context.released.count = 0;
+    way_through(context, released);
+    way_out(context, released);
+  }
+}
+
+void send(Context& context, Packet* packet) {
+  Burst one;
+  one.packets[one.count++] = packet;
+  if (!packet->meta.next_hop.valid()) look_up_routes(context, one);
+  way_out(context, one);
+}
+
+void tick(Context& context) {
+  context.flows.age(now_ms(context), kAgeBudget, context.timeouts);
+  while (Packet* late = context.fragments.take_expired(context.now_ns)) {
+    late->drop(DropReason::NoFragEntry);
+    Burst one;
+    one.packets[one.count++] = late;
+    finish(context, one);
+  }
+}
+
+}  // namespace vrouter

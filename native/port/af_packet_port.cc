@@ -1,0 +1,260 @@
+#include "port/af_packet_port.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/bytes.h"
+#include "base/checksum.h"
+#include "port/netdevice.h"
+
+namespace vrouter {
+
+namespace {
+
+constexpr uint32_t kBatch = 16;                // frames a system call; an idle look costs as many buffers
+constexpr int kReceiveBytes = 8 << 20;         // of the socket's queue
+
+// struct virtio_net_hdr of virtio 1.2 §5.1.6, in host byte order as AF_PACKET gives it; the system's
+// header for it is not C++.
+struct VnetHeader {
+  uint8_t flags;
+  uint8_t gso_type;
+  uint16_t header_length;
+  uint16_t gso_size;
+  uint16_t checksum_start;
+  uint16_t checksum_offset;
+};
+constexpr uint32_t kVnetHeader = 10;
+static_assert(sizeof(VnetHeader) == kVnetHeader);
+constexpr uint8_t kNeedsChecksum = 1;
+constexpr uint8_t kGsoNone = 0;
+
+struct alignas(cmsghdr) Auxiliary {
+  uint8_t bytes[CMSG_SPACE(sizeof(tpacket_auxdata))];
+};
+
+const tpacket_auxdata* auxiliary_of(const msghdr& message) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr;
+       c = CMSG_NXTHDR(const_cast<msghdr*>(&message), c)) {
+    if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA &&
+        c->cmsg_len >= CMSG_LEN(sizeof(tpacket_auxdata))) {
+      return reinterpret_cast<const tpacket_auxdata*>(CMSG_DATA(c));
+    }
+  }
+  return nullptr;
+}
+
+// The field at start + offset holds the pseudo header's sum; what is missing is the sum of all bytes
+// from start. False: the header points outside the frame.
+bool complete_checksum(Packet& packet, uint32_t start, uint32_t offset) {
+  if (start < 14 || start >= packet.length || start + offset + 2 > packet.length) return false;
+  uint8_t* from = packet.data() + start;
+  const uint16_t sum = checksum(from, packet.length - start);
+  store_be16(from + offset, udp_checksum_nonzero(sum));  // right for TCP too: both are zero
+  return true;
+}
+
+void insert_vlan_tag(Packet& packet, uint16_t type, uint16_t tag) {
+  uint8_t* frame = packet.push(4);
+  std::memmove(frame, frame + 4, 12);
+  store_be16(frame + 12, type);
+  store_be16(frame + 14, tag);
+}
+
+bool set_option(int fd, int name, int value) {
+  return setsockopt(fd, SOL_PACKET, name, &value, sizeof value) == 0;
+}
+
+}  // namespace
+
+std::unique_ptr<AfPacketPort> AfPacketPort::open(const std::string& interface, bool promiscuous,
+                                                 Status* status, std::string* detail) {
+  *status = Status::done();
+  if (!valid_interface_name(interface)) {
+    fail_port(status, detail, StatusCode::BadValue, "interface",
+              "'" + interface + "' is no interface name", 0);
+    return nullptr;
+  }
+  // Protocol 0: nothing is received until bind() has named the interface.
+  const int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    fail_port(status, detail, StatusCode::PortFailed, "socket", "AF_PACKET socket", errno);
+    return nullptr;
+  }
+  std::unique_ptr<AfPacketPort> port(new AfPacketPort(fd, 0));
+  const auto failed = [&](StatusCode code, const char* field) {
+    fail_port(status, detail, code, field, interface, errno);
+    return nullptr;
+  };
+
+  int index = 0;
+  if (!interface_index(fd, interface, &index) || !interface_mtu(fd, interface, &port->mtu_)) {
+    return failed(StatusCode::NotFound, "interface");
+  }
+  if (!set_option(fd, PACKET_IGNORE_OUTGOING, 1)) return failed(StatusCode::PortFailed, "outgoing");
+  if (!set_option(fd, PACKET_AUXDATA, 1)) return failed(StatusCode::PortFailed, "auxdata");
+  if (!set_option(fd, PACKET_VNET_HDR, 1)) return failed(StatusCode::PortFailed, "vnet_hdr");
+  // A larger queue is welcome, not needed: a privilege or a limit may stand in the way.
+  const int bytes = kReceiveBytes;
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0) {
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = index;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return failed(StatusCode::PortFailed, "bind");
+  }
+  if (promiscuous) {
+    packet_mreq membership{};
+    membership.mr_ifindex = index;
+    membership.mr_type = PACKET_MR_PROMISC;
+    if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) != 0) {
+      return failed(StatusCode::PortFailed, "promiscuous");
+    }
+  }
+  return port;
+}
+
+AfPacketPort::~AfPacketPort() { ::close(fd_); }
+
+// Makes of what the kernel gave the frame as it was on the wire.
+AfPacketPort::Fate AfPacketPort::complete(Packet& packet, const void* vnet_header,
+                                          const void* message) {
+  const VnetHeader& vnet = *static_cast<const VnetHeader*>(vnet_header);
+  const msghdr& header = static_cast<const mmsghdr*>(message)->msg_hdr;
+  if (vnet.gso_type != kGsoNone) {
+    ++super_packets;
+    return Fate::Discard;
+  }
+  if ((header.msg_flags & MSG_TRUNC) != 0) return Fate::Discard;
+  if ((vnet.flags & kNeedsChecksum) != 0) {
+    // Host byte order, and before the tag goes back: the offsets are of the frame without it.
+    if (!complete_checksum(packet, vnet.checksum_start, vnet.checksum_offset)) return Fate::Error;
+    ++checksums_completed;
+  }
+  const tpacket_auxdata* auxiliary = auxiliary_of(header);
+  if (auxiliary != nullptr && (auxiliary->tp_status & TP_STATUS_VLAN_VALID) != 0) {
+    if (packet.length < 12) return Fate::Error;
+    const bool typed = (auxiliary->tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
+    insert_vlan_tag(packet, typed ? auxiliary->tp_vlan_tpid : uint16_t{ETH_P_8021Q},
+                    auxiliary->tp_vlan_tci);
+  }
+  return Fate::Keep;
+}
+
+// Takes one frame there is no buffer for. False: there was none.
+bool AfPacketPort::discard_one() {
+  // Even a frame that is thrown away needs room for the header.
+  uint8_t header[kVnetHeader];
+  iovec part{header, sizeof header};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (recvmsg(fd_, &message, MSG_DONTWAIT) < 0) return false;
+  ++rx_discards;
+  return true;
+}
+
+uint32_t AfPacketPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
+  uint32_t taken = 0;
+  VnetHeader vnet[kBatch];
+  Auxiliary auxiliary[kBatch];
+  iovec parts[kBatch][2];
+  mmsghdr messages[kBatch];
+  Packet* packets[kBatch];
+  // Frames that come to nothing count against `max` too: a breath stays bounded.
+  for (uint32_t seen = 0; seen < max;) {
+    uint32_t batch = 0;
+    for (; batch < std::min(kBatch, max - seen); ++batch) {
+      packets[batch] = pool.allocate();
+      if (packets[batch] == nullptr) break;
+      parts[batch][0] = {&vnet[batch], kVnetHeader};
+      parts[batch][1] = {packets[batch]->data(), pool.buffer_bytes()};
+      messages[batch] = {};
+      messages[batch].msg_hdr.msg_iov = parts[batch];
+      messages[batch].msg_hdr.msg_iovlen = 2;
+      messages[batch].msg_hdr.msg_control = auxiliary[batch].bytes;
+      messages[batch].msg_hdr.msg_controllen = sizeof auxiliary[batch].bytes;
+    }
+    if (batch == 0) {
+      if (!discard_one()) break;
+      ++seen;
+      continue;
+    }
+    int got;
+    do {
+      got = recvmmsg(fd_, messages, batch, MSG_DONTWAIT, nullptr);
+    } while (got < 0 && errno == EINTR);
+    const int error = errno;
+    for (uint32_t i = 0; i < batch; ++i) {
+      if (static_cast<int>(i) >= got) {
+        pool.free(packets[i]);
+        continue;
+      }
+      const uint32_t length = messages[i].msg_len;
+      Fate fate = Fate::Error;
+      if (length > kVnetHeader) {
+        packets[i]->append(length - kVnetHeader);
+        fate = complete(*packets[i], &vnet[i], &messages[i]);
+      }
+      if (fate == Fate::Keep) {
+        out[taken++] = packets[i];
+        continue;
+      }
+      ++(fate == Fate::Discard ? rx_discards : rx_errors);
+      pool.free(packets[i]);
+    }
+    if (got < 0) {
+      if (error != EAGAIN) ++rx_errors;  // the interface went down or away: said once by the kernel
+      break;
+    }
+    seen += static_cast<uint32_t>(got);
+    if (static_cast<uint32_t>(got) < batch) break;
+  }
+  return taken;
+}
+
+uint32_t AfPacketPort::tx_burst(Packet* const* packets, uint32_t count) {
+  // Frames are complete: an all-zero header asks the kernel for nothing.
+  static constexpr uint8_t kNothing[kVnetHeader] = {};
+  uint32_t sent = 0;
+  while (sent < count) {
+    iovec parts[kBatch][2];
+    mmsghdr messages[kBatch];
+    uint32_t batch = 0;
+    for (; batch < std::min(kBatch, count - sent); ++batch) {
+      const Packet& packet = *packets[sent + batch];
+      if (!fits(packet)) break;
+      parts[batch][0] = {const_cast<uint8_t*>(kNothing), kVnetHeader};
+      parts[batch][1] = {const_cast<uint8_t*>(packet.data()), packet.length};
+      messages[batch] = {};
+      messages[batch].msg_hdr.msg_iov = parts[batch];
+      messages[batch].msg_hdr.msg_iovlen = 2;
+    }
+    if (batch == 0) {
+      ++tx_errors;
+      break;
+    }
+    const int went = sendmmsg(fd_, messages, batch, MSG_DONTWAIT);
+    if (went > 0) {
+      sent += static_cast<uint32_t>(went);
+      continue;
+    }
+    if (went < 0 && errno == EINTR) continue;
+    // Full for now, or this frame can never go; the error is always the first frame's.
+    if (went == 0 || (errno != EAGAIN && errno != ENOBUFS)) ++tx_errors;
+    break;
+  }
+  return sent;
+}
+
+}  // namespace vrouter

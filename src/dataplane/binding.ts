@@ -1,0 +1,140 @@
+/**
+ * Finds, loads and types the addon. The newer of the node-gyp and the cmake-js build is taken, or the
+ * file VROUTER_ADDON names, so that a stale build never hides; one whose layout differs from layout.ts
+ * is refused. Nothing else in src/ knows that there is an addon.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { VRouterError } from '../errors.ts';
+import type { DataplaneOptions, PortInfo, PortSpec } from './api.ts';
+import { layout } from './layout.ts';
+
+/** The wrapped class; native/binding/dataplane.h. Every method may throw VRouterError. */
+export interface NativeDataplane {
+  addPort(spec: PortSpec): number;
+  removePort(port: number): void;
+  portInfo(port: number): PortInfo;
+  start(): void;
+  stop(): void;
+  step(nowNs: bigint): number;
+  commit(program: Uint8Array): number;
+  /** Ops with headers; `cursor` '' to begin, '' again when done. vrf -1: all. */
+  dump(
+    table: number,
+    vrf: number,
+    cursor: string,
+    limit: number,
+  ): { bytes: Uint8Array; cursor: string };
+  /** Records of layout.flowRecord; `next` is where to go on, 0 when done. */
+  dumpFlows(start: number, max: number): { bytes: Uint8Array; next: number };
+  deleteFlow(index: number): boolean;
+  /** The ids that have rows in readCounters, in its order. */
+  counterShape(): { vifs: number[]; vrfs: number[] };
+  /** Returns how many numbers there are; writes nothing if they do not fit. */
+  readCounters(into: BigUint64Array): number;
+  clearCounters(): void;
+  /** Records of layout.eventRecord. */
+  drainEvents(into: Uint8Array): { count: number; lost: bigint };
+  /** Frames packed as u32 length (little-endian) and bytes, one after the other. */
+  inject(port: number, frames: Uint8Array): number;
+  collect(port: number): Uint8Array;
+  /** Lines of `room\tsentence\n`. */
+  explain(frame: Uint8Array, vif: number): string;
+  info(): {
+    generation: number;
+    flowEntries: number;
+    flowsUsed: number;
+    flowsCreated: bigint;
+    flowsDeleted: bigint;
+    flowsEvicted: bigint;
+    flowBytes: number;
+    buffers: number;
+    buffersFree: number;
+    nextHopReferences: Uint32Array;
+  };
+  close(): void;
+}
+
+export interface Addon {
+  readonly Dataplane: new (options?: DataplaneOptions) => NativeDataplane;
+  readonly version: string;
+  layout(): string;
+  recordLayout(): string;
+  setErrorClass(errorClass: typeof VRouterError): void;
+}
+
+const HOW_TO_BUILD = 'build it with `npm run build` (or `npx node-gyp rebuild`)';
+
+const FILE = 'vrouter.node';
+
+/** vrouter.node files under a folder; cmake puts them in a folder per configuration. */
+function findBuilt(folder: string, depth: number): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return depth > 0 ? findBuilt(path, depth - 1) : [];
+    return entry.name === FILE ? [path] : [];
+  });
+}
+
+/** The addon that would be loaded. Throws NO_ADDON, with what to do about it. */
+export function findAddon(): string {
+  const named = process.env.VROUTER_ADDON;
+  if (named !== undefined && named !== '') {
+    const path = resolve(named);
+    if (existsSync(path)) return path;
+    throw new VRouterError('NO_ADDON', `VROUTER_ADDON names ${path}, which does not exist`);
+  }
+  const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+  const found = [
+    ...[join(root, 'build', 'Release', FILE)].filter(existsSync),
+    ...findBuilt(join(root, 'out'), 2),
+  ];
+  const age = new Map(found.map((path) => [path, statSync(path).mtimeMs]));
+  const newest = found.reduce<string | undefined>(
+    (best, path) => (best === undefined || age.get(path)! > age.get(best)! ? path : best),
+    undefined,
+  );
+  if (newest !== undefined) return newest;
+  throw new VRouterError(
+    'NO_ADDON',
+    `the native addon is neither in ${join(root, 'build')} nor in ${join(root, 'out')}; ${HOW_TO_BUILD}`,
+  );
+}
+
+export interface LoadedAddon {
+  readonly path: string;
+  readonly addon: Addon;
+}
+
+let loaded: LoadedAddon | undefined;
+
+/** Loads the addon on first use. */
+export function loadAddon(): LoadedAddon {
+  if (loaded !== undefined) return loaded;
+  const path = findAddon();
+  let addon: Addon;
+  try {
+    addon = createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new VRouterError('NO_ADDON', `${path} cannot be loaded: ${why}; ${HOW_TO_BUILD}`);
+  }
+  const digest = createHash('sha256')
+    .update(addon.layout())
+    .update(addon.recordLayout())
+    .digest('hex');
+  if (digest !== layout.digest) {
+    throw new VRouterError(
+      'LAYOUT_MISMATCH',
+      `${path} was built from other sources than src/dataplane/layout.ts was made from; ${HOW_TO_BUILD}, ` +
+        'and after a change to a .def file run `npm run layout`',
+    );
+  }
+  addon.setErrorClass(VRouterError);
+  loaded = { path, addon };
+  return loaded;
+}

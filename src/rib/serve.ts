@@ -1,0 +1,185 @@
+/**
+ * The exchange's end of wire.ts: a server whose sessions are attachments of a RouteExchange.
+ * Invariant: a session that ends, for whatever reason, takes its routes with it; a second session
+ * under a name ends the first (an agent that came back before its old stream was known to be dead).
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { ParseError, VRouterError } from '../errors.ts';
+import type { RouteExchange } from './exchange.ts';
+import { LineFramer } from './line-framer.ts';
+import type { RouteSource } from './route.ts';
+import {
+  type AgentMessage,
+  decodeAgentLine,
+  encodeLine,
+  encodeUpdates,
+  MAX_LINE_BYTES,
+  WIRE_VERSION,
+} from './wire.ts';
+
+/** Updates a session has not read yet; more and it is ended, for it will not catch up. */
+const MAX_UNREAD_BYTES = 64 << 20;
+const MAX_SESSIONS = 1024;
+
+export interface ServeOptions {
+  /** Path of the Unix socket. */
+  readonly path: string;
+  /** Sessions that ended with an error; `name` is empty before hello. */
+  readonly onError?: (name: string, error: Error) => void;
+  readonly onSession?: (name: string, state: 'open' | 'closed') => void;
+  readonly maxUnreadBytes?: number;
+}
+
+export interface ExchangeServer {
+  readonly path: string;
+  sessions(): string[];
+  close(): Promise<void>;
+}
+
+export async function serveExchange(
+  exchange: RouteExchange,
+  options: ServeOptions,
+): Promise<ExchangeServer> {
+  const sessions = new Set<Session>();
+  const byName = new Map<string, Session>();
+  const server: Server = createServer((socket) => {
+    if (sessions.size >= MAX_SESSIONS) {
+      socket.destroy();
+      return;
+    }
+    const session = new Session(socket, exchange, options, byName, () => sessions.delete(session));
+    sessions.add(session);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.path, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return {
+    path: options.path,
+    sessions: () => [...byName.keys()].sort(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const session of [...sessions]) session.end();
+      }),
+  };
+}
+
+class Session {
+  name = '';
+  readonly #socket: Socket;
+  readonly #exchange: RouteExchange;
+  readonly #options: ServeOptions;
+  readonly #byName: Map<string, Session>;
+  readonly #onEnd: () => void;
+  readonly #framer = new LineFramer(MAX_LINE_BYTES);
+  #source: RouteSource | undefined;
+  #ended = false;
+
+  constructor(
+    socket: Socket,
+    exchange: RouteExchange,
+    options: ServeOptions,
+    byName: Map<string, Session>,
+    onEnd: () => void,
+  ) {
+    this.#socket = socket;
+    this.#exchange = exchange;
+    this.#options = options;
+    this.#byName = byName;
+    this.#onEnd = onEnd;
+    socket.on('data', (bytes) => this.#receive(bytes));
+    socket.on('error', (error) => this.fail(error));
+    socket.on('close', () => this.end());
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#byName.get(this.name) === this) this.#byName.delete(this.name);
+    this.#source?.close();
+    this.#socket.end();
+    this.#socket.destroySoon();
+    this.#onEnd();
+    if (this.name !== '') this.#options.onSession?.(this.name, 'closed');
+  }
+
+  /** Tells the other end why, then ends. */
+  fail(error: Error): void {
+    if (this.#ended) return;
+    const code = error instanceof VRouterError || error instanceof ParseError ? error.code : 'LOST';
+    if (this.#socket.writable) {
+      this.#socket.write(encodeLine({ type: 'error', code, message: error.message }));
+    }
+    this.end();
+    this.#options.onError?.(this.name, error);
+  }
+
+  #receive(bytes: Uint8Array): void {
+    if (this.#ended) return;
+    try {
+      for (const line of this.#framer.push(bytes)) {
+        this.#take(line);
+        if (this.#ended) return;
+      }
+    } catch (error) {
+      // What the peer sent is at fault, or what it asked for was refused: its session ends, no other.
+      if (!(error instanceof ParseError || error instanceof VRouterError)) throw error;
+      this.fail(error);
+    }
+  }
+
+  #take(line: string): void {
+    const message = decodeAgentLine(line);
+    if (message.type === 'error') {
+      this.end();
+      this.#options.onError?.(this.name, new VRouterError(message.code, message.message));
+      return;
+    }
+    if (message.type === 'hello') {
+      this.#hello(message);
+      return;
+    }
+    const source = this.#source;
+    if (source === undefined) throw new ParseError(`${message.type}: hello must come first`);
+    switch (message.type) {
+      case 'subscribe':
+        source.subscribe(message.instance, message.id);
+        break;
+      case 'unsubscribe':
+        source.unsubscribe(message.instance);
+        break;
+      case 'publish':
+        source.publish(message.route);
+        break;
+      case 'withdraw':
+        source.withdraw(message.key);
+        break;
+    }
+  }
+
+  #hello(message: Extract<AgentMessage, { type: 'hello' }>): void {
+    if (this.#source !== undefined) throw new ParseError('hello: said already');
+    if (message.version !== WIRE_VERSION) {
+      throw new ParseError(`hello.version: ${message.version} is not spoken here, ${WIRE_VERSION} is`);
+    }
+    this.#byName
+      .get(message.name)
+      ?.fail(new VRouterError('CONFLICT', `a newer session took the name '${message.name}'`));
+    const source = this.#exchange.attach(message.name);
+    this.name = message.name;
+    this.#source = source;
+    this.#byName.set(message.name, this);
+    this.#socket.write(encodeLine({ type: 'welcome', version: WIRE_VERSION }));
+    source.onUpdates((updates) => {
+      for (const line of encodeUpdates(updates)) this.#socket.write(line);
+      if (this.#socket.writableLength > (this.#options.maxUnreadBytes ?? MAX_UNREAD_BYTES)) {
+        this.fail(new VRouterError('BUSY', `'${this.name}' does not read its updates`));
+      }
+    });
+    this.#options.onSession?.(this.name, 'open');
+  }
+}
