@@ -14,24 +14,12 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const target = join(root, 'src', 'dataplane', 'layout.ts');
 
-/** Wire types as objects.def spells them, and as TypeScript does. */
-const TYPES = {
-  U8: 'u8',
-  U16: 'u16',
-  U32: 'u32',
-  U64: 'u64',
-  MacField: 'mac',
-  AddressField: 'address',
-  PrefixField: 'prefix',
-  NameField: 'name',
-};
-
 const NO_LABEL = 0xfffff;
 const NO_PORT = 0xffffffff;
 
 /**
- * Fields an op may leave out, and what is sent then; `Struct.field` goes before `field`. `required`
- * takes a field out again. Lists may always be left out (empty), and so may names.
+ * Fields an op may leave out, and what is sent then; `Struct.field` goes before `field`. Lists may
+ * always be left out (empty).
  */
 const DEFAULTS = {
   flags: 0,
@@ -86,14 +74,26 @@ function findAddon() {
 
 const used = new Set();
 
-function field(owner, { name, type, list }) {
-  if (list !== undefined) return { name, list };
-  const wire = TYPES[type];
-  if (wire === undefined) throw new Error(`${owner}.${name} has an unknown type ${type}`);
+function field(owner, { name, type }) {
+  if (typeof type === 'object') return { name, list: type.list };
   const key = `${owner}.${name}` in DEFAULTS ? `${owner}.${name}` : name;
-  if (!(key in DEFAULTS)) return { name, type: wire };
+  if (!(key in DEFAULTS)) return { name, type };
   used.add(key);
-  return { name, type: wire, default: DEFAULTS[key] };
+  return { name, type, default: DEFAULTS[key] };
+}
+
+function camel(name) {
+  return name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+}
+
+/** [{ name, bit }] -> { name: bit } */
+function bits(list) {
+  return Object.fromEntries(list.map(({ name, bit }) => [camel(name), bit]));
+}
+
+/** ['first', 'second'] -> { first: 0, second: 1 } */
+function numbers(names) {
+  return Object.fromEntries(names.map((name, value) => [camel(name), value]));
 }
 
 /** TypeScript literal of a value; objects and arrays that fit stay on one line. */
@@ -199,10 +199,21 @@ function render(addon) {
     status: native.status,
     dropReasons: native.dropReasons,
     flowDrops: native.flowDrops,
+    totals: native.totals,
     vifCounters: native.vifCounters,
     vrfCounters: native.vrfCounters,
     tables: native.tables,
     limits: native.limits,
+    vifTypes: numbers(native.vifTypes),
+    vifFlags: bits(native.vifFlags),
+    nextHopFlags: bits(native.nextHopFlags),
+    routeFlags: bits(native.routeFlags),
+    macFlags: bits(native.macFlags),
+    routerFlags: bits(native.routerFlags),
+    hashFields: bits(native.hashFields),
+    encaps: numbers(native.encaps),
+    replicateKinds: numbers(native.replicateKinds),
+    natDirections: numbers(native.natDirections),
     ...JSON.parse(records),
   };
   return `/**

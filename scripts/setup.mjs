@@ -18,7 +18,7 @@ import {
   step,
 } from './machine.mjs';
 
-const ADDONS = ['build/Release/vrouter.node', 'out/Release/vrouter.node'];
+export const ADDONS = ['build/Release/vrouter.node', 'out/Release/vrouter.node'];
 const isNativeSource = (path) => !/_test\.cc$|\/native\/fuzz\//.test(path);
 
 function checkNode() {
@@ -88,14 +88,17 @@ export async function buildOptional() {
   });
 }
 
-async function buildAddon() {
+function addonIsCurrent() {
   const sources = Math.max(
     newest(['native'], isNativeSource),
     modified('binding.gyp'),
     modified('CMakeLists.txt'),
   );
-  if (Math.max(...ADDONS.map(modified)) >= sources) return;
-  checkCompiler();
+  return Math.max(...ADDONS.map(modified)) >= sources;
+}
+
+async function buildAddon() {
+  if (addonIsCurrent()) return;
   await step('Compiling the data plane (C++)', async () => {
     if (canGyp()) {
       const result = await run('npm', ['run', 'install'], { env: gypEnv() });
@@ -128,6 +131,7 @@ async function buildTypeScript() {
 
 export async function setup() {
   checkNode();
+  if (!addonIsCurrent()) checkCompiler();
   const start = performance.now();
   const packagesBefore = modified('node_modules/.package-lock.json');
   await installPackages();

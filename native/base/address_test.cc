@@ -14,9 +14,9 @@ TEST(MacText, RoundTripAndStrictness) {
   EXPECT_EQ(mac, (Mac{{0x02, 0xe7, 0x03, 0xea, 0x67, 0xf1}}));
   EXPECT_EQ(mac.text(), "02:e7:03:ea:67:f1");
   const Mac before = mac;
-  for (const char* bad : {"", "02", "2:e7:03:ea:67:f1", "02:e7:03:ea:67", "02-e7-03-ea-67-f1",
-                          "02:e7:03:ea:67:f1 ", " 2:e7:03:ea:67:f1", "02:e7:03:ea:67:g1",
-                          "02:e7:03:ea:67:f1:00", "02e7:03:ea:67:f1:"}) {
+  for (const char* bad :
+       {"", "02", "2:e7:03:ea:67:f1", "02:e7:03:ea:67", "02-e7-03-ea-67-f1", "02:e7:03:ea:67:f1 ",
+        " 2:e7:03:ea:67:f1", "02:e7:03:ea:67:g1", "02:e7:03:ea:67:f1:00", "02e7:03:ea:67:f1:"}) {
     EXPECT_FALSE(Mac::parse(bad, mac)) << bad;
   }
   EXPECT_EQ(mac, before) << "a failed parse writes nothing";
@@ -52,8 +52,8 @@ TEST(AddressText, Ipv6InTheFormOfRfc5952) {
       {"2001:0db8:0000:0000:0000:0000:0002:0001", "2001:db8::2:1"},
       {"2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"},  // one group is not shortened
       {"2001:db8::1:1:1:1:1", "2001:db8:0:1:1:1:1:1"},
-      {"2001:0:0:1:0:0:0:1", "2001:0:0:1::1"},           // the longest run
-      {"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},     // the first of equal runs
+      {"2001:0:0:1:0:0:0:1", "2001:0:0:1::1"},        // the longest run
+      {"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},  // the first of equal runs
       {"0:0:1:0:0:0:0:0", "0:0:1::"},
       {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"},
       {"::2:3:4:5:6:7:8", "0:2:3:4:5:6:7:8"},
@@ -71,11 +71,33 @@ TEST(AddressText, Ipv6InTheFormOfRfc5952) {
     EXPECT_EQ(a.text(), c.out) << c.in;
   }
   Address a;
-  for (const char* bad :
-       {":", ":::", "1:", ":1", "1:2", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::",
-        "::1:2:3:4:5:6:7:8", "1::2::3", "12345::", "g::", "::1 ", " ::1", "::1%eth0", "::1/64",
-        "::1.2.3", "::1.2.3.4.5", "::01.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", "1.2.3.4::", "::1.2.3.4:5",
-        "1::2:3:4:5:6:7:1.2.3.4", "[::1]", "::-1", "1:2:3:4:5:6:7:8:", ":1:2:3:4:5:6:7:8"}) {
+  for (const char* bad : {":",
+                          ":::",
+                          "1:",
+                          ":1",
+                          "1:2",
+                          "1:2:3:4:5:6:7",
+                          "1:2:3:4:5:6:7:8:9",
+                          "1:2:3:4:5:6:7:8::",
+                          "::1:2:3:4:5:6:7:8",
+                          "1::2::3",
+                          "12345::",
+                          "g::",
+                          "::1 ",
+                          " ::1",
+                          "::1%eth0",
+                          "::1/64",
+                          "::1.2.3",
+                          "::1.2.3.4.5",
+                          "::01.2.3.4",
+                          "1:2:3:4:5:6:7:1.2.3.4",
+                          "1.2.3.4::",
+                          "::1.2.3.4:5",
+                          "1::2:3:4:5:6:7:1.2.3.4",
+                          "[::1]",
+                          "::-1",
+                          "1:2:3:4:5:6:7:8:",
+                          ":1:2:3:4:5:6:7:8"}) {
     EXPECT_FALSE(Address::parse(bad, a)) << bad;
   }
 }
@@ -100,7 +122,9 @@ TEST(AddressText, AgreesWithTheSystem) {
     ASSERT_TRUE(Address::parse(a.text(), back)) << a.text();
     EXPECT_EQ(back, a);
     // The library writes ::1.2.3.4 for compatible addresses, which RFC 5952 does not.
-    if (std::string_view(text).find('.') == std::string_view::npos) EXPECT_EQ(a.text(), text);
+    if (std::string_view(text).find('.') == std::string_view::npos) {
+      EXPECT_EQ(a.text(), text);
+    }
   }
 }
 
@@ -111,14 +135,17 @@ TEST(AddressText, AcceptsNoMoreThanTheSystem) {
   int accepted = 0;
   for (int round = 0; round < 300000; ++round) {
     std::string text;
-    for (uint64_t n = random() % 14; n > 0; --n) text += kAlphabet[random() % (sizeof kAlphabet - 1)];
+    for (uint64_t n = random() % 14; n > 0; --n)
+      text += kAlphabet[random() % (sizeof kAlphabet - 1)];
     Address a;
     uint8_t bytes[16];
     const bool system = inet_pton(AF_INET6, text.c_str(), bytes) == 1 ||
                         inet_pton(AF_INET, text.c_str(), bytes) == 1;
     EXPECT_EQ(Address::parse(text, a), system) << text;
     accepted += system ? 1 : 0;
-    if (system) EXPECT_EQ(std::memcmp(a.bytes.data(), bytes, a.size()), 0) << text;
+    if (system) {
+      EXPECT_EQ(std::memcmp(a.bytes.data(), bytes, a.size()), 0) << text;
+    }
   }
   EXPECT_GT(accepted, 100);
 }
@@ -135,16 +162,16 @@ Address address(const char* text) {
 }
 
 TEST(PrefixText, RoundTripAndStrictness) {
-  for (const char* text : {"0.0.0.0/0", "10.0.0.0/8", "10.1.2.3/32", "::/0", "2001:db8::/32",
-                           "2001:db8::1/128"}) {
+  for (const char* text :
+       {"0.0.0.0/0", "10.0.0.0/8", "10.1.2.3/32", "::/0", "2001:db8::/32", "2001:db8::1/128"}) {
     EXPECT_EQ(prefix(text).text(), text);
     EXPECT_TRUE(prefix(text).canonical()) << text;
   }
   EXPECT_EQ(Prefix{}.text(), "-");
   Prefix p;
-  for (const char* bad : {"", "/", "10.0.0.0", "10.0.0.0/", "/8", "10.0.0.0/33", "::/129",
-                          "10.0.0.0/08", "10.0.0.0/8 ", "10.0.0.0/ 8", "10.0.0.0/-1",
-                          "10.0.0.0/8/8", "10.0.0.0/4294967304"}) {
+  for (const char* bad :
+       {"", "/", "10.0.0.0", "10.0.0.0/", "/8", "10.0.0.0/33", "::/129", "10.0.0.0/08",
+        "10.0.0.0/8 ", "10.0.0.0/ 8", "10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0.0/4294967304"}) {
     EXPECT_FALSE(Prefix::parse(bad, p)) << bad;
   }
 }
@@ -180,7 +207,8 @@ TEST(PrefixTest, ContainsEqualsBitByBit) {
     p.address.family = random() % 2 == 0 ? Family::V4 : Family::V6;
     p.length = static_cast<uint8_t>(random() % (p.max_length() + 1u));
     Address a = p.address;
-    for (uint32_t i = 0; i < a.size(); ++i) a.bytes[i] = p.address.bytes[i] = static_cast<uint8_t>(random());
+    for (uint32_t i = 0; i < a.size(); ++i)
+      a.bytes[i] = p.address.bytes[i] = static_cast<uint8_t>(random());
     const uint64_t flip = random() % p.max_length();
     a.bytes[flip / 8] ^= static_cast<uint8_t>(0x80 >> flip % 8);
     EXPECT_EQ(p.contains(a), flip >= p.length);

@@ -32,7 +32,9 @@ constexpr uint16_t checksum_fold(uint32_t sum) {
 constexpr uint16_t checksum_finish(uint32_t sum) {
   return static_cast<uint16_t>(~checksum_fold(sum));
 }
-inline uint16_t checksum(const uint8_t* p, size_t n) { return checksum_finish(checksum_add(0, p, n)); }
+inline uint16_t checksum(const uint8_t* p, size_t n) {
+  return checksum_finish(checksum_add(0, p, n));
+}
 
 // Partial sums of the pseudo headers of RFC 768 / RFC 9293 and RFC 8200 §8.1. length: of the
 // transport header and its payload.

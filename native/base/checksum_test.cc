@@ -94,8 +94,8 @@ TEST(Checksum, PseudoHeaders) {
               naive_checksum(v4));
     std::vector<uint8_t> v6(s);
     v6.insert(v6.end(), d.begin(), d.end());
-    const uint8_t tail6[] = {0, 0, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length),
-                             0, 0, 0, protocol};
+    const uint8_t tail6[] = {
+        0, 0, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length), 0, 0, 0, protocol};
     v6.insert(v6.end(), tail6, tail6 + 8);
     EXPECT_EQ(checksum_finish(pseudo_sum_v6(s.data(), d.data(), protocol, length)),
               naive_checksum(v6));

@@ -2,9 +2,9 @@
 // values in hash_test.cc): flow placement, ECMP and entropy must replay bit for bit.
 //
 // Shape: the key is cut into 16-byte lanes; each lane is one 64x64->128 multiplication of its two
-// words, whitened by the seed and a constant of their place, folded to 64 bits. Lanes do not wait for
-// each other; they are summed with a rotation and finished by mix64. Whoever does not know the seed
-// cannot aim keys at one bucket; where keys are hostile the seed should be random.
+// words, whitened by the seed and a constant of their place, folded to 64 bits. Lanes do not wait
+// for each other; they are summed with a rotation and finished by mix64. Whoever does not know the
+// seed cannot aim keys at one bucket; where keys are hostile the seed should be random.
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -64,7 +64,8 @@ inline uint64_t hash_bytes(const uint8_t* p, uint64_t seed) {
   // A fold over lanes, not a loop: the constants of each lane are then constants of the code.
   [&]<size_t... Lane>(std::index_sequence<Lane...>) {
     ((h = std::rotl(h, 29) + hash_lane<N, Lane>(p, seed)), ...);
-  }(std::make_index_sequence<(N + 15) / 16>());
+  }
+  (std::make_index_sequence<(N + 15) / 16>());
   return mix64(h);
 }
 

@@ -96,7 +96,7 @@ TEST(Hash, SeedMovesEverything) {
   double total = 0;
   for (int round = 0; round < 2000; ++round) {
     const uint64_t seed = random();
-    const uint64_t other = seed ^ uint64_t{1} << random() % 64;
+    const uint64_t other = seed ^ uint64_t { 1 } << random() % 64;
     total += std::popcount(hash_key(counting_key(), seed) ^ hash_key(counting_key(), other));
   }
   EXPECT_NEAR(total / 2000, 32, 1);
@@ -153,9 +153,9 @@ TEST(Hash, CountersSpreadEvenly) {
 
 TEST(Hash, LengthIsPartOfTheKey) {
   const uint8_t zeros[48] = {};
-  std::set<uint64_t> seen{hash_bytes<1>(zeros, 9), hash_bytes<4>(zeros, 9), hash_bytes<8>(zeros, 9),
-                          hash_bytes<16>(zeros, 9), hash_bytes<44>(zeros, 9),
-                          hash_bytes<48>(zeros, 9)};
+  std::set<uint64_t> seen{hash_bytes<1>(zeros, 9),  hash_bytes<4>(zeros, 9),
+                          hash_bytes<8>(zeros, 9),  hash_bytes<16>(zeros, 9),
+                          hash_bytes<44>(zeros, 9), hash_bytes<48>(zeros, 9)};
   EXPECT_EQ(seen.size(), 6u);
 }
 

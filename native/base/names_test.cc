@@ -12,10 +12,10 @@ namespace {
 
 TEST(StatusNames, CodesAreDistinctAndUpperCase) {
   std::set<std::string> codes;
-#define STATUS(name, code, text)                              \
-  EXPECT_STREQ(status_code(StatusCode::name), code);          \
-  EXPECT_STREQ(status_text(StatusCode::name), text);          \
-  EXPECT_TRUE(codes.insert(code).second) << code;             \
+#define STATUS(name, code, text)                     \
+  EXPECT_STREQ(status_code(StatusCode::name), code); \
+  EXPECT_STREQ(status_text(StatusCode::name), text); \
+  EXPECT_TRUE(codes.insert(code).second) << code;    \
   EXPECT_EQ(std::string(code).find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_"), std::string::npos);
 #include "base/status.def"
 #undef STATUS
@@ -35,9 +35,9 @@ TEST(StatusNames, AtKeepsTheFirstIndex) {
 
 TEST(DropNames, AsPrinted) {
   std::set<std::string> names;
-#define DROP(name, printed, why)                              \
-  EXPECT_STREQ(drop_name(DropReason::name), printed);         \
-  EXPECT_STREQ(drop_why(DropReason::name), why);              \
+#define DROP(name, printed, why)                      \
+  EXPECT_STREQ(drop_name(DropReason::name), printed); \
+  EXPECT_STREQ(drop_why(DropReason::name), why);      \
   EXPECT_TRUE(names.insert(printed).second) << printed;
 #include "base/drop_reasons.def"
 #undef DROP

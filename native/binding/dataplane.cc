@@ -136,6 +136,9 @@ bool port_exists(void* engine, PortId port) {
 struct PortRequest {
   std::string kind, read, write, name, netns, interface;
   uint32_t mtu = 0;
+  bool promiscuous = true;  // the router's MAC is rarely the interface's own
+  bool paced = false;
+  uint64_t origin_ns = 0;
 };
 
 bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out) {
@@ -154,6 +157,10 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
         !read_option(env, state, spec, "write", kMaxPathBytes, out.write)) {
       return false;
     }
+    Napi::Value origin;
+    if (!read_property(env, spec, "originNs", origin)) return false;
+    out.paced = !origin.IsUndefined();
+    if (out.paced && !read_u64(env, state, origin, "originNs", out.origin_ns)) return false;
     return !out.read.empty() || !out.write.empty() ||
            refuse(env, state, "port", "told a file to read or to write");
   }
@@ -167,11 +174,39 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
   }
   if (out.kind == "af_packet") {
     Napi::Value name;
-    return read_property(env, spec, "interface", name) &&
-           read_text(env, state, name, "interface", kMaxInterfaceName, out.interface);
+    Napi::Value promiscuous;
+    if (!read_property(env, spec, "interface", name) ||
+        !read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) ||
+        !read_property(env, spec, "promiscuous", promiscuous)) {
+      return false;
+    }
+    if (promiscuous.IsUndefined()) return true;
+    if (!promiscuous.IsBoolean()) return refuse(env, state, "promiscuous", "true or false");
+    out.promiscuous = promiscuous.As<Napi::Boolean>().Value();
+    return true;
   }
   return refuse(env, state, "kind", "memory, pcap, tap or af_packet");
 }
+
+std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std::string* detail) {
+  if (request.kind == "memory") {
+    auto port = std::make_unique<MemoryPort>(request.mtu);
+    if (port->ok()) return port;
+    *status = Status::fail(StatusCode::NoMemory, "port");
+    return nullptr;
+  }
+  if (request.kind == "tap") {
+    return TapPort::open(request.name, request.netns, request.mtu, status, detail);
+  }
+  if (request.kind == "af_packet") {
+    return AfPacketPort::open(request.interface, request.promiscuous, status, detail);
+  }
+  auto port = PcapPort::open(request.read, request.write, status, detail);
+  if (port != nullptr && request.paced) port->pace(request.origin_ns);
+  return port;
+}
+
+bool is_pcap(const Port& port) { return std::strcmp(port.kind(), "pcap") == 0; }
 
 }  // namespace
 
@@ -277,22 +312,12 @@ Napi::Value Dataplane::add_port(Info info) {
   PortRequest request;
   if (!read_port_request(env, *state_, info[0], request) || !ready(env)) return {};
 
-  std::unique_ptr<Port> port;
-  std::string error;
-  if (request.kind == "memory") {
-    auto memory = std::make_unique<MemoryPort>(request.mtu);
-    if (!memory->ok()) return outcome(env, Status::fail(StatusCode::NoMemory, "port"));
-    port = std::move(memory);
-  } else if (request.kind == "pcap") {
-    port = PcapPort::open(request.read, request.write, error);
-  } else if (request.kind == "tap") {
-    port = TapPort::open(request.name, request.netns, request.mtu, error);
-  } else {
-    port = AfPacketPort::open(request.interface, error);
-  }
+  Status status;
+  std::string detail;
+  std::unique_ptr<Port> port = open_port(request, &status, &detail);
   if (port == nullptr) {
-    throw_error(env, *state_, request.kind == "pcap" ? "BAD_FILE" : "PORT_FAILED", error, kNoOp,
-                "port");
+    throw_error(env, *state_, status_code(status.code),
+                detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
     return {};
   }
   const PortId id = engine_->add_port(std::move(port));
@@ -303,16 +328,26 @@ Napi::Value Dataplane::add_port(Info info) {
 Napi::Value Dataplane::remove_port(Info info) {
   PortId id;
   if (!find_port(info.Env(), info[0], id)) return {};
-  return outcome(info.Env(), engine_->remove_port(id));
+  Status status;
+  // A capture that could not be written whole must not look like one that was.
+  Port* port = engine_->port(id);
+  const bool bound = engine_->router().vif_of_port(id).valid();
+  if (!bound && is_pcap(*port)) {
+    engine_->hold([&] { status = static_cast<PcapPort*>(port)->close_output(); });
+  }
+  const Status removed = engine_->remove_port(id);
+  return outcome(info.Env(), removed.ok() ? status : removed);
 }
 
 Napi::Value Dataplane::port_info(Info info) {
   Napi::Env env = info.Env();
   PortId id;
   if (!find_port(env, info[0], id)) return {};
-  const Port* port = engine_->port(id);
+  Port* port = engine_->port(id);
   uint64_t rx_discards = 0, rx_errors = 0, tx_errors = 0;
+  bool done = false;
   engine_->hold([&] {
+    done = is_pcap(*port) && static_cast<PcapPort*>(port)->done();
     rx_discards = port->rx_discards;
     rx_errors = port->rx_errors;
     tx_errors = port->tx_errors;
@@ -320,6 +355,7 @@ Napi::Value Dataplane::port_info(Info info) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("kind", port->kind());
   out.Set("mtu", port->mtu());
+  out.Set("done", done);
   out.Set("rxDiscards", Napi::BigInt::New(env, rx_discards));
   out.Set("rxErrors", Napi::BigInt::New(env, rx_errors));
   out.Set("txErrors", Napi::BigInt::New(env, tx_errors));

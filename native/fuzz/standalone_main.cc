@@ -53,7 +53,7 @@ class Mutator {
   Bytes next(const std::vector<Bytes>& corpus) {
     Bytes bytes;
     if (corpus.empty() || below(4) == 0) {
-      bytes.resize(below(max_len_ + 1));
+      bytes.resize(below(2) ? below(33) : below(max_len_ + 1));  // many targets like them short
       for (uint8_t& b : bytes) b = static_cast<uint8_t>(random_());
       return bytes;
     }

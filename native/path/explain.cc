@@ -29,7 +29,7 @@ void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length,
     if (packet != nullptr) context.pool.free(packet);
     return;
   }
-  std::memcpy(packet->data(), frame, length);
+  if (length != 0) std::memcpy(packet->data(), frame, length);
   packet->append(length);
   packet->meta.vif = vif;
   const Counters counters = context.counters;

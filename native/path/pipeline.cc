@@ -8,17 +8,6 @@ namespace {
 
 constexpr uint32_t kAgeBudget = 1024;  // flow entries looked at per breath
 
-void count_received(Context& context, const Burst& burst) {
-  context.counters.received += burst.count;
-  for (uint32_t i = 0; i < burst.count; ++i) {
-    const Packet& packet = *burst.packets[i];
-    if (packet.meta.vif.value >= context.counters.vifs.size()) continue;
-    VifCounters& in = context.counters.vifs[packet.meta.vif.value];
-    ++in.rx_packets;
-    in.rx_bytes += packet.length;
-  }
-}
-
 void way_in(Context& context, Burst& burst) {
   parse(context, burst);
   admit(context, burst);
@@ -44,7 +33,6 @@ void way_out(Context& context, Burst& burst) {
 }  // namespace
 
 void forward(Context& context, Burst& burst) {
-  count_received(context, burst);
   way_in(context, burst);
   way_through(context, burst);
   way_out(context, burst);

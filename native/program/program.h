@@ -33,7 +33,7 @@ using Op = std::variant<std::monostate
 #undef END
 #undef OP
 
-// A list element: bytes on the wire, and how many of it one object may have.
+// How many elements a list of each kind may have.
 template <class Element>
 inline constexpr uint32_t kMaxElements = 0;
 template <>
@@ -77,11 +77,12 @@ enum class DumpTable : uint32_t {
 Status dump(Router& router, DumpTable table, VrfId vrf, std::string& cursor, size_t limit,
             std::vector<uint8_t>& out);
 
-// JSON text: {"version":1,"types":{"u8":1,…,"name":0},"structs":[{name,fields:[{name,type}]}],
+// JSON text: {"version":1,"magic":…,"types":{"u8":1,…,"name":0},"structs":[{name,fields:[{name,type}]}],
 // "ops":[{code,name,wire,fields}],"status":[{name,code,text}],"dropReasons":[{name,printed,why}],
 // "flowDrops":[{name,printed}],"totals":[…],"vifCounters":[…],"vrfCounters":[…],"tables":[…],
-// "limits":{…},"vifFlags":[{name,bit}],…}. A field's type is a name from "types" (its value is the
+// "limits":{…},"vifFlags":[{name,bit}],…,"vifTypes":[…],…}. A field's type is a name from "types" (its value is the
 // bytes on the wire, 0 when they vary) or {"list":"EcmpMember"}.
+inline constexpr uint32_t kLayoutVersion = 1;  // of the JSON's shape and of the wire format
 std::string layout_json();
 
 }  // namespace vrouter

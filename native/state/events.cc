@@ -1,6 +1,7 @@
 // EventRing: head_ is the next event to read, tail_ the next slot to write; both only grow and wrap
 // at 2^32, their difference is what waits. tail_ and lost_ belong to the producer, head_ to the
-// consumer; an event is published by the release store of tail_, its slot given back by that of head_.
+// consumer; an event is published by the release store of tail_, its slot given back by that of
+// head_.
 #include "state/events.h"
 
 #include <algorithm>

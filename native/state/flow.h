@@ -12,12 +12,11 @@
 // Written and read by the worker that owns the table; by the control side only while it is held.
 #pragma once
 #include <cstdint>
-#include <cstring>
-#include <vector>
 
 #include "base/drop.h"
 #include "base/ids.h"
 #include "packet/packet.h"
+#include "table/mapped_memory.h"
 
 namespace vrouter {
 
@@ -39,6 +38,8 @@ enum FlowTcp : uint16_t {  // ancestor's values; letters of `flow -l`
   kTcpEstablished = 0x20,   // E
   kTcpEstablishedR = 0x40,  // Er
   kTcpRst = 0x80,           // R
+  kTcpAck = 0x100,          // ours, no letter: an ACK was seen in this direction
+  kTcpAckR = 0x200,         // ours, no letter: and in the other
   kTcpDead = 0x8000,        // D
 };
 
@@ -101,11 +102,22 @@ struct alignas(64) Flow {
 };
 static_assert(sizeof(Flow) == 128, "two cache lines; a pair is 256 bytes");
 
+// Defaults in seconds, new / established / closing. TCP 30 / 7440 / 5 (RFC 5382 §5: established at
+// least 2 h 4 min), UDP 30 / 180 / 30 (RFC 4787 §4.3: at least 2 min), ICMP and ICMPv6 10 / 60 / 10,
+// SCTP as TCP, others 60 / 180 / 60.
 struct FlowTimeouts {
-  uint32_t ms[256][3];  // [protocol][FlowTimeoutState]
-  FlowTimeouts();       // defaults: TCP 30/180/5 s (established 7200 s? see docs/decisions), UDP …
-  void set(uint8_t protocol, uint8_t state, uint32_t seconds);  // protocol 0 = all without own value
+  static constexpr uint32_t kMaxSeconds = 20 * 86400;  // far from where the millisecond clock wraps
+
+  uint32_t ms[256][3];   // [protocol][FlowTimeoutState]
+  bool own[256][3];      // the protocol has a value of its own
+
+  FlowTimeouts();
+  // Protocol 0: all protocols without a value of their own, in whatever order they are set. At least
+  // 1 s, at most kMaxSeconds; an unknown state is ignored.
+  void set(uint8_t protocol, uint8_t state, uint32_t seconds);
 };
+
+inline constexpr uint32_t kMinIdleMs = 1000;  // a flow seen this recently is not evicted
 
 enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
 
@@ -123,14 +135,18 @@ class FlowTable {
   void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, if any
   FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
 
+  // Ok: the new pair. Exists: `forward` is the entry that has the forward key, `reverse` its other
+  // half; or, if only the reverse key is taken, `forward` is invalid and `reverse` the entry that has
+  // it (another connection: a port is taken). Full, SameKey: both invalid.
   struct Pair {
     FlowInsert result;
     FlowId forward;
     FlowId reverse;
   };
   // Inserts both halves (keys, flags InUse/Initiator, reverse ids, last_seen, generation_id set; the
-  // rest zero) or neither. When no slot is free in a key's buckets, evicts a pair that is idle past
-  // its timeout or closed; then the least recently seen of a few examined if idle > kMinIdleMs.
+  // rest zero) or neither. When a key's 32 candidate slots are all taken, one pair there is evicted:
+  // a closed one; else one idle past its timeout; else, of those idle for more than kMinIdleMs, the
+  // one idle longest, established ones last. Idle is the less idle half's.
   Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
   void erase(FlowId either);                            // the pair
 
@@ -138,25 +154,45 @@ class FlowTable {
   const Flow& operator[](FlowId id) const { return flows_[id.value]; }
   bool valid(FlowId id) const { return id.value < capacity_ && flows_[id.value].in_use(); }
 
-  // Examines up to `budget` entries from where it stopped last; erases pairs both halves of which
+  // The timeouts that eviction goes by (defaults until called); must outlive the table.
+  void use_timeouts(const FlowTimeouts* timeouts) { timeouts_ = timeouts; }
+
+  // Examines up to `budget` slots, used or not, from where it stopped last; erases pairs both halves of which
   // are idle past the timeout of their protocol and state. Returns pairs erased.
   uint32_t age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& timeouts);
 
   // Called for each pair just before it goes (ageing, eviction, erase), for quotas and events.
+  // Both entries are still there; it must not insert or erase.
   // A plain function pointer: no allocation, no exception.
   void on_erase(void (*callback)(void* context, FlowId forward, FlowId reverse), void* context);
 
   uint32_t capacity() const { return capacity_; }       // entries
   uint32_t used() const { return used_; }               // entries
   uint64_t created() const { return created_; }         // entries, ever
-  uint64_t deleted() const { return deleted_; }
-  uint64_t evicted() const { return evicted_; }
+  uint64_t deleted() const { return deleted_; }         // for whatever reason: used = created - deleted
+  uint64_t evicted() const { return evicted_; }         // of these, to make room
   size_t bytes() const;                                 // memory held
 
  private:
-  // storage is the implementer's; flows_ stays a flat array indexed by FlowId
-  Flow* flows_ = nullptr;
-  uint8_t* tags_ = nullptr;
+  // Where a key may be: two buckets of 16 slots, under one tag byte. Slot = FlowId; tag 0 = free.
+  struct Home {
+    uint32_t first;    // slot where the bucket starts
+    uint32_t second;   // never equal to first
+    uint8_t tag;       // never 0
+  };
+  Home home(uint64_t hash) const;
+  uint32_t free_slot(const Home& home) const;                      // in the emptier bucket
+  uint32_t victim(const Home& home, uint32_t now_ms) const;
+  uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
+  void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
+  void clear(uint32_t slot);
+  uint32_t pair_idle(const Flow& flow, uint32_t now_ms) const;
+  FlowTimeoutState pair_state(const Flow& flow) const;
+
+  MappedMemory flow_memory_;
+  MappedMemory tag_memory_;
+  Flow* flows_ = nullptr;    // capacity_ entries
+  uint8_t* tags_ = nullptr;  // capacity_ bytes, 16 a bucket
   uint64_t seed_ = 0;
   uint32_t capacity_ = 0;
   uint32_t used_ = 0;
@@ -170,11 +206,15 @@ class FlowTable {
 };
 
 // TCP state of a pair after a segment in `flow`'s direction (ancestor's letters; RFC 9293 and the
-// RST rule of RFC 5961: accepted only at the sequence the other side expects). Returns false for an
-// RST out of sequence (packet still forwarded; state unchanged).
+// RST rule of RFC 5961: accepted only at the sequence the other side expects, or, from one who
+// refuses a SYN, if it acknowledges that SYN). A SYN on a dead pair begins a new connection. Returns
+// false for an RST out of sequence (packet still forwarded; state unchanged).
 bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack,
                uint32_t payload, bool any_rst);
 
+// As far as this half knows; of a pair, the more advanced counts. TCP goes by its letters, or, taken
+// up in mid-stream (a SYN was missed), by ACKs in both directions; others by kFlowReplied. What is
+// dropped is no connection: it is New, or Closing.
 FlowTimeoutState timeout_state(const Flow& flow);
 
 }  // namespace vrouter

@@ -211,6 +211,13 @@ class Router {
     return own > all_touch_ ? own : all_touch_;
   }
 
+  // The route of exactly this prefix, also in a VRF that is not in use.
+  const Route* route_at(VrfId vrf, const Prefix& prefix) const {
+    const Vrf* v = vrfs_.find(vrf.value);
+    if (v == nullptr) return nullptr;
+    return route_by_id((prefix.address.family == Family::V4 ? v->routes4 : v->routes6).get(prefix));
+  }
+
   // --- display, workers held ---------------------------------------------------------------------
   uint32_t vif_limit() const { return vifs_.limit(); }   // ids in use are below these
   uint32_t vrf_limit() const;                // exactly one more than the highest in use

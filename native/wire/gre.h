@@ -8,9 +8,9 @@
 
 namespace vrouter::gre {
 
-inline constexpr uint32_t kFlagsAt = 0;  // C, R, K, S, reserved, version (3)
-inline constexpr uint32_t kProtocolAt = 2;  // an ethertype
-inline constexpr uint32_t kHeaderLength = 4;  // without checksum, key, sequence number
+inline constexpr uint32_t kFlagsAt = 0;         // C, R, K, S, reserved, version (3)
+inline constexpr uint32_t kProtocolAt = 2;      // an ethertype
+inline constexpr uint32_t kHeaderLength = 4;    // without checksum, key, sequence number
 inline constexpr uint32_t kOptionalLength = 4;  // of each of the three
 
 inline constexpr uint16_t kChecksumPresent = 0x8000;

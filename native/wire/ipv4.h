@@ -67,7 +67,9 @@ inline bool checksum_ok(const uint8_t* p) {
 
 // Setters leave the checksum alone; write_checksum() or checksum_apply() puts it right.
 inline void set_tos(uint8_t* p, uint8_t tos) { p[kTosAt] = tos; }
-inline void set_total_length(uint8_t* p, uint16_t length) { store_be16(p + kTotalLengthAt, length); }
+inline void set_total_length(uint8_t* p, uint16_t length) {
+  store_be16(p + kTotalLengthAt, length);
+}
 inline void set_identification(uint8_t* p, uint16_t id) { store_be16(p + kIdentificationAt, id); }
 inline void set_fragment_word(uint8_t* p, uint16_t word) { store_be16(p + kFragmentAt, word); }
 inline void set_ttl(uint8_t* p, uint8_t ttl) { p[kTtlAt] = ttl; }

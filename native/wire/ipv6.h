@@ -83,14 +83,14 @@ inline void write_fragment(uint8_t* p, uint8_t next_header, uint32_t offset, boo
 
 // What walk() found. Offsets count from the IPv6 header.
 struct Upper {
-  uint8_t protocol = 0;             // kNoNextHeader: nothing follows
-  uint8_t extensions = 0;           // headers stepped over
-  bool fragment = false;            // there is a fragment header (maybe an atomic one: whole packet)
-  bool more = false;                // its M flag
-  uint32_t offset = 0;              // of the upper-layer header; in a later fragment, of its data
-  uint32_t fragment_offset = 0;     // bytes
+  uint8_t protocol = 0;          // kNoNextHeader: nothing follows
+  uint8_t extensions = 0;        // headers stepped over
+  bool fragment = false;         // there is a fragment header (maybe an atomic one: whole packet)
+  bool more = false;             // its M flag
+  uint32_t offset = 0;           // of the upper-layer header; in a later fragment, of its data
+  uint32_t fragment_offset = 0;  // bytes
   uint32_t identification = 0;
-  uint32_t fragment_header = 0;     // where the fragment header stands; 0: none
+  uint32_t fragment_header = 0;             // where the fragment header stands; 0: none
   uint32_t unfragmentable = kHeaderLength;  // end of the part every fragment repeats (no fragment
                                             // header: where one would be put in)
   uint32_t next_header_at = kNextHeaderAt;  // byte that names what stands at `offset`
@@ -101,8 +101,9 @@ struct Upper {
 // Steps over hop-by-hop options, routing, destination options, fragment and authentication headers.
 // n: bytes of this packet in view (after check(): total_length). Precondition: check_header().
 // A later fragment ends the walk at its data: `protocol` is then what its fragment header names.
-// False: a header runs over the end, hop-by-hop options not in first place, two fragment headers, or
-// too many headers. Whether the payload of a fragment has a sane length is for the caller to say.
+// False: a header runs over the end, hop-by-hop options not in first place, two fragment headers,
+// or too many headers. Whether the payload of a fragment has a sane length is for the caller to
+// say.
 inline bool walk(const uint8_t* p, size_t n, Upper& out) {
   out = Upper{};
   out.protocol = next_header(p);

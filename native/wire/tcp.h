@@ -18,8 +18,8 @@ inline constexpr uint32_t kFlagsAt = 13;
 inline constexpr uint32_t kWindowAt = 14;
 inline constexpr uint32_t kChecksumAt = 16;
 inline constexpr uint32_t kUrgentAt = 18;
-inline constexpr uint32_t kHeaderLength = 20;       // without options
-inline constexpr uint32_t kQuotedLength = 8;        // what an ICMP error must quote (RFC 792)
+inline constexpr uint32_t kHeaderLength = 20;  // without options
+inline constexpr uint32_t kQuotedLength = 8;   // what an ICMP error must quote (RFC 792)
 
 inline constexpr uint8_t kFin = 0x01;
 inline constexpr uint8_t kSyn = 0x02;
@@ -88,8 +88,8 @@ inline bool clamp_mss(uint8_t* p, uint16_t most) {
   if (old <= most) return false;
   store_be16(p + at, most);
   // At an odd offset the value's bytes lie in two words, each in the other's place.
-  const uint16_t delta = at % 2 == 0 ? checksum_delta16(old, most)
-                                     : checksum_delta16(swap16(old), swap16(most));
+  const uint16_t delta =
+      at % 2 == 0 ? checksum_delta16(old, most) : checksum_delta16(swap16(old), swap16(most));
   set_checksum(p, checksum_apply(checksum(p), delta));
   return true;
 }

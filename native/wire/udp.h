@@ -10,7 +10,7 @@ namespace vrouter::udp {
 
 inline constexpr uint32_t kSourcePortAt = 0;
 inline constexpr uint32_t kDestinationPortAt = 2;
-inline constexpr uint32_t kLengthAt = 4;  // header and payload
+inline constexpr uint32_t kLengthAt = 4;    // header and payload
 inline constexpr uint32_t kChecksumAt = 6;  // 0: none
 inline constexpr uint32_t kHeaderLength = 8;
 
@@ -19,9 +19,9 @@ inline constexpr uint16_t kPortDhcpServer = 67;
 inline constexpr uint16_t kPortDhcpClient = 68;
 inline constexpr uint16_t kPortDhcpv6Client = 546;
 inline constexpr uint16_t kPortDhcpv6Server = 547;
-inline constexpr uint16_t kPortVxlan = 4789;      // RFC 7348
-inline constexpr uint16_t kPortMpls = 6635;       // RFC 7510
-inline constexpr uint16_t kPortMplsOld = 51234;   // older Contrail
+inline constexpr uint16_t kPortVxlan = 4789;     // RFC 7348
+inline constexpr uint16_t kPortMpls = 6635;      // RFC 7510
+inline constexpr uint16_t kPortMplsOld = 51234;  // older Contrail
 
 inline uint16_t length(const uint8_t* p) { return load_be16(p + kLengthAt); }
 

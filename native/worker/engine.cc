@@ -197,11 +197,12 @@ void Engine::State::flush(Slot& slot) {
 // Moves a packet that finish() counted as gone into the drops; see engine.h.
 void Engine::State::unsent(Packet* packet, DropReason reason) {
   const PacketMeta& meta = packet->meta;
-  if (!meta.generated) {
-    uint64_t& counted = meta.verdict == Verdict::Reply  ? counters.replied
-                        : meta.verdict == Verdict::Punt ? counters.punted
-                                                        : counters.forwarded;
-    --counted;
+  uint64_t* counted = meta.verdict == Verdict::Reply        ? &counters.replied
+                      : meta.verdict == Verdict::Punt       ? &counters.punted
+                      : !meta.generated && !meta.copy       ? &counters.forwarded
+                                                            : nullptr;  // made here: stays made
+  if (counted != nullptr) {
+    --*counted;
     ++counters.dropped;
   }
   ++counters.drops[static_cast<uint32_t>(reason)];
@@ -219,8 +220,8 @@ void Engine::State::unsent(Packet* packet, DropReason reason) {
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
   const Flow& forward = flows[forward_id];
   const Flow& reverse = flows[reverse_id];
-  router.count_flow(forward.vif, forward.vrf, -1);
-  router.count_flow(reverse.vif, reverse.vrf, -1);
+  context.quota.leave(forward);
+  context.quota.leave(reverse);
   Event event{};
   event.time_ns = context.now_ns;
   event.kind = static_cast<uint32_t>(EventKind::FlowDeleted);

@@ -71,7 +71,8 @@ export function parseIp(text: string): IpAddress {
   const family = text.includes(':') ? 6 : 4;
   const bytes = new Uint8Array(family === 6 ? 16 : 4);
   const problem = family === 6 ? readIpv6(text, bytes) : readIpv4(text, bytes, 0);
-  if (problem !== undefined) refuse(family === 6 ? 'an IPv6 address' : 'an IP address', text, problem);
+  if (problem !== undefined)
+    refuse(family === 6 ? 'an IPv6 address' : 'an IP address', text, problem);
   return { family, bytes };
 }
 
@@ -98,7 +99,9 @@ export function isIpv6(text: string): boolean {
 
 export function formatIp(family: IpFamily, bytes: Uint8Array): IpText {
   if (bytes.length !== (family === 4 ? 4 : 16)) {
-    throw new RangeError(`an IPv${family} address has ${family === 4 ? 4 : 16} bytes, not ${bytes.length}`);
+    throw new RangeError(
+      `an IPv${family} address has ${family === 4 ? 4 : 16} bytes, not ${bytes.length}`,
+    );
   }
   return (family === 4 ? dotted(bytes, 0) : ipv6Text(bytes)) as IpText;
 }
@@ -110,7 +113,8 @@ function dotted(bytes: Uint8Array, at: number): string {
 /** RFC 5952: lower case, the first longest run of two or more zero groups shortened. */
 function ipv6Text(bytes: Uint8Array): string {
   const groups: number[] = [];
-  for (let i = 0; i < 16; i += 2) groups.push(((bytes[i] as number) << 8) | (bytes[i + 1] as number));
+  for (let i = 0; i < 16; i += 2)
+    groups.push(((bytes[i] as number) << 8) | (bytes[i + 1] as number));
   // Section 5: IPv4-mapped addresses keep their dotted end.
   if (groups.slice(0, 5).every((g) => g === 0) && groups[5] === 0xffff) {
     return `::ffff:${dotted(bytes, 12)}`;

@@ -3,15 +3,41 @@
  * and routes and owns every id and label.
  */
 export interface UnderlayIntent {
+  /** Name of the uplink's vif. Default `fabric`. */
+  readonly name?: string;
   readonly port: number; // data plane port of the uplink
   readonly mac: string;
   readonly ipv4?: string;
   readonly ipv6?: string;
   readonly mtu?: number; // IP bytes on the wire, default 1500
-  /** Next-hop MACs of the fabric by underlay address (static until the kernel's table is followed). */
+  /**
+   * Next-hop MACs of the fabric by underlay address (static until the kernel's table is followed); a
+   * prefix stands for all far ends in it that are not named themselves (a gateway).
+   */
   readonly neighbours: Readonly<Record<string, string>>;
   /** Encapsulations this vRouter takes, most preferred first. Default udp, gre, vxlan. */
   readonly encaps?: readonly ('gre' | 'udp' | 'vxlan')[];
+}
+
+/** The host's own stack behind vif0/1. */
+export interface HostVifIntent {
+  readonly name?: string; // default vhost0
+  readonly port: number;
+  readonly mac?: string; // default the uplink's
+}
+
+/** Settings of the router as a whole. */
+export interface RouterIntent {
+  /** ICMP errors the router may generate, all vifs together. Default 1000; 0 = none. */
+  readonly icmpErrorsPerSecond?: number;
+  /** RouterFlag bits. */
+  readonly flags?: number;
+  /** Idle times of flows where they differ from the core's defaults. */
+  readonly timeouts?: readonly {
+    readonly protocol: number;
+    readonly state: number;
+    readonly seconds: number;
+  }[];
 }
 
 export interface VrfIntent {
@@ -29,6 +55,11 @@ export interface FloatingIpIntent {
   readonly ports?: readonly { protocol: 'tcp' | 'udp' | 'sctp'; port: number; toPort: number }[];
   /** Also published into these instances (policy between networks), e.g. the pod network. */
   readonly leakTo?: readonly string[];
+  /**
+   * Local vifs with this address are published behind one label that leads to an ECMP set of them, as
+   * the ancestor's agent does; default: each with its own label.
+   */
+  readonly sharedLabel?: boolean;
 }
 
 export interface PolicyRuleIntent {
@@ -59,6 +90,8 @@ export interface VifIntent {
   readonly policy?: boolean;
   readonly flowQuota?: number;
   readonly floatingIps?: readonly FloatingIpIntent[];
+  /** Mobility sequence its routes are published with (RFC 7432 §7.7); higher wins. */
+  readonly sequence?: number;
   readonly networkPolicies?: readonly string[];
   readonly ingressGroups?: readonly string[];
   readonly egressGroups?: readonly string[];

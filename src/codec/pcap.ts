@@ -72,7 +72,11 @@ export function* readPcap(file: string, bytes: Uint8Array): Generator<PcapRecord
     if (length > MAX_FRAME) refuse(file, offset + 8, `a frame of ${length} bytes`);
     const start = offset + RECORD_HEADER;
     if (bytes.length - start < length) {
-      refuse(file, start, `${length} bytes of frame are announced, ${bytes.length - start} are left`);
+      refuse(
+        file,
+        start,
+        `${length} bytes of frame are announced, ${bytes.length - start} are left`,
+      );
     }
     const timeNs =
       BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds ? fraction : fraction * 1000);
@@ -94,6 +98,13 @@ export class PcapWriter {
     this.#view.setUint16(6, 4, true);
     this.#view.setUint32(16, MAX_FRAME, true);
     this.#view.setUint32(20, LINK_ETHERNET, true);
+  }
+
+  /** One record by itself, for a file that is written as packets come. */
+  static record(timeNs: bigint, frame: Uint8Array): Uint8Array {
+    const writer = new PcapWriter();
+    writer.add(timeNs, frame);
+    return writer.bytes().slice(FILE_HEADER);
   }
 
   get records(): number {

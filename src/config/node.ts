@@ -68,6 +68,10 @@ export const floatingIpSchema = mapping({
     )
     .max(1024)
     .optional(),
+  shared_label: z
+    .boolean()
+    .optional()
+    .describe('Local interfaces with this address are published behind one label'),
   leak_to: z.array(name).max(64).optional().describe('Instances it is also published into'),
 });
 
@@ -146,9 +150,15 @@ export const nodeSchema = mapping({
     ipv4: ipv4.optional(),
     ipv6: ipv6.optional(),
     mtu: mtu.optional(),
-    neighbours: z.record(ip, mac).describe('MAC in the fabric by underlay address'),
+    name: name.optional().describe("The uplink's vif; default fabric"),
+    neighbours: z
+      .record(prefixOrAddress, mac)
+      .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
     encaps: flagList(ENCAP_NAMES).min(1).optional(),
   }),
+  host: mapping({ name: name.optional(), port: portSchema, mac: mac.optional() })
+    .optional()
+    .describe("The host's own stack"),
   exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
   routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
   vrfs: z.array(vrfSchema).max(65536).optional(),

@@ -16,13 +16,21 @@ export interface DataplaneOptions {
 
 export type PortSpec =
   | { readonly kind: 'memory'; readonly mtu?: number }
-  | { readonly kind: 'pcap'; readonly read?: string; readonly write?: string }
+  | {
+      readonly kind: 'pcap';
+      readonly read?: string;
+      readonly write?: string;
+      /** Frames are due at their own time less this; absent: all at once. */
+      readonly originNs?: bigint;
+    }
   | { readonly kind: 'tap'; readonly name: string; readonly netns?: string; readonly mtu?: number }
-  | { readonly kind: 'af_packet'; readonly interface: string };
+  | { readonly kind: 'af_packet'; readonly interface: string; readonly promiscuous?: boolean };
 
 export interface PortInfo {
   readonly kind: PortSpec['kind'];
   readonly mtu: number;
+  /** A pcap port has delivered all its input. */
+  readonly done: boolean;
   readonly rxDiscards: bigint;
   readonly rxErrors: bigint;
   readonly txErrors: bigint;

@@ -6,17 +6,6 @@ import type { Counters, VifCounters } from './api.ts';
 import type { NativeDataplane } from './binding.ts';
 import { layout } from './layout.ts';
 
-const TOTALS = [
-  'received',
-  'forwarded',
-  'replied',
-  'punted',
-  'dropped',
-  'consumed',
-  'generated',
-  'held',
-] as const satisfies readonly (keyof Counters['totals'])[];
-
 function camel(name: string): string {
   return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }
@@ -40,7 +29,7 @@ export class CounterReader {
       names.map((name) => [name, next()] as const);
 
     const drops = new Map<string, bigint>(row(layout.dropReasons.map((reason) => reason.printed)));
-    const totals = Object.fromEntries(row(TOTALS)) as Counters['totals'];
+    const totals = Object.fromEntries(row(layout.totals)) as Counters['totals'];
     const vifs = new Map(
       shape.vifs.map((id) => [id, Object.fromEntries(row(VIF_NAMES)) as unknown as VifCounters]),
     );

@@ -19,7 +19,7 @@ import { layout, type OpName, type StructName } from './layout.ts';
 
 const MAGIC = 0x31505256; // "VRP1"
 const OP_HEADER = 8;
-const MAX_NAME = layout.limits.kMaxNameLength;
+const MAX_NAME = layout.limits.maxNameLength;
 
 interface FieldLayout {
   readonly name: string;

@@ -51,7 +51,10 @@ function withoutClashes(hops: PathHop[]): PathHop[] {
   });
 }
 
-function union<T>(lists: readonly (readonly T[] | undefined)[], order: (a: T, b: T) => number): T[] {
+function union<T>(
+  lists: readonly (readonly T[] | undefined)[],
+  order: (a: T, b: T) => number,
+): T[] {
   return [...new Set(lists.flatMap((l) => l ?? []))].sort(order);
 }
 

@@ -15,13 +15,19 @@ export const MAX_HOPS = 1024;
 export const MAX_ROUTE_TARGETS = 256;
 export const MAX_SECURITY_GROUPS = 256;
 export const MAX_NAME_LENGTH = 128; // kMaxNameLength
-const MAX_LABEL = (1 << 20) - 1;
+const MAX_LABEL = (1 << 20) - 2; // the last one says "no label" in the data plane
 const MAX_VNI = (1 << 24) - 1;
 const UINT32 = 0xffffffff;
 
 const FAMILIES: readonly RouteFamily[] = ['inet', 'inet6', 'evpn'];
 const ENCAPS: readonly EncapName[] = ['gre', 'udp', 'vxlan'];
-const HASH_FIELDS = ['source', 'destination', 'source-port', 'destination-port', 'protocol'] as const;
+const HASH_FIELDS = [
+  'source',
+  'destination',
+  'source-port',
+  'destination-port',
+  'protocol',
+] as const;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -30,7 +36,8 @@ function fail(at: string, why: string): never {
 }
 
 export function fieldsOf(value: unknown, at: string, known: readonly string[]): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) fail(at, 'not an object');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    fail(at, 'not an object');
   for (const name of Object.keys(value)) {
     if (!known.includes(name)) fail(at, `unknown field ${JSON.stringify(name.slice(0, 64))}`);
   }
@@ -77,10 +84,7 @@ export function checkName(value: unknown, at: string): string {
   if (name.length === 0 || Buffer.byteLength(name) > MAX_NAME_LENGTH) {
     fail(at, `must have 1 to ${MAX_NAME_LENGTH} bytes`);
   }
-  for (let i = 0; i < name.length; i++) {
-    const code = name.charCodeAt(i);
-    if (code < 0x20 || code === 0x7f) fail(at, 'holds a control character');
-  }
+  if (/[\p{Cc}\p{Cs}]/u.test(name)) fail(at, 'holds a control character');
   return name;
 }
 
@@ -88,7 +92,10 @@ export function checkName(value: unknown, at: string): string {
 export function parseEvpnPrefix(prefix: string): { readonly mac: string; readonly ip?: string } {
   const comma = prefix.indexOf(',');
   if (comma < 0) return { mac: canonicalMac(prefix) };
-  return { mac: canonicalMac(prefix.slice(0, comma)), ip: canonicalPrefix(prefix.slice(comma + 1)) };
+  return {
+    mac: canonicalMac(prefix.slice(0, comma)),
+    ip: canonicalPrefix(prefix.slice(comma + 1)),
+  };
 }
 
 function canonicalRoutePrefix(family: RouteFamily, prefix: string): string {
@@ -155,7 +162,9 @@ const ROUTE_FIELDS = [
 export function checkRoute(value: unknown, at = 'route'): Route {
   const fields = fieldsOf(value, at, ROUTE_FIELDS);
   const key = keyFields(fields, at);
-  const hops = list(fields.hops, `${at}.hops`, MAX_HOPS).map((h, i) => checkHop(h, `${at}.hops[${i}]`));
+  const hops = list(fields.hops, `${at}.hops`, MAX_HOPS).map((h, i) =>
+    checkHop(h, `${at}.hops[${i}]`),
+  );
   if (hops.length === 0) fail(`${at}.hops`, 'is empty');
   const members = hops.flatMap((h) => (h.member === undefined ? [] : [h.member]));
   if (new Set(members).size !== members.length) fail(`${at}.hops`, 'one member id twice');

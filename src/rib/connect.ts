@@ -6,7 +6,7 @@
  * subscribed instance is reported `stale`, and the end-of-rib of the next stream sweeps what the
  * exchange no longer has.
  */
-import { type Socket, connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { ParseError, VRouterError } from '../errors.ts';
 import { checkKey, checkName, checkRoute } from './check.ts';
 import { LineFramer } from './line-framer.ts';
@@ -175,7 +175,9 @@ class ExchangeClient implements RouteSource {
     this.#timer = setTimeout(() => this.#open(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, this.#options.maxRetryMs ?? 5000);
     if (!was) return;
-    const stale = [...this.#subscribed.keys()].map((instance): RouteUpdate => ({ type: 'stale', instance }));
+    const stale = [...this.#subscribed.keys()].map(
+      (instance): RouteUpdate => ({ type: 'stale', instance }),
+    );
     if (stale.length > 0) this.#listener?.(stale);
     this.#options.onState?.('lost');
   }

@@ -16,6 +16,7 @@ import { canonicalRouteTarget, type RouteTarget } from '../addr/route-target.ts'
 import { VRouterError } from '../errors.ts';
 import { byText, mergeRoutes, sameRoute } from './best-path.ts';
 import { checkKey, checkName, checkRoute } from './check.ts';
+import { getOrCreate } from './map-entry.ts';
 import {
   keyOf,
   prefixKeyText,
@@ -226,7 +227,9 @@ export class RouteExchange {
   }
 
   #setExports(instance: Instance, exports: ReadonlySet<RouteTarget>): void {
-    const publishedIn = [...this.#contributions()].filter(([, c]) => c.route.instance === instance.name);
+    const publishedIn = [...this.#contributions()].filter(
+      ([, c]) => c.route.instance === instance.name,
+    );
     for (const [prefix, contribution] of publishedIn) this.#touch(prefix, contribution);
     instance.exports = exports;
     for (const other of instance.links) this.#refreshImports(this.#instance(other));
@@ -257,8 +260,7 @@ export class RouteExchange {
   }
 
   #importersOf(target: RouteTarget): Set<string> {
-    let importers = this.#importers.get(target);
-    if (importers === undefined) this.#importers.set(target, (importers = new Set()));
+    const importers = getOrCreate(this.#importers, target, () => new Set());
     return importers;
   }
 
@@ -275,7 +277,11 @@ export class RouteExchange {
     return new Set([...exports, ...(route.routeTargets as readonly RouteTarget[])]);
   }
 
-  #reaches(instance: Instance, contribution: Contribution, targets: ReadonlySet<RouteTarget>): boolean {
+  #reaches(
+    instance: Instance,
+    contribution: Contribution,
+    targets: ReadonlySet<RouteTarget>,
+  ): boolean {
     return instance.name === contribution.route.instance || meets(instance.imports, targets);
   }
 
@@ -285,8 +291,7 @@ export class RouteExchange {
     const route = checkRoute(given);
     this.#instance(route.instance);
     const prefix = prefixKeyText(route);
-    let byPublisher = this.#published.get(prefix);
-    if (byPublisher === undefined) this.#published.set(prefix, (byPublisher = new Map()));
+    const byPublisher = getOrCreate(this.#published, prefix, () => new Map());
     const id = `${attachment.name}\n${route.instance}`;
     const before = byPublisher.get(id);
     const contribution: Contribution = { agent: attachment.name, route };
@@ -318,8 +323,7 @@ export class RouteExchange {
   }
 
   #markDirty(instance: string, prefix: string): void {
-    let prefixes = this.#dirty.get(instance);
-    if (prefixes === undefined) this.#dirty.set(instance, (prefixes = new Set()));
+    const prefixes = getOrCreate(this.#dirty, instance, () => new Set());
     prefixes.add(prefix);
     this.#wake();
   }

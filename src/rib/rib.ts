@@ -11,7 +11,15 @@
  * of the source. Written and read by the agent only.
  */
 import { byText, comparePreference, sameRoute } from './best-path.ts';
-import { keyOf, prefixKeyText, routeKeyText, type Route, type RouteKey, type RouteUpdate } from './route.ts';
+import { getOrCreate } from './map-entry.ts';
+import {
+  keyOf,
+  prefixKeyText,
+  type Route,
+  type RouteKey,
+  type RouteUpdate,
+  routeKeyText,
+} from './route.ts';
 
 export interface Path {
   readonly source: string;
@@ -45,7 +53,11 @@ export class Rib {
       switch (update.type) {
         case 'announce':
           changes.note(update.route);
-          this.#entry(update.route).paths.set(source, { source, route: update.route, stale: false });
+          this.#entry(update.route).paths.set(source, {
+            source,
+            route: update.route,
+            stale: false,
+          });
           break;
         case 'withdraw':
           changes.note(update.key);
@@ -101,12 +113,9 @@ export class Rib {
   }
 
   #entry(key: RouteKey): Entry {
-    let entries = this.#instances.get(key.instance);
-    if (entries === undefined) this.#instances.set(key.instance, (entries = new Map()));
+    const entries = getOrCreate(this.#instances, key.instance, () => new Map<string, Entry>());
     const text = prefixKeyText(key);
-    let entry = entries.get(text);
-    if (entry === undefined) entries.set(text, (entry = { key: keyOf(key), paths: new Map() }));
-    return entry;
+    return getOrCreate(entries, text, () => ({ key: keyOf(key), paths: new Map() }));
   }
 
   #remove(source: string, key: RouteKey): void {

@@ -48,7 +48,13 @@ export interface Route extends RouteKey {
   /** MAC mobility sequence (RFC 7432 §7.7). */
   readonly sequence?: number;
   /** Names of hash fields for ECMP; empty or absent = all five. */
-  readonly loadBalance?: readonly ('source' | 'destination' | 'source-port' | 'destination-port' | 'protocol')[];
+  readonly loadBalance?: readonly (
+    | 'source'
+    | 'destination'
+    | 'source-port'
+    | 'destination-port'
+    | 'protocol'
+  )[];
 }
 
 export type RouteUpdate =

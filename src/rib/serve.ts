@@ -164,7 +164,9 @@ class Session {
   #hello(message: Extract<AgentMessage, { type: 'hello' }>): void {
     if (this.#source !== undefined) throw new ParseError('hello: said already');
     if (message.version !== WIRE_VERSION) {
-      throw new ParseError(`hello.version: ${message.version} is not spoken here, ${WIRE_VERSION} is`);
+      throw new ParseError(
+        `hello.version: ${message.version} is not spoken here, ${WIRE_VERSION} is`,
+      );
     }
     this.#byName
       .get(message.name)

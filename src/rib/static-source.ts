@@ -27,7 +27,10 @@ function byKey(routes: readonly Route[]): Map<string, Route> {
     const route = checkRoute(given, `routes[${i}]`);
     const key = routeKeyText(route);
     if (map.has(key)) {
-      throw new VRouterError('CONFLICT', `routes[${i}]: ${route.prefix} of '${route.instance}' twice`);
+      throw new VRouterError(
+        'CONFLICT',
+        `routes[${i}]: ${route.prefix} of '${route.instance}' twice`,
+      );
     }
     map.set(key, route);
   });

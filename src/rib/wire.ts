@@ -80,7 +80,12 @@ function unknownType(type: string): never {
 }
 
 function number(value: unknown, at: string): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > MAX_INSTANCE_ID) {
+  if (
+    typeof value !== 'number' ||
+    !Number.isInteger(value) ||
+    value < 0 ||
+    value > MAX_INSTANCE_ID
+  ) {
     throw new ParseError(`${at}: must be a whole number from 0 to ${MAX_INSTANCE_ID}`);
   }
   return value;
@@ -141,7 +146,8 @@ export function decodeExchangeLine(line: string): ExchangeMessage | ErrorMessage
     case 'updates': {
       const { updates } = fieldsOf(value, type, ['type', 'updates']);
       if (!Array.isArray(updates)) throw new ParseError('updates: not a list');
-      if (updates.length > MAX_BATCH) throw new ParseError(`updates: more than ${MAX_BATCH} entries`);
+      if (updates.length > MAX_BATCH)
+        throw new ParseError(`updates: more than ${MAX_BATCH} entries`);
       return { type, updates: updates.map((u, i) => checkUpdate(u, `updates[${i}]`)) };
     }
     case 'error':

@@ -373,11 +373,7 @@ export function neighbour(fields: {
   const { kind, target, mac, flags = 0 } = fields;
   const solicitation = kind === 'solicitation';
   const header = icmp6({ type: solicitation ? 135 : 136, rest: (flags << 29) >>> 0 });
-  const content = concat(
-    ipBytes(target),
-    Uint8Array.of(solicitation ? 1 : 2, 1),
-    macBytes(mac),
-  );
+  const content = concat(ipBytes(target), Uint8Array.of(solicitation ? 1 : 2, 1), macBytes(mac));
   return {
     protocol: 58,
     render: (body, around) => header.render(concat(content, body), around),
@@ -421,7 +417,12 @@ export function arp(fields: Arp): Layer {
   };
 }
 
-export function mpls({ label, ttl, exp = 0, bottom = true }: {
+export function mpls({
+  label,
+  ttl,
+  exp = 0,
+  bottom = true,
+}: {
   readonly label: number;
   readonly ttl: number;
   readonly exp?: number;
@@ -430,8 +431,7 @@ export function mpls({ label, ttl, exp = 0, bottom = true }: {
   return {
     protocol: 137,
     etherType: 0x8847,
-    render: (body) =>
-      concat(be32(label * 4096 + exp * 512 + (bottom ? 256 : 0) + ttl), body),
+    render: (body) => concat(be32(label * 4096 + exp * 512 + (bottom ? 256 : 0) + ttl), body),
     scapy: call('MPLS', { label, cos: exp, s: bottom ? 1 : 0, ttl }),
   };
 }
@@ -445,7 +445,13 @@ export function gre(type?: number): Layer {
   };
 }
 
-export function vxlan({ vni, flags = 0x08 }: { readonly vni: number; readonly flags?: number }): Layer {
+export function vxlan({
+  vni,
+  flags = 0x08,
+}: {
+  readonly vni: number;
+  readonly flags?: number;
+}): Layer {
   return {
     render: (body) => concat(Uint8Array.of(flags, 0, 0, 0), be32(vni * 256), body),
     scapy: call('VXLAN', { vni, flags }),

@@ -1,0 +1,310 @@
+// What only ports on a real kernel do: namespaces and names for TAP; partial checksums, VLAN tags
+// and super-packets for AF_PACKET. Each test has a network namespace of its own.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+
+#include <chrono>
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/checksum.h"
+#include "port/af_packet_port.h"
+#include "port/scratch_namespace.h"
+#include "port/tap_port.h"
+
+namespace vrouter {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+class KernelPorts : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = space_.enter(); !why.empty()) GTEST_SKIP() << why;
+  }
+  void need_tun() {
+    struct stat device;
+    if (stat("/dev/net/tun", &device) != 0) GTEST_SKIP() << "no /dev/net/tun";
+  }
+  void need_veth() {
+    if (const std::string why = space_.make_veth("veth-port", "veth-host"); !why.empty()) {
+      GTEST_SKIP() << why;
+    }
+    ASSERT_TRUE(space_.run("ip addr add 192.0.2.1/24 dev veth-host && ip neigh add 192.0.2.2 lladdr "
+                           "02:00:00:00:00:02 dev veth-host nud permanent"));
+    Status status;
+    port_ = AfPacketPort::open("veth-port", true, &status, &detail_);
+    ASSERT_NE(port_, nullptr) << detail_;
+  }
+  // The next frame of this ethertype (behind a VLAN tag too), or empty.
+  Bytes next(uint16_t type) {
+    for (int idle = 0; idle < 1000; ++idle) {
+      Packet* packet = nullptr;
+      while (port_->rx_burst(pool_, &packet, 1) == 1) {
+        const Bytes frame(packet->data(), packet->data() + packet->length);
+        pool_.free(packet);
+        const uint16_t outer = load_be16(&frame[12]);
+        if (outer == type || (outer == 0x8100 && load_be16(&frame[16]) == type)) return frame;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return {};
+  }
+  static int udp_to(const char* address, uint16_t port) {
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    inet_pton(AF_INET, address, &to.sin_addr);
+    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    return fd;
+  }
+  // 0 when the UDP or TCP checksum of the IPv4 packet at `l3` is right.
+  static uint16_t l4_remainder(const Bytes& frame, size_t l3) {
+    const size_t header = (frame[l3] & 15) * 4u;
+    const uint32_t length = load_be16(&frame[l3 + 2]) - static_cast<uint32_t>(header);
+    const uint32_t sum = pseudo_sum_v4(&frame[l3 + 12], &frame[l3 + 16], frame[l3 + 9], length);
+    return checksum_finish(checksum_add(sum, &frame[l3 + header], length));
+  }
+
+  ScratchNamespace space_;
+  PacketPool pool_{64, 2048};
+  std::unique_ptr<AfPacketPort> port_;
+  std::string detail_;
+};
+
+#define VROUTER_NEED(what) \
+  what();                  \
+  if (IsSkipped() || HasFatalFailure()) return
+
+TEST(PortNames, ImpossibleNamesAreRefusedBeforeTheKernelIsAsked) {
+  Status status;
+  std::string detail;
+  for (const char* name : {"", "a/b", "..", "sixteen-bytes-xx", "a b", "tap%d", "a:b"}) {
+    EXPECT_EQ(TapPort::open(name, "", 0, &status, &detail), nullptr);
+    EXPECT_EQ(status.code, StatusCode::BadValue) << name;
+    EXPECT_STREQ(status.field, "name");
+    EXPECT_EQ(AfPacketPort::open(name, false, &status, &detail), nullptr);
+    EXPECT_EQ(status.code, StatusCode::BadValue) << name;
+    EXPECT_STREQ(status.field, "interface");
+  }
+  EXPECT_EQ(TapPort::open("tap0", "", 70000, &status), nullptr);
+  EXPECT_STREQ(status.field, "mtu");
+}
+
+TEST_F(KernelPorts, TapSetsMtuAndUpAndGoesWithThePort) {
+  VROUTER_NEED(need_tun);
+  Status status;
+  auto tap = TapPort::open("tap-a", "", 9000, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  EXPECT_EQ(tap->mtu(), 9000u);
+  EXPECT_TRUE(space_.run("ip link show tap-a up | grep -q 'mtu 9000'"));
+  tap.reset();
+  EXPECT_FALSE(space_.run("ip link show tap-a"));
+}
+
+TEST_F(KernelPorts, TapAttachesToOneThatIsThere) {
+  VROUTER_NEED(need_tun);
+  ASSERT_TRUE(space_.run("ip tuntap add mode tap name tap-kept && ip link set tap-kept mtu 1400"));
+  Status status;
+  auto tap = TapPort::open("tap-kept", "", 0, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  EXPECT_EQ(tap->mtu(), 1400u);
+  EXPECT_EQ(TapPort::open("tap-kept", "", 0, &status, &detail_), nullptr) << "it has one owner";
+  EXPECT_EQ(status.code, StatusCode::InUse);
+  EXPECT_STREQ(status.field, "name");
+  tap.reset();
+  EXPECT_TRUE(space_.run("ip link show tap-kept")) << "it was made by another";
+}
+
+TEST_F(KernelPorts, TapIsMadeInTheNamespaceAsked) {
+  VROUTER_NEED(need_tun);
+  // A second namespace, kept by a process that sleeps in it.
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNET) != 0) _exit(1);
+    kill(getpid(), SIGSTOP);
+    for (;;) pause();
+  }
+  int state = 0;
+  ASSERT_EQ(waitpid(child, &state, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(state));
+  const std::string path = "/proc/" + std::to_string(child) + "/ns/net";
+  Status status;
+  auto tap = TapPort::open("tap-far", path, 1450, &status, &detail_);
+  EXPECT_NE(tap, nullptr) << detail_;
+  EXPECT_FALSE(space_.run("ip link show tap-far")) << "not here";
+  EXPECT_TRUE(space_.run("nsenter -t " + std::to_string(child) + " -n ip link show tap-far up"));
+  tap.reset();
+  kill(child, SIGKILL);
+  waitpid(child, &state, 0);
+
+  EXPECT_EQ(TapPort::open("tap-far", "no-such-namespace", 0, &status, &detail_), nullptr);
+  EXPECT_EQ(status.code, StatusCode::NotFound);
+  EXPECT_STREQ(status.field, "netns");
+  EXPECT_NE(detail_.find("/run/netns/no-such-namespace"), std::string::npos);
+  EXPECT_EQ(TapPort::open("tap-far", "/dev/null", 0, &status, &detail_), nullptr);
+  EXPECT_STREQ(status.field, "netns");
+}
+
+TEST_F(KernelPorts, TapWhoseInterfaceIsDeletedGoesQuiet) {
+  VROUTER_NEED(need_tun);
+  Status status;
+  auto tap = TapPort::open("tap-b", "", 0, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  ASSERT_TRUE(space_.run("ip link del tap-b"));
+  Packet* out[4];
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(tap->rx_burst(pool_, out, 4), 0u);
+  EXPECT_EQ(tap->rx_errors, 1u) << "said once";
+  Packet* packet = pool_.allocate();
+  packet->append(60);
+  std::memset(packet->data(), 0xff, 60);
+  EXPECT_EQ(tap->tx_burst(&packet, 1), 0u);
+  EXPECT_EQ(tap->tx_errors, 1u);
+  pool_.free(packet);
+  EXPECT_EQ(pool_.available(), pool_.total());
+}
+
+TEST_F(KernelPorts, TapGivesCompleteChecksums) {
+  VROUTER_NEED(need_tun);
+  Status status;
+  auto tap = TapPort::open("tap-c", "", 1500, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  ASSERT_TRUE(space_.run("ip addr add 192.0.2.1/24 dev tap-c && ip neigh add 192.0.2.2 lladdr "
+                         "02:00:00:00:00:02 dev tap-c nud permanent"));
+  const int fd = udp_to("192.0.2.2", 9);
+  ASSERT_EQ(send(fd, "hello", 5, 0), 5);
+  close(fd);
+  for (int idle = 0; idle < 1000; ++idle) {
+    Packet* packet = nullptr;
+    if (tap->rx_burst(pool_, &packet, 1) == 1) {
+      const Bytes frame(packet->data(), packet->data() + packet->length);
+      pool_.free(packet);
+      if (load_be16(&frame[12]) != 0x0800) continue;
+      EXPECT_EQ(l4_remainder(frame, 14), 0);
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  FAIL() << "no frame";
+}
+
+TEST_F(KernelPorts, AfPacketNamesWhatIsMissing) {
+  Status status;
+  EXPECT_EQ(AfPacketPort::open("absent0", false, &status, &detail_), nullptr);
+  EXPECT_EQ(status.code, StatusCode::NotFound);
+  EXPECT_STREQ(status.field, "interface");
+  EXPECT_NE(detail_.find("absent0"), std::string::npos);
+}
+
+TEST_F(KernelPorts, AfPacketSeesOnlyWhatComesIn) {
+  VROUTER_NEED(need_veth);
+  RawWire host("veth-port");  // sends out of the port's own interface, beside the port
+  Bytes out(60, 0xff);
+  out[12] = 0x88;
+  out[13] = 0xb5;
+  ASSERT_TRUE(host.send(out));
+  Packet* packet = pool_.allocate();
+  std::memcpy(packet->data(), out.data(), 60);
+  packet->append(60);
+  ASSERT_EQ(port_->tx_burst(&packet, 1), 1u);
+  pool_.free(packet);
+  RawWire far("veth-host");
+  Bytes in(60, 0xff);
+  in[12] = 0x88;
+  in[13] = 0xb5;
+  in[20] = 0x77;
+  ASSERT_TRUE(far.send(in));
+  EXPECT_EQ(next(0x88b5), in) << "the first one seen is the one from the wire";
+}
+
+// A veth peer's stack leaves the checksum to a NIC that is not there.
+TEST_F(KernelPorts, AfPacketCompletesPartialChecksums) {
+  VROUTER_NEED(need_veth);
+  const int fd = udp_to("192.0.2.2", 9);
+  for (uint32_t length = 0; length < 40; ++length) {
+    const Bytes payload(length, static_cast<uint8_t>(length * 3 + 1));
+    ASSERT_EQ(send(fd, payload.data(), length, 0), static_cast<ssize_t>(length));
+    const Bytes frame = next(0x0800);
+    ASSERT_GE(frame.size(), 42u + length);
+    EXPECT_NE(load_be16(&frame[40]), 0) << "UDP zero would mean no checksum";
+    EXPECT_EQ(l4_remainder(frame, 14), 0) << length;
+  }
+  close(fd);
+  EXPECT_EQ(port_->checksums_completed, 40u) << "the kernel did leave them to us";
+}
+
+// The kernel takes the tag out of a received frame and tells it apart.
+TEST_F(KernelPorts, AfPacketPutsVlanTagsBack) {
+  VROUTER_NEED(need_veth);
+  RawWire far("veth-host");
+  for (const uint16_t type : {uint16_t{0x8100}, uint16_t{0x88a8}}) {
+    Bytes tagged(80);
+    for (size_t i = 0; i < tagged.size(); ++i) tagged[i] = static_cast<uint8_t>(i * 5 + 2);
+    store_be16(&tagged[12], type);
+    store_be16(&tagged[14], 0xa007);  // priority 5, VLAN 7
+    store_be16(&tagged[16], 0x88b5);
+    ASSERT_TRUE(far.send(tagged));
+    Packet* packet = nullptr;
+    for (int idle = 0; idle < 1000 && port_->rx_burst(pool_, &packet, 1) == 0; ++idle) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_NE(packet, nullptr);
+    EXPECT_EQ(Bytes(packet->data(), packet->data() + packet->length), tagged);
+    EXPECT_EQ(packet->headroom(), kHeadroom - 4) << "it was the port that put it back";
+    pool_.free(packet);
+  }
+}
+
+TEST_F(KernelPorts, AfPacketDropsSuperPacketsByCount) {
+  VROUTER_NEED(need_veth);
+  // One UDP_SEGMENT send makes one super-packet of ten datagrams.
+  const int fd = udp_to("192.0.2.2", 9);
+  const int segment = 100;
+  constexpr int kUdpSegment = 103;
+  if (setsockopt(fd, IPPROTO_UDP, kUdpSegment, &segment, sizeof segment) != 0) {
+    GTEST_SKIP() << "no UDP_SEGMENT here";
+  }
+  const Bytes payload(1000, 1);
+  ASSERT_EQ(send(fd, payload.data(), payload.size(), 0), 1000);
+  const int off = 0;
+  setsockopt(fd, IPPROTO_UDP, kUdpSegment, &off, sizeof off);
+  ASSERT_EQ(send(fd, "plain", 5, 0), 5);
+  close(fd);
+  const Bytes frame = next(0x0800);
+  EXPECT_EQ(frame.size(), 14u + 28 + 5) << "only the plain one";
+  EXPECT_EQ(port_->super_packets, 1u);
+  EXPECT_EQ(port_->rx_discards, 1u);
+}
+
+TEST_F(KernelPorts, AfPacketWithItsInterfaceDownCountsAndGoesOn) {
+  VROUTER_NEED(need_veth);
+  ASSERT_TRUE(space_.run("ip link set veth-port down"));
+  Packet* out[4];
+  uint32_t got = 0;
+  for (int i = 0; i < 100; ++i) {
+    const uint32_t n = port_->rx_burst(pool_, out, 4);
+    for (uint32_t k = 0; k < n; ++k) pool_.free(out[k]);
+    got += n;
+  }
+  EXPECT_LE(port_->rx_errors, 1u) << "said once";
+  Packet* packet = pool_.allocate();
+  packet->append(60);
+  std::memset(packet->data(), 0xff, 60);
+  EXPECT_EQ(port_->tx_burst(&packet, 1), 0u);
+  EXPECT_EQ(port_->tx_errors, 1u);
+  ASSERT_TRUE(space_.run("ip link set veth-port up"));
+  for (int i = 0; i < 1000 && port_->tx_burst(&packet, 1) == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(port_->tx_burst(&packet, 1), 1u);
+  pool_.free(packet);
+}
+
+}  // namespace
+}  // namespace vrouter

@@ -1,0 +1,434 @@
+// Placement: a key's hash names two buckets of 16 slots and a tag. Insertion takes the emptier bucket,
+// so buckets fill evenly and more than 90 % of the table is used before any key finds both of its
+// buckets full; nothing ever moves to make that so. A search compares 16 tags at a time and reads an
+// entry only where the tag agrees. Removal clears a tag: there are no tombstones, since a search
+// always looks at both buckets.
+#include "state/flow.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/hash.h"
+#include "table/tag_group.h"
+
+namespace vrouter {
+namespace {
+
+constexpr uint32_t kNoSlot = ~0u;
+constexpr uint32_t kMinFlows = 1024;
+constexpr uint8_t kTcpProtocol = 6;
+
+// A time ahead of `now` (the clock of one packet burst may be a little older) is not idle at all.
+uint32_t idle_ms(uint32_t now_ms, uint32_t last_seen) {
+  const int32_t idle = static_cast<int32_t>(now_ms - last_seen);
+  return idle < 0 ? 0 : static_cast<uint32_t>(idle);
+}
+
+const FlowTimeouts& default_timeouts() {
+  static const FlowTimeouts timeouts;
+  return timeouts;
+}
+
+uint32_t timeout_ms(const FlowTimeouts& timeouts, uint8_t protocol, FlowTimeoutState state) {
+  return timeouts.ms[protocol][static_cast<uint8_t>(state)];
+}
+
+}  // namespace
+
+// --- one entry -----------------------------------------------------------------------------------
+
+FlowKey Flow::key() const {
+  FlowKey key{};
+  const bool v4 = family == Family::V4;
+  std::memcpy(key.source, v4 ? source4 : source6, v4 ? 4 : 16);
+  std::memcpy(key.destination, v4 ? destination4 : destination6, v4 ? 4 : 16);
+  key.source_port = source_port;
+  key.destination_port = destination_port;
+  key.scope = scope;
+  key.protocol = protocol;
+  key.family = family;
+  return key;
+}
+
+bool Flow::matches(const FlowKey& key) const {
+  if (scope != key.scope || source_port != key.source_port ||
+      destination_port != key.destination_port || protocol != key.protocol ||
+      family != key.family) {
+    return false;
+  }
+  if (family == Family::V4) {
+    return std::memcmp(source4, key.source, 4) == 0 &&
+           std::memcmp(destination4, key.destination, 4) == 0;
+  }
+  return std::memcmp(source6, key.source, 16) == 0 &&
+         std::memcmp(destination6, key.destination, 16) == 0;
+}
+
+FlowTimeoutState timeout_state(const Flow& flow) {
+  const FlowTimeoutState established =
+      flow.action == FlowAction::Drop ? FlowTimeoutState::New : FlowTimeoutState::Established;
+  if (flow.protocol != kTcpProtocol) {
+    return (flow.flags & kFlowReplied) != 0 ? established : FlowTimeoutState::New;
+  }
+  const auto all = [&flow](uint16_t bits) { return (flow.tcp & bits) == bits; };
+  if ((flow.tcp & (kTcpRst | kTcpDead)) != 0 || all(kTcpFin | kTcpFinR)) {
+    return FlowTimeoutState::Closing;
+  }
+  const bool handshake = all(kTcpEstablished | kTcpEstablishedR);
+  const bool mid_stream = all(kTcpAck | kTcpAckR) && !all(kTcpSyn | kTcpSynR);
+  return handshake || mid_stream ? established : FlowTimeoutState::New;
+}
+
+// --- timeouts ------------------------------------------------------------------------------------
+
+FlowTimeouts::FlowTimeouts() {
+  std::memset(own, 0, sizeof own);
+  struct Default {
+    uint8_t protocol;
+    uint32_t seconds[3];
+  };
+  constexpr Default kDefaults[] = {
+      {0, {60, 180, 60}},  {1, {10, 60, 10}},     {6, {30, 7440, 5}},
+      {17, {30, 180, 30}}, {58, {10, 60, 10}},    {132, {30, 7440, 5}},
+  };
+  for (const Default& d : kDefaults) {
+    for (uint8_t state = 0; state < 3; ++state) set(d.protocol, state, d.seconds[state]);
+  }
+}
+
+void FlowTimeouts::set(uint8_t protocol, uint8_t state, uint32_t seconds) {
+  if (state >= 3) return;
+  const uint32_t value = std::clamp(seconds, 1u, kMaxSeconds) * 1000;
+  if (protocol != 0) {
+    ms[protocol][state] = value;
+    own[protocol][state] = true;
+    return;
+  }
+  for (uint32_t p = 0; p < 256; ++p) {
+    if (!own[p][state]) ms[p][state] = value;
+  }
+}
+
+// --- the table -----------------------------------------------------------------------------------
+
+FlowTable::FlowTable(uint32_t entries, uint64_t seed)
+    : seed_(seed), timeouts_(&default_timeouts()) {
+  const uint32_t wanted = std::bit_ceil(std::clamp(entries, kMinFlows, kMaxFlows));
+  if (!flow_memory_.map(size_t{wanted} * sizeof(Flow)) || !tag_memory_.map(wanted)) {
+    flow_memory_.unmap();
+    return;
+  }
+  flows_ = static_cast<Flow*>(flow_memory_.data());
+  tags_ = static_cast<uint8_t*>(tag_memory_.data());
+  capacity_ = wanted;
+}
+
+FlowTable::~FlowTable() = default;
+
+bool FlowTable::ok() const { return capacity_ != 0; }
+
+size_t FlowTable::bytes() const { return flow_memory_.bytes() + tag_memory_.bytes(); }
+
+uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
+
+FlowTable::Home FlowTable::home(uint64_t hash) const {
+  const uint32_t mask = capacity_ - kGroupSlots;  // clears the slot within the bucket
+  Home home;
+  home.first = static_cast<uint32_t>(hash << 4) & mask;
+  home.second = static_cast<uint32_t>(hash >> 28) & mask;
+  if (home.second == home.first) home.second ^= kGroupSlots;
+  home.tag = static_cast<uint8_t>(hash >> 56);
+  if (home.tag == 0) home.tag = 1;
+  return home;
+}
+
+void FlowTable::prefetch_bucket(uint64_t hash) const {
+  const Home h = home(hash);
+  __builtin_prefetch(tags_ + h.first);
+  __builtin_prefetch(tags_ + h.second);
+}
+
+void FlowTable::prefetch_candidate(uint64_t hash) const {
+  const Home h = home(hash);
+  uint32_t base = h.first;
+  uint32_t found = match_tags(tags_ + h.first, h.tag);
+  if (found == 0) {
+    base = h.second;
+    found = match_tags(tags_ + h.second, h.tag);
+    if (found == 0) return;
+  }
+  // Both lines: the counters in the second are written for every packet.
+  const char* entry =
+      reinterpret_cast<const char*>(&flows_[base + static_cast<uint32_t>(std::countr_zero(found))]);
+  __builtin_prefetch(entry, 1);
+  __builtin_prefetch(entry + 64, 1);
+}
+
+FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
+  const Home h = home(hash);
+  for (const uint32_t base : {h.first, h.second}) {
+    for (uint32_t found = match_tags(tags_ + base, h.tag); found != 0; found &= found - 1) {
+      const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(found));
+      if (flows_[slot].matches(key)) return FlowId{slot};
+    }
+  }
+  return FlowId{};
+}
+
+uint32_t FlowTable::free_slot(const Home& home) const {
+  const uint32_t first = match_tags(tags_ + home.first, 0);
+  const uint32_t second = match_tags(tags_ + home.second, 0);
+  const bool use_first = std::popcount(first) >= std::popcount(second);
+  const uint32_t free = use_first ? first : second;
+  if (free == 0) return kNoSlot;
+  return (use_first ? home.first : home.second) + static_cast<uint32_t>(std::countr_zero(free));
+}
+
+uint32_t FlowTable::pair_idle(const Flow& flow, uint32_t now_ms) const {
+  return std::min(idle_ms(now_ms, flow.last_seen),
+                  idle_ms(now_ms, flows_[flow.reverse].last_seen));
+}
+
+FlowTimeoutState FlowTable::pair_state(const Flow& flow) const {
+  return std::max(timeout_state(flow), timeout_state(flows_[flow.reverse]));
+}
+
+// The slot to take when both buckets are full; kNoSlot if every pair there is in use.
+uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
+  for (uint32_t i = 0; i < kGroupSlots; ++i) {
+    __builtin_prefetch(&flows_[home.first + i]);
+    __builtin_prefetch(&flows_[home.second + i]);
+  }
+  enum Rank { kEstablished, kUnfinished, kExpired };
+  uint32_t best = kNoSlot;
+  Rank best_rank = kEstablished;
+  uint32_t best_idle = 0;
+  for (uint32_t i = 0; i < 2 * kGroupSlots; ++i) {
+    const uint32_t slot = i < kGroupSlots ? home.first + i : home.second + i - kGroupSlots;
+    const Flow& flow = flows_[slot];
+    if (!flow.in_use()) continue;  // tagged for the other half of the pair being inserted
+    if ((flow.flags & kFlowEvictable) != 0) return slot;
+    if (idle_ms(now_ms, flow.last_seen) <= kMinIdleMs) continue;
+    const uint32_t idle = pair_idle(flow, now_ms);
+    if (idle <= kMinIdleMs) continue;
+    const FlowTimeoutState state = pair_state(flow);
+    Rank rank = state == FlowTimeoutState::Established ? kEstablished : kUnfinished;
+    if (idle >= timeout_ms(*timeouts_, flow.protocol, state)) rank = kExpired;
+    if (best == kNoSlot || rank > best_rank || (rank == best_rank && idle > best_idle)) {
+      best = slot;
+      best_rank = rank;
+      best_idle = idle;
+    }
+  }
+  return best;
+}
+
+uint32_t FlowTable::take(const Home& home, uint32_t now_ms) {
+  uint32_t slot = free_slot(home);
+  if (slot == kNoSlot) {
+    slot = victim(home, now_ms);
+    if (slot == kNoSlot) return kNoSlot;
+    evicted_ += 2;
+    erase(FlowId{slot});
+  }
+  tags_[slot] = home.tag;
+  return slot;
+}
+
+void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms,
+                     uint8_t flags) {
+  Flow& flow = flows_[slot];
+  const bool v4 = key.family == Family::V4;
+  std::memcpy(v4 ? flow.source4 : flow.source6, key.source, v4 ? 4 : 16);
+  std::memcpy(v4 ? flow.destination4 : flow.destination6, key.destination, v4 ? 4 : 16);
+  flow.scope = key.scope;
+  flow.source_port = key.source_port;
+  flow.destination_port = key.destination_port;
+  flow.protocol = key.protocol;
+  flow.family = key.family;
+  flow.flags = flags;
+  flow.reverse = other;
+  flow.last_seen = now_ms;
+  ++flow.generation_id;
+}
+
+void FlowTable::clear(uint32_t slot) {
+  const uint8_t uses = flows_[slot].generation_id;
+  flows_[slot] = Flow{};
+  flows_[slot].generation_id = uses;
+  tags_[slot] = 0;
+}
+
+FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse,
+                                  uint32_t now_ms) {
+  if (forward == reverse) return {FlowInsert::SameKey, {}, {}};
+  const uint64_t forward_hash = hash(forward);
+  const uint64_t reverse_hash = hash(reverse);
+  const FlowId known = find(forward, forward_hash);
+  if (known.valid()) return {FlowInsert::Exists, known, FlowId{flows_[known.value].reverse}};
+  const FlowId taken = find(reverse, reverse_hash);
+  if (taken.valid()) return {FlowInsert::Exists, FlowId{}, taken};
+
+  // Nobody is evicted for one half if there is no room for the other.
+  const Home forward_home = home(forward_hash);
+  const Home reverse_home = home(reverse_hash);
+  for (const Home& h : {forward_home, reverse_home}) {
+    if (free_slot(h) == kNoSlot && victim(h, now_ms) == kNoSlot) {
+      return {FlowInsert::Full, {}, {}};
+    }
+  }
+  const uint32_t f = take(forward_home, now_ms);
+  const uint32_t r = take(reverse_home, now_ms);
+  if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
+    tags_[f] = 0;
+    return {FlowInsert::Full, {}, {}};
+  }
+  fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
+  fill(r, reverse, f, now_ms, kFlowInUse);
+  used_ += 2;
+  created_ += 2;
+  return {FlowInsert::Ok, FlowId{f}, FlowId{r}};
+}
+
+void FlowTable::erase(FlowId either) {
+  if (!valid(either)) return;
+  FlowId forward = either;
+  FlowId reverse{flows_[either.value].reverse};
+  if ((flows_[forward.value].flags & kFlowInitiator) == 0) std::swap(forward, reverse);
+  if (erase_callback_ != nullptr) erase_callback_(erase_context_, forward, reverse);
+  clear(forward.value);
+  clear(reverse.value);
+  used_ -= 2;
+  deleted_ += 2;
+}
+
+void FlowTable::on_erase(void (*callback)(void* context, FlowId forward, FlowId reverse),
+                         void* context) {
+  erase_callback_ = callback;
+  erase_context_ = context;
+}
+
+uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& timeouts) {
+  uint32_t erased = 0;
+  for (uint32_t left = std::min(budget, capacity_); left != 0;) {
+    const uint32_t base = clock_ & ~(kGroupSlots - 1);
+    const uint32_t from = clock_ - base;
+    const uint32_t slots = std::min(kGroupSlots - from, left);
+    uint32_t used = ~match_tags(tags_ + base, 0) & ((1u << slots) - 1) << from;
+    left -= slots;
+    clock_ = (clock_ + slots) & (capacity_ - 1);
+    if (left != 0) {
+      const uint32_t next = clock_ & ~(kGroupSlots - 1);
+      for (uint32_t ahead = ~match_tags(tags_ + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
+        __builtin_prefetch(&flows_[next + static_cast<uint32_t>(std::countr_zero(ahead))]);
+      }
+    }
+    for (; used != 0; used &= used - 1) {
+      const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(used));
+      const Flow& flow = flows_[slot];
+      // A pair is looked at once, and its other half read only if this one has been idle.
+      if ((flow.flags & (kFlowInUse | kFlowInitiator)) != (kFlowInUse | kFlowInitiator)) continue;
+      const uint32_t* limits = timeouts.ms[flow.protocol];
+      if (idle_ms(now_ms, flow.last_seen) < std::min({limits[0], limits[1], limits[2]})) continue;
+      if (pair_idle(flow, now_ms) < timeout_ms(timeouts, flow.protocol, pair_state(flow))) continue;
+      erase(FlowId{slot});
+      ++erased;
+    }
+  }
+  return erased;
+}
+
+// --- TCP -----------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr uint8_t kFin = 0x01;
+constexpr uint8_t kSyn = 0x02;
+constexpr uint8_t kRst = 0x04;
+constexpr uint8_t kAck = 0x10;
+
+// What a peer may have acknowledged when its first ACK is seen: the SYN, and, where that ACK was lost
+// or the SYN carried data (RFC 7413), up to a window more; windows of SYNs are not scaled.
+constexpr uint32_t kFirstWindow = 65535;
+
+void close_pair(Flow& flow, Flow& reverse) {
+  for (Flow* half : {&flow, &reverse}) {
+    half->tcp = static_cast<uint16_t>(half->tcp | kTcpDead);
+    half->flags = static_cast<uint8_t>(half->flags | kFlowEvictable);
+  }
+}
+
+void reopen_pair(Flow& flow, Flow& reverse) {
+  for (Flow* half : {&flow, &reverse}) {
+    half->tcp = 0;
+    half->tcp_sequence = 0;
+    half->tcp_ack = 0;
+    half->flags = static_cast<uint8_t>(half->flags & ~kFlowEvictable);
+  }
+}
+
+void add(Flow& flow, uint16_t bits) { flow.tcp = static_cast<uint16_t>(flow.tcp | bits); }
+
+bool rst_in_sequence(const Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack) {
+  if ((reverse.tcp & kTcpAck) != 0) return sequence == reverse.tcp_ack;
+  return (reverse.tcp & kTcpSyn) != 0 && (tcp_flags & kAck) != 0 &&
+         ack == reverse.tcp_sequence + 1;
+}
+
+void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
+  flow.tcp_ack = ack;
+  if ((flow.tcp & kTcpAck) == 0) {
+    add(flow, kTcpAck);
+    add(reverse, kTcpAckR);
+  }
+  // From here on `reverse` is read only while something of it waits to be acknowledged.
+  const bool fin_waits = (flow.tcp & kTcpFinR) != 0 && (reverse.tcp & kTcpHalfClose) == 0;
+  const bool fin_acked = fin_waits && static_cast<int32_t>(ack - reverse.tcp_sequence) > 0;
+  if ((flow.tcp & (kTcpSynR | kTcpEstablishedR)) == kTcpSynR) {
+    // Once a FIN has been sent, tcp_sequence is the FIN's.
+    const bool syn_acked = (flow.tcp & kTcpFinR) != 0
+                               ? fin_acked
+                               : ack - (reverse.tcp_sequence + 1) <= kFirstWindow;
+    if (syn_acked) {
+      add(reverse, kTcpEstablished);
+      add(flow, kTcpEstablishedR);
+    }
+  }
+  if (fin_acked) {
+    add(reverse, kTcpHalfClose);
+    if ((flow.tcp & kTcpHalfClose) != 0) close_pair(flow, reverse);
+  }
+}
+
+}  // namespace
+
+bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack,
+               uint32_t payload, bool any_rst) {
+  if ((tcp_flags & kRst) != 0) {
+    if (!any_rst && !rst_in_sequence(reverse, tcp_flags, sequence, ack)) return false;
+    add(flow, kTcpRst);
+    close_pair(flow, reverse);
+    return true;
+  }
+  const bool syn = (tcp_flags & kSyn) != 0;
+  if ((flow.tcp & kTcpDead) != 0) {
+    if (!syn || (tcp_flags & kAck) != 0) return true;  // late copies of the end
+    reopen_pair(flow, reverse);
+  }
+  // A SYN after ours was acknowledged is a copy or a guess; the sequence to wait for stays.
+  if (syn && (flow.tcp & (kTcpEstablished | kTcpFin)) == 0) {
+    add(flow, kTcpSyn);
+    add(reverse, kTcpSynR);
+    flow.tcp_sequence = sequence;
+  }
+  if ((tcp_flags & kAck) != 0) saw_ack(flow, reverse, ack);
+  if ((tcp_flags & kFin) != 0 && !syn) {
+    add(flow, kTcpFin);
+    add(reverse, kTcpFinR);
+    flow.tcp_sequence = sequence + payload;
+  }
+  return true;
+}
+
+}  // namespace vrouter

@@ -1,0 +1,88 @@
+#include "worker/wake.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+
+namespace vrouter {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+uint64_t milliseconds_of(const std::function<void()>& f) {
+  const Clock::time_point start = Clock::now();
+  f();
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count());
+}
+
+TEST(Wake, SleepsItsTimeWhenNothingHappens) {
+  Wake wake(4);
+  ASSERT_TRUE(wake.ok());
+  EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, false)); }), 19u);
+}
+
+TEST(Wake, AWakeBeforeTheSleepKeepsItFromStarting) {
+  Wake wake(4);
+  wake.wake();
+  EXPECT_LT(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(5000, false)); }), 1000u);
+  EXPECT_GE(milliseconds_of([&] { wake.sleep(20, false); }), 19u) << "once";
+}
+
+TEST(Wake, AWakeEndsASleep) {
+  Wake wake(4);
+  std::thread other([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    wake.wake();
+  });
+  EXPECT_LT(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(10000, true)); }), 5000u);
+  other.join();
+}
+
+TEST(Wake, AReadyDescriptorEndsASleepUnlessOnlyAWakeMay) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  Wake wake(4);
+  wake.watch(ends[0]);
+  ASSERT_EQ(write(ends[1], "x", 1), 1);
+  EXPECT_LT(milliseconds_of([&] { EXPECT_TRUE(wake.sleep(5000, false)); }), 1000u);
+  EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, true)); }), 19u);
+  wake.clear();
+  EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, false)); }), 19u);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// Each item handed over must be seen by the sleep that follows or be there before it: no item may
+// wait for the timeout.
+TEST(Wake, NoWakeIsEverLost) {
+  Wake wake(1);
+  std::atomic<uint32_t> items{0};
+  std::atomic<uint32_t> seen{0};
+  constexpr uint32_t kItems = 20000;
+  std::thread worker([&] {
+    while (seen.load() < kItems) {
+      const uint32_t now = items.load();
+      if (now != seen.load()) {
+        seen.store(now);
+        continue;
+      }
+      wake.sleep(10000, false);
+    }
+  });
+  const Clock::time_point start = Clock::now();
+  for (uint32_t i = 1; i <= kItems; ++i) {
+    items.store(i);
+    wake.wake();
+    while (seen.load() < i) std::this_thread::yield();
+  }
+  worker.join();
+  EXPECT_LT(Clock::now() - start, std::chrono::seconds(9));
+}
+
+}  // namespace
+}  // namespace vrouter

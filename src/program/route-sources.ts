@@ -1,0 +1,112 @@
+/**
+ * JoinedRouteSource: several route sources as one, for a node that has static routes and an exchange.
+ *
+ * Invariants
+ *  * Where two sources have a route of the same key, the earlier in the list wins; when it withdraws, the
+ *    later one's route takes its place at once.
+ *  * end-of-rib of an instance is passed on when every source has sent it.
+ *  * What is published goes to all.
+ */
+import {
+  keyOf,
+  type Route,
+  type RouteKey,
+  type RouteSource,
+  type RouteUpdate,
+  routeKeyText,
+} from '../rib/route.ts';
+
+type Listener = (updates: readonly RouteUpdate[]) => void;
+
+export class JoinedRouteSource implements RouteSource {
+  readonly name: string;
+  readonly #sources: readonly RouteSource[];
+  /** By source, then by key. */
+  readonly #routes: Map<string, Route>[];
+  readonly #ended: Set<string>[];
+  #listener: Listener | undefined;
+
+  constructor(name: string, sources: readonly RouteSource[]) {
+    this.name = name;
+    this.#sources = sources;
+    this.#routes = sources.map(() => new Map());
+    this.#ended = sources.map(() => new Set());
+    sources.forEach((source, i) => {
+      source.onUpdates((updates) => {
+        const out = updates.flatMap((update) => this.#take(i, update));
+        if (out.length > 0) this.#listener?.(out);
+      });
+    });
+  }
+
+  onUpdates(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  subscribe(instance: string, instanceId: number): void {
+    for (const source of this.#sources) source.subscribe(instance, instanceId);
+  }
+
+  unsubscribe(instance: string): void {
+    for (const source of this.#sources) source.unsubscribe(instance);
+    this.#sources.forEach((_, i) => {
+      this.#ended[i]?.delete(instance);
+      for (const [text, route] of this.#routes[i] ?? []) {
+        if (route.instance === instance) this.#routes[i]?.delete(text);
+      }
+    });
+  }
+
+  publish(route: Route): void {
+    for (const source of this.#sources) source.publish(route);
+  }
+
+  withdraw(key: RouteKey): void {
+    for (const source of this.#sources) source.withdraw(key);
+  }
+
+  close(): void {
+    for (const source of this.#sources) source.close();
+  }
+
+  #best(text: string): Route | undefined {
+    for (const routes of this.#routes) {
+      const route = routes.get(text);
+      if (route !== undefined) return route;
+    }
+    return undefined;
+  }
+
+  #take(from: number, update: RouteUpdate): RouteUpdate[] {
+    switch (update.type) {
+      case 'announce':
+      case 'withdraw': {
+        const text = routeKeyText(update.type === 'announce' ? update.route : update.key);
+        const before = this.#best(text);
+        if (update.type === 'announce') this.#routes[from]?.set(text, update.route);
+        else this.#routes[from]?.delete(text);
+        const after = this.#best(text);
+        if (after === before) return [];
+        if (after !== undefined) return [{ type: 'announce', route: after }];
+        return before === undefined ? [] : [{ type: 'withdraw', key: keyOf(before) }];
+      }
+      case 'end-of-rib':
+        this.#ended[from]?.add(update.instance);
+        // After a stream was lost and came back: what is stale is swept, so what still holds (the other
+        // sources' routes) is said again first.
+        if (!this.#ended.every((ended) => ended.has(update.instance))) return [];
+        return [...this.#again(update.instance), update];
+      default:
+        this.#ended[from]?.delete(update.instance);
+        return [update];
+    }
+  }
+
+  #again(instance: string): RouteUpdate[] {
+    const texts = new Set<string>();
+    for (const routes of this.#routes) {
+      for (const [text, route] of routes) if (route.instance === instance) texts.add(text);
+    }
+    return [...texts].map((text) => ({ type: 'announce', route: this.#best(text) as Route }));
+  }
+}
