@@ -513,7 +513,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
              : frame[6] == 0                                     ? 4u
                                                                  : uint32_t{frame[11]} % kPorts;
     }
-    for (size_t i = 3; i + 1 < size; i += 2) {
+    // Few changes: many would only ever meet the parser.
+    const size_t end = 3 + 2 * size_t{data[2] >> 5u};
+    for (size_t i = 3; i + 1 < size && i < end; i += 2) {
       frame[(data[i] + 31u * (i / 2 - 1)) % frame.size()] = data[i + 1];
     }
   }

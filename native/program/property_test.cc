@@ -205,6 +205,7 @@ struct Model {
                      bool& crosses) const {
     const auto it = next_hops.find(id);
     if (it == next_hops.end()) return out.push_back(0);
+    if (out.size() > 10000) return;  // composites of translations branch without end
     const NextHopObject& o = it->second;
     encode(next_hop_op(o), out);
     for (uint32_t m : members(o)) meet_next_hop(m, lookups, to, out, crosses);
@@ -464,7 +465,6 @@ TEST_P(Programs, MatchTheModel) {
     expect_derived(model, router);
     if (HasFatalFailure()) FAIL() << "round " << round;
   }
-  if (getenv("S")) printf("c %u vrf %zu vif %zu nh %zu rt %zu mac %zu l %zu v %zu f %zu s %zu p %zu\n", committed, model.vrfs.size(), model.vifs.size(), model.next_hops.size(), model.routes.size(), model.macs.size(), model.labels.size(), model.vnis.size(), model.floating_ips.size(), model.source_nats.size(), model.policies.size());
   EXPECT_GT(committed, 100u);
   EXPECT_LT(committed, 550u);
 

@@ -40,7 +40,7 @@ uint64_t minus_log2(uint64_t hash) {
   const uint32_t zeros = static_cast<uint32_t>(std::countl_zero(hash));
   const uint64_t fraction = (hash << zeros) << 1;  // behind the leading 1, 64 bits
   const uint32_t i = static_cast<uint32_t>(fraction >> 56);
-  const uint64_t part = fraction << 8 >> 32;       // between point i and the next, 32 bits
+  const uint64_t part = fraction << 8 >> 32;  // between point i and the next, 32 bits
   const uint64_t log = kLog2[i] + ((kLog2[i + 1] - kLog2[i]) * part >> 32);
   return (uint64_t{zeros + 1} << 32) - log;
 }
@@ -55,8 +55,8 @@ int find_member(const EcmpSet& set, uint16_t member) {
 }
 
 uint64_t member_hash(uint64_t hash, uint16_t member) {
-  // Both halves go through a bijection of their own first: flows that differ in one bit, and ids that
-  // follow each other, must not lead to related winners.
+  // Both halves go through a bijection of their own first: flows that differ in one bit, and ids
+  // that follow each other, must not lead to related winners.
   return mix64(mix64(hash) + hash_constant(member));
 }
 

@@ -1,9 +1,9 @@
-// ECMP choice: weighted rendezvous hashing over stable member ids. A member's hash is mixed from the
-// flow's hash and its id; with equal weights the highest hash wins, with different ones the highest
-// score -weight / log(hash), which wins in proportion to the weight.
-// Invariant: removing one member moves only the flows that were its own; adding one moves only the
-// flows it wins; raising a weight only moves flows to that member. Order of the list, next hop ids and
-// labels do not matter. All of it is integer arithmetic: the same choice on every machine.
+// ECMP choice: weighted rendezvous hashing over stable member ids. A member's hash is mixed from
+// the flow's hash and its id; with equal weights the highest hash wins, with different ones the
+// highest score -weight / log(hash), which wins in proportion to the weight. Invariant: removing
+// one member moves only the flows that were its own; adding one moves only the flows it wins;
+// raising a weight only moves flows to that member. Order of the list, next hop ids and labels do
+// not matter. All of it is integer arithmetic: the same choice on every machine.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -17,7 +17,7 @@ inline constexpr uint16_t kNoMember = 0xffff;
 
 struct EcmpSet {
   std::vector<EcmpMember> members;
-  bool equal_weights = true;   // of those with weight > 0
+  bool equal_weights = true;  // of those with weight > 0
 };
 
 // Position of the member for a flow hash, or -1 if no member has a weight.

@@ -53,8 +53,8 @@ TEST(Ecmp, RemovalMovesOnlyTheFlowsOfTheRemoved) {
   for (const bool equal : {true, false}) {
     std::vector<Weighted> members;
     for (uint16_t i = 0; i < 12; ++i) {
-      members.push_back({static_cast<uint16_t>(i * 37 + 5),
-                         static_cast<uint16_t>(equal ? 3 : 1 + i * i)});
+      members.push_back(
+          {static_cast<uint16_t>(i * 37 + 5), static_cast<uint16_t>(equal ? 3 : 1 + i * i)});
     }
     const EcmpSet before = make_set(members);
     ASSERT_EQ(before.equal_weights, equal);

@@ -1,8 +1,10 @@
-// Placement: a key's hash names two buckets of 16 slots and a tag. Insertion takes the emptier bucket,
-// so buckets fill evenly and more than 90 % of the table is used before any key finds both of its
-// buckets full; nothing ever moves to make that so. A search compares 16 tags at a time and reads an
-// entry only where the tag agrees. Removal clears a tag: there are no tombstones, since a search
-// always looks at both buckets.
+// Placement: a key's hash names a bucket of 32 slots in each half of the table, and a tag.
+// Insertion takes the emptier bucket, the lower one if they are equal; so buckets fill evenly, and
+// more than 90 % of the largest table is used before any key finds both of its buckets full.
+// Nothing moves to make that so. (With 16 slots the first key fails at 86 %: the fullest bucket is
+// some two or three slots above the average, whatever its size.) A search compares 16 tags at a
+// time and reads an entry only where the tag agrees. Removal clears a tag: there are no tombstones,
+// since a search always looks at both buckets.
 #include "state/flow.h"
 
 #include <algorithm>
@@ -17,6 +19,7 @@ namespace {
 
 constexpr uint32_t kNoSlot = ~0u;
 constexpr uint32_t kMinFlows = 1024;
+constexpr uint32_t kBucketSlots = 2 * kGroupSlots;
 constexpr uint8_t kTcpProtocol = 6;
 
 // A time ahead of `now` (the clock of one packet burst may be a little older) is not idle at all.
@@ -29,6 +32,13 @@ const FlowTimeouts& default_timeouts() {
   static const FlowTimeouts timeouts;
   return timeouts;
 }
+
+// Bit i: slot i of the bucket has this tag.
+uint32_t match_bucket(const uint8_t* tags, uint8_t tag) {
+  return match_tags(tags, tag) | match_tags(tags + kGroupSlots, tag) << kGroupSlots;
+}
+
+uint32_t first_of(uint32_t slots) { return static_cast<uint32_t>(std::countr_zero(slots)); }
 
 uint32_t timeout_ms(const FlowTimeouts& timeouts, uint8_t protocol, FlowTimeoutState state) {
   return timeouts.ms[protocol][static_cast<uint8_t>(state)];
@@ -89,8 +99,8 @@ FlowTimeouts::FlowTimeouts() {
     uint32_t seconds[3];
   };
   constexpr Default kDefaults[] = {
-      {0, {60, 180, 60}},  {1, {10, 60, 10}},     {6, {30, 7440, 5}},
-      {17, {30, 180, 30}}, {58, {10, 60, 10}},    {132, {30, 7440, 5}},
+      {0, {60, 180, 60}},  {1, {10, 60, 10}},  {6, {30, 7440, 5}},
+      {17, {30, 180, 30}}, {58, {10, 60, 10}}, {132, {30, 7440, 5}},
   };
   for (const Default& d : kDefaults) {
     for (uint8_t state = 0; state < 3; ++state) set(d.protocol, state, d.seconds[state]);
@@ -133,11 +143,11 @@ size_t FlowTable::bytes() const { return flow_memory_.bytes() + tag_memory_.byte
 uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
 
 FlowTable::Home FlowTable::home(uint64_t hash) const {
-  const uint32_t mask = capacity_ - kGroupSlots;  // clears the slot within the bucket
+  const uint32_t half = capacity_ / 2;
+  const uint32_t mask = half - kBucketSlots;  // clears the slot within the bucket
   Home home;
-  home.first = static_cast<uint32_t>(hash << 4) & mask;
-  home.second = static_cast<uint32_t>(hash >> 28) & mask;
-  if (home.second == home.first) home.second ^= kGroupSlots;
+  home.first = static_cast<uint32_t>(hash << 5) & mask;
+  home.second = half + (static_cast<uint32_t>(hash >> 27) & mask);
   home.tag = static_cast<uint8_t>(hash >> 56);
   if (home.tag == 0) home.tag = 1;
   return home;
@@ -152,15 +162,14 @@ void FlowTable::prefetch_bucket(uint64_t hash) const {
 void FlowTable::prefetch_candidate(uint64_t hash) const {
   const Home h = home(hash);
   uint32_t base = h.first;
-  uint32_t found = match_tags(tags_ + h.first, h.tag);
+  uint32_t found = match_bucket(tags_ + h.first, h.tag);
   if (found == 0) {
     base = h.second;
-    found = match_tags(tags_ + h.second, h.tag);
+    found = match_bucket(tags_ + h.second, h.tag);
     if (found == 0) return;
   }
   // Both lines: the counters in the second are written for every packet.
-  const char* entry =
-      reinterpret_cast<const char*>(&flows_[base + static_cast<uint32_t>(std::countr_zero(found))]);
+  const char* entry = reinterpret_cast<const char*>(&flows_[base + first_of(found)]);
   __builtin_prefetch(entry, 1);
   __builtin_prefetch(entry + 64, 1);
 }
@@ -168,8 +177,8 @@ void FlowTable::prefetch_candidate(uint64_t hash) const {
 FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_tags(tags_ + base, h.tag); found != 0; found &= found - 1) {
-      const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(found));
+    for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
+      const uint32_t slot = base + first_of(found);
       if (flows_[slot].matches(key)) return FlowId{slot};
     }
   }
@@ -177,17 +186,16 @@ FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
 }
 
 uint32_t FlowTable::free_slot(const Home& home) const {
-  const uint32_t first = match_tags(tags_ + home.first, 0);
-  const uint32_t second = match_tags(tags_ + home.second, 0);
+  const uint32_t first = match_bucket(tags_ + home.first, 0);
+  const uint32_t second = match_bucket(tags_ + home.second, 0);
   const bool use_first = std::popcount(first) >= std::popcount(second);
   const uint32_t free = use_first ? first : second;
   if (free == 0) return kNoSlot;
-  return (use_first ? home.first : home.second) + static_cast<uint32_t>(std::countr_zero(free));
+  return (use_first ? home.first : home.second) + first_of(free);
 }
 
 uint32_t FlowTable::pair_idle(const Flow& flow, uint32_t now_ms) const {
-  return std::min(idle_ms(now_ms, flow.last_seen),
-                  idle_ms(now_ms, flows_[flow.reverse].last_seen));
+  return std::min(idle_ms(now_ms, flow.last_seen), idle_ms(now_ms, flows_[flow.reverse].last_seen));
 }
 
 FlowTimeoutState FlowTable::pair_state(const Flow& flow) const {
@@ -196,7 +204,7 @@ FlowTimeoutState FlowTable::pair_state(const Flow& flow) const {
 
 // The slot to take when both buckets are full; kNoSlot if every pair there is in use.
 uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
-  for (uint32_t i = 0; i < kGroupSlots; ++i) {
+  for (uint32_t i = 0; i < kBucketSlots; ++i) {
     __builtin_prefetch(&flows_[home.first + i]);
     __builtin_prefetch(&flows_[home.second + i]);
   }
@@ -204,8 +212,8 @@ uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
   uint32_t best = kNoSlot;
   Rank best_rank = kEstablished;
   uint32_t best_idle = 0;
-  for (uint32_t i = 0; i < 2 * kGroupSlots; ++i) {
-    const uint32_t slot = i < kGroupSlots ? home.first + i : home.second + i - kGroupSlots;
+  for (uint32_t i = 0; i < 2 * kBucketSlots; ++i) {
+    const uint32_t slot = i < kBucketSlots ? home.first + i : home.second + i - kBucketSlots;
     const Flow& flow = flows_[slot];
     if (!flow.in_use()) continue;  // tagged for the other half of the pair being inserted
     if ((flow.flags & kFlowEvictable) != 0) return slot;
@@ -260,8 +268,7 @@ void FlowTable::clear(uint32_t slot) {
   tags_[slot] = 0;
 }
 
-FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse,
-                                  uint32_t now_ms) {
+FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms) {
   if (forward == reverse) return {FlowInsert::SameKey, {}, {}};
   const uint64_t forward_hash = hash(forward);
   const uint64_t reverse_hash = hash(reverse);
@@ -321,11 +328,11 @@ uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& ti
     if (left != 0) {
       const uint32_t next = clock_ & ~(kGroupSlots - 1);
       for (uint32_t ahead = ~match_tags(tags_ + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
-        __builtin_prefetch(&flows_[next + static_cast<uint32_t>(std::countr_zero(ahead))]);
+        __builtin_prefetch(&flows_[next + first_of(ahead)]);
       }
     }
     for (; used != 0; used &= used - 1) {
-      const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(used));
+      const uint32_t slot = base + first_of(used);
       const Flow& flow = flows_[slot];
       // A pair is looked at once, and its other half read only if this one has been idle.
       if ((flow.flags & (kFlowInUse | kFlowInitiator)) != (kFlowInUse | kFlowInitiator)) continue;
@@ -348,8 +355,8 @@ constexpr uint8_t kSyn = 0x02;
 constexpr uint8_t kRst = 0x04;
 constexpr uint8_t kAck = 0x10;
 
-// What a peer may have acknowledged when its first ACK is seen: the SYN, and, where that ACK was lost
-// or the SYN carried data (RFC 7413), up to a window more; windows of SYNs are not scaled.
+// What a peer may have acknowledged when its first ACK is seen: the SYN, and, where that ACK was
+// lost or the SYN carried data (RFC 7413), up to a window more; windows of SYNs are not scaled.
 constexpr uint32_t kFirstWindow = 65535;
 
 void close_pair(Flow& flow, Flow& reverse) {
@@ -372,8 +379,7 @@ void add(Flow& flow, uint16_t bits) { flow.tcp = static_cast<uint16_t>(flow.tcp 
 
 bool rst_in_sequence(const Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack) {
   if ((reverse.tcp & kTcpAck) != 0) return sequence == reverse.tcp_ack;
-  return (reverse.tcp & kTcpSyn) != 0 && (tcp_flags & kAck) != 0 &&
-         ack == reverse.tcp_sequence + 1;
+  return (reverse.tcp & kTcpSyn) != 0 && (tcp_flags & kAck) != 0 && ack == reverse.tcp_sequence + 1;
 }
 
 void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
@@ -385,15 +391,12 @@ void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
   // From here on `reverse` is read only while something of it waits to be acknowledged.
   const bool fin_waits = (flow.tcp & kTcpFinR) != 0 && (reverse.tcp & kTcpHalfClose) == 0;
   const bool fin_acked = fin_waits && static_cast<int32_t>(ack - reverse.tcp_sequence) > 0;
-  if ((flow.tcp & (kTcpSynR | kTcpEstablishedR)) == kTcpSynR) {
-    // Once a FIN has been sent, tcp_sequence is the FIN's.
-    const bool syn_acked = (flow.tcp & kTcpFinR) != 0
-                               ? fin_acked
-                               : ack - (reverse.tcp_sequence + 1) <= kFirstWindow;
-    if (syn_acked) {
-      add(reverse, kTcpEstablished);
-      add(flow, kTcpEstablishedR);
-    }
+  // Once a FIN has been sent, tcp_sequence is the FIN's; what acknowledges that acknowledges the
+  // SYN.
+  if ((flow.tcp & (kTcpSynR | kTcpEstablishedR)) == kTcpSynR &&
+      ack - (reverse.tcp_sequence + 1) <= kFirstWindow) {
+    add(reverse, kTcpEstablished);
+    add(flow, kTcpEstablishedR);
   }
   if (fin_acked) {
     add(reverse, kTcpHalfClose);

@@ -144,7 +144,7 @@ class FlowTable {
     FlowId reverse;
   };
   // Inserts both halves (keys, flags InUse/Initiator, reverse ids, last_seen, generation_id set; the
-  // rest zero) or neither. When a key's 32 candidate slots are all taken, one pair there is evicted:
+  // rest zero) or neither. When a key's 64 candidate slots are all taken, one pair there is evicted:
   // a closed one; else one idle past its timeout; else, of those idle for more than kMinIdleMs, the
   // one idle longest, established ones last. Idle is the less idle half's.
   Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
@@ -174,10 +174,10 @@ class FlowTable {
   size_t bytes() const;                                 // memory held
 
  private:
-  // Where a key may be: two buckets of 16 slots, under one tag byte. Slot = FlowId; tag 0 = free.
+  // Where a key may be: two buckets of 32 slots, under one tag byte. Slot = FlowId; tag 0 = free.
   struct Home {
-    uint32_t first;    // slot where the bucket starts
-    uint32_t second;   // never equal to first
+    uint32_t first;    // slot where the bucket starts, in the lower half of the table
+    uint32_t second;   // in the upper half
     uint8_t tag;       // never 0
   };
   Home home(uint64_t hash) const;
@@ -192,7 +192,7 @@ class FlowTable {
   MappedMemory flow_memory_;
   MappedMemory tag_memory_;
   Flow* flows_ = nullptr;    // capacity_ entries
-  uint8_t* tags_ = nullptr;  // capacity_ bytes, 16 a bucket
+  uint8_t* tags_ = nullptr;  // capacity_ bytes
   uint64_t seed_ = 0;
   uint32_t capacity_ = 0;
   uint32_t used_ = 0;

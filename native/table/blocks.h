@@ -1,9 +1,9 @@
-// Blocks: many small arrays in one stretch of memory, named by the index of their first element; for
-// tries whose nodes point at arrays of 1 to 126 neighbours.
-// Invariants: an array of n elements lies in the smallest block that holds n, so its size is not
-// stored; a freed block is taken again by arrays of like size; indexes stay, addresses do not.
-// Memory that cannot be had ends the process, as operator new does without exceptions.
-// Written by the control side; its memory is read by workers through data().
+// Blocks: many small arrays in one stretch of memory, named by the index of their first element;
+// for tries whose nodes point at arrays of 1 to 126 neighbours. Invariants: an array of n elements
+// lies in the smallest block that holds n, so its size is not stored; a freed block is taken again
+// by arrays of like size; indexes stay, addresses do not. Memory that cannot be had ends the
+// process, as operator new does without exceptions. Written by the control side; its memory is read
+// by workers through data().
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -27,8 +27,8 @@ constexpr uint32_t block_class(uint32_t elements) {
   return c;
 }
 
-// Growing moves the stretch: a small one is copied, a large one remapped, so that no update waits for
-// megabytes to be copied.
+// Growing moves the stretch: a small one is copied, a large one remapped, so that no update waits
+// for megabytes to be copied.
 template <class T>
 class Blocks {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) >= sizeof(uint32_t));
@@ -104,9 +104,7 @@ class Blocks {
   }
 
   // Mapped memory counts as far as it has been used: the rest has no pages.
-  size_t bytes() const {
-    return sizeof(T) * size_t{mapped_.data() != nullptr ? used_ : capacity_};
-  }
+  size_t bytes() const { return sizeof(T) * size_t{mapped_.data() != nullptr ? used_ : capacity_}; }
 
  private:
   void grow(uint32_t needed) {

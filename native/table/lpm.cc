@@ -7,15 +7,17 @@
 //     children  bit s: a node at depth d+6 continues slot s
 //   Children of a node are neighbours in `nodes`, values of its prefixes in `values` (partial ones
 //   first, in order of bit), so the position of either is the number of set bits below its own. A
-//   change therefore touches one node and its two small arrays: at most 64 nodes and 126 values move.
+//   change therefore touches one node and its two small arrays: at most 64 nodes and 126 values
+//   move.
 //
-//   A node that only passes on (no prefix, one child) is a skip: it stands for up to 60 bits at once.
-//   Two fields mean something else then: `full` holds the bits expected, `value_base` how many, and
-//   kSkip is set in `partial`. Host routes far apart cost a few nodes instead of 22.
+//   A node that only passes on (no prefix, one child) is a skip: it stands for up to 60 bits at
+//   once. Two fields mean something else then: `full` holds the bits expected, `value_base` how
+//   many, and kSkip is set in `partial`. Host routes far apart cost a few nodes instead of 22.
 //
-//   Tables of kIndexFrom prefixes and more get `index`: for each value of the first 18 bits, the best
-//   value of a prefix that short, and the node at depth 18, so that a lookup starts there. No skip
-//   crosses depth 18. The default route is held aside (`fallback`): it changes without walking.
+//   Tables of kIndexFrom prefixes and more get `index`: for each value of the first 18 bits, the
+//   best value of a prefix that short, and the node at depth 18, so that a lookup starts there. No
+//   skip crosses depth 18. The default route is held aside (`fallback`): it changes without
+//   walking.
 //
 // Lookup keeps the position of the best value met and loads it when no child goes on.
 // Written by the control side while workers are held; read by workers as plain memory.
@@ -46,13 +48,14 @@ namespace {
 using Key = unsigned __int128;  // address, left-aligned; both families
 
 constexpr uint32_t kStride = 6;
-constexpr uint32_t kIndexBits = 18;                // a multiple of the stride
-constexpr uint32_t kIndexFrom = 32768;             // its 2 MiB are then at most 64 bytes a prefix
-constexpr uint32_t kIndexUntil = 8192;             // far below, so that it does not flap
-constexpr uint32_t kMaxSkip = 60;                  // a multiple of the stride that fits 64 bits
-constexpr uint32_t kMaxPath = 1 + 128 / kStride + 1;  // nodes and skips from the root to a host route
-constexpr uint64_t kSkip = 1;                      // in `partial`: heap numbers start at 2
-constexpr uint32_t kLanes = 32;                    // addresses a burst has in flight
+constexpr uint32_t kIndexBits = 18;     // a multiple of the stride
+constexpr uint32_t kIndexFrom = 32768;  // its 2 MiB are then at most 64 bytes a prefix
+constexpr uint32_t kIndexUntil = 8192;  // far below, so that it does not flap
+constexpr uint32_t kMaxSkip = 60;       // a multiple of the stride that fits 64 bits
+constexpr uint32_t kMaxPath =
+    1 + 128 / kStride + 1;       // nodes and skips from the root to a host route
+constexpr uint64_t kSkip = 1;    // in `partial`: heap numbers start at 2
+constexpr uint32_t kLanes = 32;  // addresses a burst has in flight
 
 struct Node {
   uint64_t children;
@@ -153,8 +156,8 @@ struct View {
 };
 
 struct Step {
-  bool more;        // a node goes on at `node`, `depth`
-  bool hit;         // `value` is the position of a longer match
+  bool more;  // a node goes on at `node`, `depth`
+  bool hit;   // `value` is the position of a longer match
   uint32_t node;
   uint32_t depth;
   uint32_t value;
@@ -426,8 +429,7 @@ uint32_t Lpm::Trie::reach(Key key, uint32_t to) {
       const uint32_t length = node.value_base;
       uint32_t same = 0;
       while (same < length && depth + same < to &&
-             bits_at(key, depth + same, kStride) ==
-                 (node.full >> (length - same - kStride) & 63)) {
+             bits_at(key, depth + same, kStride) == (node.full >> (length - same - kStride) & 63)) {
         same += kStride;
       }
       if (same == length) {
@@ -442,8 +444,7 @@ uint32_t Lpm::Trie::reach(Key key, uint32_t to) {
     const uint32_t slot = slot_at(key, depth);
     const uint32_t rank = count(node.children & below(slot));
     if ((node.children & bit(slot)) == 0) {
-      const uint32_t base =
-          nodes.insert(node.child_base, count(node.children), rank, Node{});
+      const uint32_t base = nodes.insert(node.child_base, count(node.children), rank, Node{});
       nodes[at].child_base = base;
       nodes[at].children |= bit(slot);
       if (depth < kIndexBits) top_moved = true;
@@ -510,8 +511,8 @@ void Lpm::Trie::prune(Key key, Path& path) {
     const uint32_t parent = path.node[above];
     const uint32_t slot = slot_at(key, path.depth[above]);
     const uint64_t siblings = nodes[parent].children;
-    const uint32_t base = nodes.erase(nodes[parent].child_base, count(siblings),
-                                      count(siblings & below(slot)));
+    const uint32_t base =
+        nodes.erase(nodes[parent].child_base, count(siblings), count(siblings & below(slot)));
     nodes[parent].child_base = base;
     nodes[parent].children = siblings & ~bit(slot);
     if (path.depth[above] < kIndexBits) top_moved = true;
@@ -615,10 +616,11 @@ bool Lpm::Trie::visit_from(uint32_t at, uint32_t depth, Key base, const Cursor* 
     return visit_from(node.child_base, end, base | Key{node.full} << (128 - end), after, visit);
   }
   for (uint32_t slot = after != nullptr ? slot_at(after->key, depth) : 0; slot < 64; ++slot) {
-    // Six bits at depth 126 (30) reach beyond the address; only slots of whole addresses are in use.
+    // Six bits at depth 126 (30) reach beyond the address; only slots of whole addresses are in
+    // use.
     const Key start = base | (Key{slot} << 122) >> depth;
-    const uint32_t shortest = kStride - std::min(kStride, static_cast<uint32_t>(
-                                                              std::countr_zero(slot | 64u)));
+    const uint32_t shortest =
+        kStride - std::min(kStride, static_cast<uint32_t>(std::countr_zero(slot | 64u)));
     for (uint32_t inner = std::max(1u, shortest); inner <= kStride; ++inner) {
       const Place place = place_of(node, slot, inner);
       if ((node.*place.word & place.mask) == 0) continue;
@@ -660,8 +662,7 @@ uint32_t Lpm::set(const Prefix& prefix, uint32_t value) {
   if ((node.*place.word & place.mask) != 0) {
     previous = std::exchange(t.values[node.value_base + place.rank], value);
   } else {
-    t.nodes[at].value_base =
-        t.values.insert(node.value_base, value_count(node), place.rank, value);
+    t.nodes[at].value_base = t.values.insert(node.value_base, value_count(node), place.rank, value);
     t.nodes[at].*place.word |= place.mask;
     ++t.size;
   }

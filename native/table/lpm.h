@@ -21,10 +21,10 @@ class Lpm {
   // Sets or replaces; returns the previous value or kNoValue. value != kNoValue.
   // Precondition: prefix is canonical and of this family.
   uint32_t set(const Prefix& prefix, uint32_t value);
-  uint32_t remove(const Prefix& prefix);                 // previous value or kNoValue
-  uint32_t get(const Prefix& prefix) const;              // exact match
+  uint32_t remove(const Prefix& prefix);     // previous value or kNoValue
+  uint32_t get(const Prefix& prefix) const;  // exact match
 
-  uint32_t lookup(const uint8_t* address) const;         // network order, 4 or 16 bytes
+  uint32_t lookup(const uint8_t* address) const;  // network order, 4 or 16 bytes
   // The same for many; out[i] = lookup(addresses[i]). For bursts: overlaps the memory accesses.
   void lookup_burst(const uint8_t* const* addresses, uint32_t* out, uint32_t count) const;
 
@@ -33,8 +33,8 @@ class Lpm {
   void each(const std::function<bool(const Prefix&, uint32_t)>& visit,
             const Prefix* after = nullptr) const;
 
-  uint32_t size() const;    // prefixes
-  size_t bytes() const;     // memory held
+  uint32_t size() const;  // prefixes
+  size_t bytes() const;   // memory held
 
  private:
   struct Trie;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <utility>
@@ -91,10 +92,14 @@ Address random_address(Random& random, Family family, const std::vector<Address>
 uint32_t random_length(Random& random, Family family) {
   const uint32_t width = family == Family::V4 ? 32 : 128;
   switch (random() % 8) {
-    case 0: return width;
-    case 1: return width == 32 ? 24 : 64;
-    case 2: return static_cast<uint32_t>(random() % 20);
-    default: return static_cast<uint32_t>(random() % (width + 1));
+    case 0:
+      return width;
+    case 1:
+      return width == 32 ? 24 : 64;
+    case 2:
+      return static_cast<uint32_t>(random() % 20);
+    default:
+      return static_cast<uint32_t>(random() % (width + 1));
   }
 }
 
@@ -366,6 +371,57 @@ TEST(Lpm, SmallTablesAreSmall) {
   EXPECT_LT(far4.bytes(), 4096u);
   EXPECT_LT(near6.bytes(), 2048u);
   EXPECT_LT(far6.bytes(), 4096u);
+}
+
+// The same prefixes in and out in other orders: what was freed is used again.
+TEST(Lpm, ChurnDoesNotGrow) {
+  for (const Family family : {Family::V4, Family::V6}) {
+    Random random(11);
+    Lpm lpm(family);
+    std::vector<Address> known;
+    std::vector<Prefix> prefixes;
+    for (uint32_t i = 0; i < 2000; ++i) {
+      known.push_back(random_address(random, family, known));
+      prefixes.push_back(make_prefix(known.back(), random_length(random, family)));
+    }
+    lpm.set(prefixes[0], 0);  // so that it is never empty
+    const auto round = [&] {
+      std::shuffle(prefixes.begin() + 1, prefixes.end(), random);
+      for (uint32_t i = 1; i < prefixes.size(); ++i) lpm.set(prefixes[i], i);
+      std::shuffle(prefixes.begin() + 1, prefixes.end(), random);
+      for (uint32_t i = 1; i < prefixes.size(); ++i) {
+        if (!(prefixes[i] == prefixes[0])) lpm.remove(prefixes[i]);
+      }
+      ASSERT_EQ(lpm.size(), 1u);
+    };
+    for (uint32_t i = 0; i < 10; ++i) round();
+    const size_t settled = lpm.bytes();
+    for (uint32_t i = 0; i < 40; ++i) round();
+    EXPECT_LE(lpm.bytes(), settled + settled / 2);  // one step of growth: orders differ
+  }
+}
+
+// A way that was split for a neighbour is joined again when the neighbour goes.
+TEST(Lpm, NeighboursLeaveNoTrace) {
+  Random random(12);
+  Lpm lpm(Family::V6);
+  const Address home = random_address(random, Family::V6, {});
+  const size_t empty = lpm.bytes();
+  lpm.set(make_prefix(home, 128), 1);
+  for (uint32_t round = 0; round < 500; ++round) {
+    Address other = random_address(random, Family::V6, {});
+    const uint32_t same = static_cast<uint32_t>(random() % 128);
+    for (uint32_t n = 0; n < same; ++n) {
+      if (bit_of(other, n) != bit_of(home, n)) {
+        other.bytes[n / 8] ^= static_cast<uint8_t>(0x80u >> n % 8);
+      }
+    }
+    if (other == home) continue;
+    lpm.set(make_prefix(other, 128), 2);
+    lpm.remove(make_prefix(other, 128));
+  }
+  EXPECT_EQ(lpm.lookup(home.bytes.data()), 1u);
+  EXPECT_LT(lpm.bytes(), empty + 448);
 }
 
 TEST(Lpm, MovesWithItsContent) {

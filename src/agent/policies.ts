@@ -44,6 +44,10 @@ function compileRule(rule: PolicyRuleIntent, what: string): PolicyRule {
   if (!Number.isInteger(protocol) || protocol < 0 || protocol > 255) {
     throw new ParseError(`${what}.protocol: ${String(rule.protocol)} is not a protocol`);
   }
+  const [source, destination] = [prefix(rule.source, 'source'), prefix(rule.destination, 'destination')];
+  if (source !== '' && destination !== '' && source.includes(':') !== destination.includes(':')) {
+    throw new ParseError(`${what}: source and destination are of different families`);
+  }
   const [sourcePortLow, sourcePortHigh] = portRange(rule.sourcePorts, `${what}.sourcePorts`);
   const [destinationPortLow, destinationPortHigh] = portRange(
     rule.destinationPorts,
@@ -52,10 +56,10 @@ function compileRule(rule: PolicyRuleIntent, what: string): PolicyRule {
   return {
     action: rule.action === 'pass' ? 1 : 0,
     protocol,
-    source: prefix(rule.source, 'source'),
+    source,
     sourcePortLow,
     sourcePortHigh,
-    destination: prefix(rule.destination, 'destination'),
+    destination,
     destinationPortLow,
     destinationPortHigh,
   };

@@ -16,7 +16,8 @@ import { registerTables } from './commands/tables.ts';
 import type { Io } from './io.ts';
 import { VERSION } from './version.ts';
 
-export async function buildCommand(io: Io): Promise<Command> {
+/** `first`: the first word given; the demonstrations bring a whole cluster, so they are loaded for themselves. */
+export async function buildCommand(io: Io, first?: string): Promise<Command> {
   const program = new Command('vrouter');
   program
     .description('A vRouter in user space: demonstrations, replay, and a look into a running one.')
@@ -33,8 +34,6 @@ export async function buildCommand(io: Io): Promise<Command> {
         '  vrouter nh --list --sock SOCKET            a table of a running vrouter\n' +
         '\nViews find the vrouter by --sock, VROUTER_SOCK, or the one socket in /run/vrouter.\n',
     );
-  const { registerDemo } = await import('../program/demo.ts');
-  registerDemo(program);
   registerReplay(program, io);
   registerExplain(program, io);
   registerServers(program, io);
@@ -43,6 +42,10 @@ export async function buildCommand(io: Io): Promise<Command> {
   registerStats(program, io);
   registerCapture(program, io);
   registerSchema(program, io);
+  if (!program.commands.some((command) => command.name() === first)) {
+    const { registerDemo } = await import('../program/demo.ts');
+    registerDemo(program);
+  }
   // Settings of output and exit are not inherited by commands made before or elsewhere.
   for (const command of program.commands) {
     command.copyInheritedSettings(program).allowExcessArguments(false);
@@ -53,7 +56,7 @@ export async function buildCommand(io: Io): Promise<Command> {
 /** Returns the exit status. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   try {
-    const program = await buildCommand(io);
+    const program = await buildCommand(io, argv[0]);
     if (argv.length === 0) {
       program.outputHelp();
       return 0;

@@ -229,6 +229,8 @@ export interface StatusView {
   readonly buffers: { readonly free: number; readonly total: number };
   readonly totals: Readonly<Record<string, Count>>;
   readonly exchange: string;
+  /** Routes with hops that cannot be used now. */
+  readonly unresolved: number;
 }
 
 export function count(value: bigint): Count {

@@ -108,7 +108,7 @@ const nextHop = oneOf(
       ...nextHopBase,
       type: z.literal('receive'),
       vrf: reference,
-      vif: reference,
+      vif: reference.optional().describe('The host vif; default: the router itself'),
       flags: nextHopFlags,
     }),
     mapping({ ...nextHopBase, type: z.literal('l2_receive'), vrf: reference }),

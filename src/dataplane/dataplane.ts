@@ -163,8 +163,7 @@ class AddonDataplane implements Dataplane {
   }
 
   explain(frame: Uint8Array, vif: number): ExplainLine[] {
-    const lines = this.#native.explain(frame, vif).split('\n');
-    return lines.filter((line) => line !== '').map(explainLine);
+    return explainLines(this.#native.explain(frame, vif));
   }
 
   info(): DataplaneInfo {
@@ -181,11 +180,17 @@ class AddonDataplane implements Dataplane {
   }
 }
 
-function explainLine(line: string): ExplainLine {
-  const tab = line.indexOf('\t');
-  return tab < 0
-    ? { room: '', text: line }
-    : { room: line.slice(0, tab), text: line.slice(tab + 1) };
+/** Lines are `room\ttext`; one without a tab goes on with what the room before it says. */
+function explainLines(notes: string): ExplainLine[] {
+  let room = '';
+  return notes
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const tab = line.indexOf('\t');
+      if (tab >= 0) room = line.slice(0, tab);
+      return { room, text: line.slice(tab + 1) };
+    });
 }
 
 /** The core knows an op's index only; people want its name too. */

@@ -24,6 +24,8 @@ export class JoinedRouteSource implements RouteSource {
   /** By source, then by key. */
   readonly #routes: Map<string, Route>[];
   readonly #ended: Set<string>[];
+  /** Keys a source had before it was lost and has not announced again. */
+  readonly #stale: Set<string>[];
   #listener: Listener | undefined;
 
   constructor(name: string, sources: readonly RouteSource[]) {
@@ -31,6 +33,7 @@ export class JoinedRouteSource implements RouteSource {
     this.#sources = sources;
     this.#routes = sources.map(() => new Map());
     this.#ended = sources.map(() => new Set());
+    this.#stale = sources.map(() => new Set());
     sources.forEach((source, i) => {
       source.onUpdates((updates) => {
         const out = updates.flatMap((update) => this.#take(i, update));
@@ -51,8 +54,9 @@ export class JoinedRouteSource implements RouteSource {
     for (const source of this.#sources) source.unsubscribe(instance);
     this.#sources.forEach((_, i) => {
       this.#ended[i]?.delete(instance);
-      for (const [text, route] of this.#routes[i] ?? []) {
-        if (route.instance === instance) this.#routes[i]?.delete(text);
+      for (const text of this.#of(i, instance)) {
+        this.#routes[i]?.delete(text);
+        this.#stale[i]?.delete(text);
       }
     });
   }
@@ -83,6 +87,7 @@ export class JoinedRouteSource implements RouteSource {
       case 'withdraw': {
         const text = routeKeyText(update.type === 'announce' ? update.route : update.key);
         const before = this.#best(text);
+        this.#stale[from]?.delete(text);
         if (update.type === 'announce') this.#routes[from]?.set(text, update.route);
         else this.#routes[from]?.delete(text);
         const after = this.#best(text);
@@ -92,21 +97,28 @@ export class JoinedRouteSource implements RouteSource {
       }
       case 'end-of-rib':
         this.#ended[from]?.add(update.instance);
+        for (const text of this.#of(from, update.instance)) {
+          if (this.#stale[from]?.delete(text)) this.#routes[from]?.delete(text);
+        }
         // After a stream was lost and came back: what is stale is swept, so what still holds (the other
         // sources' routes) is said again first.
         if (!this.#ended.every((ended) => ended.has(update.instance))) return [];
         return [...this.#again(update.instance), update];
       default:
         this.#ended[from]?.delete(update.instance);
+        for (const text of this.#of(from, update.instance)) this.#stale[from]?.add(text);
         return [update];
     }
   }
 
+  /** Keys a source has in an instance. */
+  #of(source: number, instance: string): string[] {
+    const routes = this.#routes[source] ?? new Map<string, Route>();
+    return [...routes].filter(([, route]) => route.instance === instance).map(([text]) => text);
+  }
+
   #again(instance: string): RouteUpdate[] {
-    const texts = new Set<string>();
-    for (const routes of this.#routes) {
-      for (const [text, route] of routes) if (route.instance === instance) texts.add(text);
-    }
+    const texts = new Set(this.#sources.flatMap((_, i) => this.#of(i, instance)));
     return [...texts].map((text) => ({ type: 'announce', route: this.#best(text) as Route }));
   }
 }

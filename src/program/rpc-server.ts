@@ -41,7 +41,7 @@ function errorBody(error: unknown): RpcErrorBody {
 }
 
 /** A socket left by a process that died is removed; one that answers is someone's. */
-async function clearStale(path: string): Promise<void> {
+export async function clearStale(path: string): Promise<void> {
   const alive = await new Promise<boolean>((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {

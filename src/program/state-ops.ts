@@ -63,6 +63,7 @@ const TIMEOUT_STATES = ['new', 'established', 'closing'] as const;
 const DIRECTIONS = ['both', 'ingress', 'egress'] as const;
 const DEFAULT_ICMP_ERRORS = 100;
 const DISCARD = 0;
+const NONE = 0xffffffff;
 
 function bits<T extends string>(words: readonly T[] | undefined, table: Readonly<Record<T, number>>) {
   let value = 0;
@@ -245,7 +246,7 @@ class Compiler {
         this.ops.push({ op: 'nh_discard_set', nextHop });
         return;
       case 'receive': {
-        const vif = this.#vifs.find(spec.vif, at('vif'));
+        const vif = spec.vif === undefined ? NONE : this.#vifs.find(spec.vif, at('vif'));
         this.ops.push({ op: 'nh_receive_set', nextHop, vrf: vrf(spec.vrf), vif, flags });
         return;
       }

@@ -3,7 +3,8 @@
  * Invariant: a session that ends, for whatever reason, takes its routes with it; a second session
  * under a name ends the first (an agent that came back before its old stream was known to be dead).
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { unlink } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ParseError, VRouterError } from '../errors.ts';
 import type { RouteExchange } from './exchange.ts';
 import { LineFramer } from './line-framer.ts';
@@ -50,13 +51,15 @@ export async function serveExchange(
     const session = new Session(socket, exchange, options, byName, () => sessions.delete(session));
     sessions.add(session);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.path, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  try {
+    await listen(server, options.path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || (await answers(options.path))) {
+      throw error;
+    }
+    await unlink(options.path); // left behind by a process that was killed
+    await listen(server, options.path);
+  }
   return {
     path: options.path,
     sessions: () => [...byName.keys()].sort(),
@@ -66,6 +69,27 @@ export async function serveExchange(
         for (const session of [...sessions]) session.end();
       }),
   };
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** Whether someone listens on a socket file. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
 }
 
 class Session {

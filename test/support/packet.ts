@@ -315,12 +315,32 @@ export function tcp({ sport, dport, flags, seq = 0, ack = 0, window = 8192, mss 
   };
 }
 
-/** SCTP common header (RFC 9260), without the CRC: nothing on the way looks at it. */
-export function sctp({ sport, dport }: { readonly sport: number; readonly dport: number }): Layer {
+/** CRC32c, bit by bit (RFC 9260 appendix A), in the byte order SCTP sends it. */
+function crc32c(bytes: Bytes): Bytes {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc = (crc ^ byte) >>> 0;
+    for (let bit = 0; bit < 8; bit++) {
+      crc = (crc & 1) === 1 ? ((crc >>> 1) ^ 0x82f63b78) >>> 0 : crc >>> 1;
+    }
+  }
+  return be32(~crc >>> 0).reverse();
+}
+
+/** SCTP common header (RFC 9260); without `crc` a constant stands where the checksum belongs. */
+export function sctp(fields: {
+  readonly sport: number;
+  readonly dport: number;
+  readonly crc?: boolean;
+}): Layer {
+  const { sport, dport, crc = false } = fields;
   return {
     protocol: 132,
-    render: (body) => concat(be16(sport), be16(dport), be32(1), be32(0), body),
-    scapy: call('SCTP', { sport, dport, tag: 1, chksum: 0 }),
+    render(body) {
+      const whole = concat(be16(sport), be16(dport), be32(1), be32(0), body);
+      return at(whole, 8, crc ? crc32c(whole) : be32(0x5c7b5c7b));
+    },
+    scapy: call('SCTP', { sport, dport, tag: 1, chksum: crc ? undefined : 0x5c7b5c7b }),
   };
 }
 

@@ -1,0 +1,108 @@
+/** The words of node.yaml and of run-time requests (snake_case) as an agent's intents (camelCase). */
+import { hostPrefix } from '../addr/prefix.ts';
+import type {
+  FloatingIpFile,
+  NodeFile,
+  PolicyFile,
+  PortFile,
+  RouteFile,
+  SourceNatFile,
+  VifFile,
+  VrfFile,
+} from '../config/node.ts';
+import type {
+  FloatingIpIntent,
+  PolicyIntent,
+  SourceNatIntent,
+  UnderlayIntent,
+  VifIntent,
+  VrfIntent,
+} from '../agent/intents.ts';
+import type { PortSpec } from '../dataplane/api.ts';
+import type { Route } from '../rib/route.ts';
+
+/** Without the keys that were not given: optional means absent, not undefined. */
+type Given<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+function given<T extends object>(value: T): Given<T> {
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(entries) as Given<T>;
+}
+
+const prefixOf = (text: string | undefined) =>
+  text === undefined || text.includes('/') ? text : hostPrefix(text);
+
+export function portSpec(port: PortFile): PortSpec {
+  return given(port) as PortSpec;
+}
+
+export function vrfIntent(file: VrfFile): VrfIntent {
+  return given({ name: file.name, vni: file.vni, flowQuota: file.flow_quota }) as VrfIntent;
+}
+
+export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
+  return given({
+    address: file.address,
+    vrf: file.vrf,
+    direction: file.direction,
+    ports: file.ports?.map(({ protocol, port, to_port }) => ({ protocol, port, toPort: to_port })),
+    leakTo: file.leak_to,
+    sharedLabel: file.shared_label,
+  }) as FloatingIpIntent;
+}
+
+export function vifIntent(file: VifFile, port: number): VifIntent {
+  return given({
+    name: file.name,
+    port,
+    vrf: file.vrf,
+    tenantMac: file.tenant_mac,
+    ipv4: file.ipv4,
+    ipv6: file.ipv6,
+    gateway4: file.gateway4,
+    gateway6: file.gateway6,
+    mtu: file.mtu,
+    policy: file.policy,
+    flowQuota: file.flow_quota,
+    floatingIps: file.floating_ips?.map(floatingIpIntent),
+    networkPolicies: file.network_policies,
+    ingressGroups: file.ingress_groups,
+    egressGroups: file.egress_groups,
+  }) as VifIntent;
+}
+
+export function policyIntent(file: PolicyFile): PolicyIntent {
+  return {
+    name: file.name,
+    rules: file.rules.map(
+      (rule) =>
+        given({
+          action: rule.action,
+          protocol: rule.protocol,
+          source: prefixOf(rule.source),
+          destination: prefixOf(rule.destination),
+          sourcePorts: rule.source_ports,
+          destinationPorts: rule.destination_ports,
+        }) as PolicyIntent['rules'][number],
+    ),
+  };
+}
+
+export function sourceNatIntent(file: SourceNatFile): SourceNatIntent {
+  const { name, vrf, to_vrf, source, address, ports } = file;
+  return given({ name, vrf, toVrf: to_vrf, source, address, ports }) as SourceNatIntent;
+}
+
+export function staticRoute(file: RouteFile): Route {
+  const prefix = prefixOf(file.prefix) as string;
+  return {
+    instance: file.instance,
+    family: prefix.includes(':') ? 'inet6' : 'inet',
+    prefix,
+    hops: file.hops.map((hop) => ({ ...given(hop), encaps: hop.encaps ?? ['udp', 'gre'] })) as Route['hops'],
+  };
+}
+
+export function underlayIntent(file: NodeFile['underlay'], port: number): UnderlayIntent {
+  const { name, mac, ipv4, ipv6, mtu, neighbours, encaps } = file;
+  return given({ name, port, mac, ipv4, ipv6, mtu, neighbours, encaps }) as UnderlayIntent;
+}

@@ -1,0 +1,356 @@
+/**
+ * `vrouter node`: one compute node in one process: data plane with its worker thread, agent, route
+ * sources, and a socket for the CLI and for intents at run time.
+ *
+ * Invariants
+ *  * A run-time intent is committed before it is answered; one that is refused leaves no trace (its
+ *    port is closed again).
+ *  * A vif's port lives as long as the vif: opened before it, closed after it.
+ *  * stop() leaves nothing behind: socket file, ports, worker thread.
+ */
+import { type Logger, pino } from 'pino';
+import { Agent } from '../agent/agent.ts';
+import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
+import type { StatusView } from '../cli/views.ts';
+import { VERSION } from '../cli/version.ts';
+import { mapping, name } from '../config/fields.ts';
+import { checkParams, loadNode } from '../config/load.ts';
+import {
+  floatingIpSchema,
+  type NodeFile,
+  type PortFile,
+  policySchema,
+  routeSchema,
+  sourceNatSchema,
+  type VifFile,
+  vifSchema,
+  vrfSchema,
+} from '../config/node.ts';
+import type { Dataplane } from '../dataplane/api.ts';
+import { openDataplane } from '../dataplane/dataplane.ts';
+import { VRouterError } from '../errors.ts';
+import { connectExchange } from '../rib/connect.ts';
+import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
+import { StaticRouteSource } from '../rib/static-source.ts';
+import {
+  floatingIpIntent,
+  policyIntent,
+  portSpec,
+  sourceNatIntent,
+  staticRoute,
+  underlayIntent,
+  vifIntent,
+  vrfIntent,
+} from './node-intents.ts';
+import { JoinedRouteSource } from './route-sources.ts';
+import { type Methods, RpcServer } from './rpc-server.ts';
+import { viewMethods } from './view-methods.ts';
+import { totals } from './views.ts';
+
+const schemas = {
+  none: mapping({}),
+  name: mapping({ name }),
+  fipAdd: mapping({ vif: name, ...floatingIpSchema.shape }),
+  fipRemove: mapping({
+    vif: name,
+    address: floatingIpSchema.shape.address,
+    vrf: name.optional(),
+  }),
+  routeKey: mapping({ instance: name, prefix: routeSchema.shape.prefix }),
+};
+
+/** Flow events are told in batches, so often; the ring holds what comes between. */
+const EVENTS_MS = 1000;
+
+export interface RunningProcess {
+  readonly socket: string;
+  stop(): Promise<void>;
+}
+
+class VrouterNode {
+  readonly #file: NodeFile;
+  readonly #log: Logger;
+  readonly #dataplane: Dataplane;
+  readonly #agent: Agent;
+  readonly #static: StaticRouteSource;
+  /** Static routes in force, by key. */
+  readonly #routes = new Map<string, Route>();
+  /** Data plane port of each tenant vif. */
+  readonly #ports = new Map<string, number>();
+  readonly #started = Date.now();
+  #exchange: 'none' | 'connecting' | 'connected' | 'lost' = 'none';
+  #lostEvents = 0n;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(file: NodeFile, log: Logger) {
+    this.#file = file;
+    this.#log = log;
+    const options = file.dataplane ?? {};
+    this.#dataplane = openDataplane({
+      ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
+      ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
+      ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
+      ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
+    });
+    try {
+      const uplink = this.#dataplane.addPort(portSpec(file.underlay.port));
+      for (const route of (file.routes ?? []).map(staticRoute)) {
+        this.#routes.set(routeKeyText(route), route);
+      }
+      this.#static = new StaticRouteSource({
+        routes: [...this.#routes.values()],
+        schedule: setImmediate,
+      });
+      this.#agent = new Agent({
+        name: file.name,
+        dataplane: this.#dataplane,
+        routes: this.#sources(),
+        underlay: underlayIntent(file.underlay, uplink),
+        schedule: setImmediate,
+      });
+      this.#agent.onError((error) => log.error({ err: error }, 'commit refused'));
+      this.#declare();
+      this.#agent.flush();
+      this.#dataplane.start();
+    } catch (error) {
+      this.#dataplane.close();
+      throw error;
+    }
+    this.#timer = setInterval(() => this.#events(), EVENTS_MS);
+    this.#timer.unref();
+  }
+
+  /** Static routes stand before learned ones. */
+  #sources(): RouteSource {
+    const { exchange, name: node } = this.#file;
+    if (exchange === undefined) return this.#static;
+    this.#exchange = 'connecting';
+    const learned = connectExchange({
+      path: exchange.socket,
+      name: node,
+      onState: (state) => {
+        this.#exchange = state;
+        this.#log.info({ socket: exchange.socket }, `exchange ${state}`);
+      },
+      onError: (error) => this.#log.debug({ err: error }, 'exchange'),
+    });
+    return new JoinedRouteSource(node, [this.#static, learned]);
+  }
+
+  #declare(): void {
+    const { host, vrfs, policies, vifs, source_nats } = this.#file;
+    if (host !== undefined) {
+      const port = this.#dataplane.addPort(portSpec(host.port));
+      this.#agent.setHostVif({
+        port,
+        ...(host.name === undefined ? {} : { name: host.name }),
+        ...(host.mac === undefined ? {} : { mac: host.mac }),
+      });
+    }
+    for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
+    for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));
+    for (const vif of vifs ?? []) this.#agent.addVif(vifIntent(vif, this.#openPort(vif.name, vif.port)));
+    for (const nat of source_nats ?? []) this.#agent.addSourceNat(sourceNatIntent(nat));
+  }
+
+  #openPort(vif: string, spec: PortFile): number {
+    try {
+      const port = this.#dataplane.addPort(portSpec(spec));
+      this.#ports.set(vif, port);
+      return port;
+    } catch (error) {
+      if (!(error instanceof VRouterError)) throw error;
+      throw new VRouterError(error.code, `vif ${vif}: port: ${error.message}`);
+    }
+  }
+
+  #closePort(vif: string): void {
+    const port = this.#ports.get(vif);
+    if (port === undefined) return;
+    this.#dataplane.removePort(port);
+    this.#ports.delete(vif);
+  }
+
+  #events(): void {
+    const { events, lost } = this.#dataplane.drainEvents();
+    if (lost > this.#lostEvents) {
+      this.#log.warn({ lost: `${lost - this.#lostEvents}` }, 'flow events lost: the ring was full');
+      this.#lostEvents = lost;
+    }
+    if (this.#log.isLevelEnabled('trace')) {
+      for (const { timeNs, packets, bytes, ...flow } of events) {
+        const counts = { timeNs: `${timeNs}`, packets: `${packets}`, bytes: `${bytes}` };
+        this.#log.trace({ ...flow, ...counts }, `flow ${flow.kind}`);
+      }
+    }
+  }
+
+  /** Does it and brings it to the data plane; `undo` takes it back when the data plane refuses. */
+  #commit(change: () => void, undo?: () => void): { generation: number } {
+    change();
+    try {
+      return { generation: this.#agent.flush() };
+    } catch (error) {
+      if (undo !== undefined) {
+        undo();
+        this.#agent.flush();
+      }
+      throw error;
+    }
+  }
+
+  #addVif(vif: VifFile): { generation: number; port: number } {
+    if (this.#agent.vif(vif.name) !== undefined) {
+      throw new VRouterError('CONFLICT', `vif ${vif.name} exists already`);
+    }
+    const port = this.#openPort(vif.name, vif.port);
+    try {
+      const done = this.#commit(
+        () => this.#agent.addVif(vifIntent(vif, port)),
+        () => this.#agent.removeVif(vif.name),
+      );
+      return { ...done, port };
+    } catch (error) {
+      this.#closePort(vif.name);
+      throw error;
+    }
+  }
+
+  #removeVif(vif: string): { generation: number } {
+    const done = this.#commit(() => this.#agent.removeVif(vif));
+    this.#closePort(vif);
+    return done;
+  }
+
+  #setRoute(key: string, route: Route | undefined): { generation: number } {
+    if (route === undefined) {
+      if (!this.#routes.delete(key)) throw new VRouterError('NOT_FOUND', 'there is no such static route');
+    } else {
+      this.#routes.set(key, route);
+    }
+    this.#static.replace([...this.#routes.values()]);
+    this.#static.flush();
+    return { generation: this.#agent.flush() };
+  }
+
+  #status(): StatusView {
+    const info = this.#dataplane.info();
+    return {
+      name: this.#file.name,
+      version: VERSION,
+      pid: process.pid,
+      uptimeSeconds: Math.floor((Date.now() - this.#started) / 1000),
+      addon: info.addon,
+      generation: info.generation,
+      vrfs: this.#agent.vrfs().length,
+      vifs: this.#agent.vifs().length,
+      flows: { used: info.flowsUsed, entries: info.flowEntries },
+      buffers: { free: info.buffersFree, total: info.buffers },
+      totals: totals(this.#dataplane),
+      exchange: this.#exchange,
+      unresolved: this.#agent.unresolved().length,
+    };
+  }
+
+  methods(): Methods {
+    const agent = this.#agent;
+    return {
+      ...viewMethods(this.#dataplane),
+      status: (params) => {
+        checkParams(schemas.none, 'status', params);
+        return this.#status();
+      },
+      'vrf.add': (params) => {
+        const vrf = checkParams(vrfSchema, 'vrf.add', params);
+        return this.#commit(
+          () => agent.addVrf(vrfIntent(vrf)),
+          () => agent.removeVrf(vrf.name),
+        );
+      },
+      'vrf.remove': (params) => {
+        const vrf = checkParams(schemas.name, 'vrf.remove', params);
+        return this.#commit(() => agent.removeVrf(vrf.name));
+      },
+      'vif.add': (params) => this.#addVif(checkParams(vifSchema, 'vif.add', params)),
+      'vif.remove': (params) => this.#removeVif(checkParams(schemas.name, 'vif.remove', params).name),
+      'fip.add': (params) => {
+        const { vif, ...fip } = checkParams(schemas.fipAdd, 'fip.add', params);
+        return this.#commit(
+          () => agent.addFloatingIp(vif, floatingIpIntent(fip)),
+          () => agent.removeFloatingIp(vif, fip.address, fip.vrf),
+        );
+      },
+      'fip.remove': (params) => {
+        const fip = checkParams(schemas.fipRemove, 'fip.remove', params);
+        return this.#commit(() => agent.removeFloatingIp(fip.vif, fip.address, fip.vrf));
+      },
+      'policy.set': (params) => {
+        const policy = checkParams(policySchema, 'policy.set', params);
+        return this.#commit(() => agent.addPolicy(policyIntent(policy)));
+      },
+      'policy.remove': (params) => {
+        const policy = checkParams(schemas.name, 'policy.remove', params);
+        return this.#commit(() => agent.removePolicy(policy.name));
+      },
+      'snat.add': (params) => {
+        const nat = checkParams(sourceNatSchema, 'snat.add', params);
+        return this.#commit(
+          () => agent.addSourceNat(sourceNatIntent(nat)),
+          () => agent.removeSourceNat(nat.name),
+        );
+      },
+      'snat.remove': (params) => {
+        const nat = checkParams(schemas.name, 'snat.remove', params);
+        return this.#commit(() => agent.removeSourceNat(nat.name));
+      },
+      'route.set': (params) => {
+        const route = staticRoute(checkParams(routeSchema, 'route.set', params));
+        return this.#setRoute(routeKeyText(route), route);
+      },
+      'route.remove': (params) => {
+        const { instance, prefix } = checkParams(schemas.routeKey, 'route.remove', params);
+        const like = staticRoute({ instance, prefix, hops: [] });
+        return this.#setRoute(routeKeyText(like), undefined);
+      },
+      'route.unresolved': (params) => {
+        checkParams(schemas.none, 'route.unresolved', params);
+        return agent.unresolved();
+      },
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#agent.close();
+    this.#dataplane.stop();
+    this.#dataplane.close();
+  }
+}
+
+export async function startNode(configFile: string): Promise<RunningProcess> {
+  const { value: file } = loadNode(configFile);
+  const log = pino(
+    { name: file.name, level: file.log?.level ?? 'info' },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  const node = new VrouterNode(file, log);
+  const socket = file.socket ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
+  let server: RpcServer;
+  try {
+    server = await RpcServer.listen(socket, node.methods(), (method, error) =>
+      log.error({ err: error, method }, 'method failed'),
+    );
+  } catch (error) {
+    node.close();
+    throw error;
+  }
+  log.info({ socket }, 'ready');
+  return {
+    socket,
+    async stop() {
+      log.info('stopping');
+      await server.close();
+      node.close();
+    },
+  };
+}
