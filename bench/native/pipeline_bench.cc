@@ -4,14 +4,14 @@
 //   pipeline_bench [FLOWS [PACKETS_PER_ROUND]]      default 100000 flows, 20 packets of each
 //
 // What is measured: Engine::step() from a port that copies prebuilt frames in to a port that counts
-// them: receive, parse, flow lookup, NAT with checksums, encapsulation, TCP state, counters, and the
-// housekeeping of every breath. Five rounds; prints one JSON line with the median, least and most.
-// What is checked: every packet of every round left, none was dropped, and the last 4,096 frames of
-// a pass are taken apart: tunnel, label, translated source, right client, all checksums. A failed
-// check prints what failed and exits with 1.
+// them: receive, parse, flow lookup, NAT with checksums, encapsulation, TCP state, counters, and
+// the housekeeping of every breath. Five rounds; prints one JSON line with the median, least and
+// most. What is checked: every packet of every round left, none was dropped, and the last 4,096
+// frames of a pass are taken apart: tunnel, label, translated source, right client, all checksums.
+// A failed check prints what failed and exits with 1.
 //
-// The flows are made as in life: SYN from the fabric, SYN-ACK from the pod, ACK from the fabric, all
-// through the same rooms; the tables come from a Program, through encode, decode and apply.
+// The flows are made as in life: SYN from the fabric, SYN-ACK from the pod, ACK from the fabric,
+// all through the same rooms; the tables come from a Program, through encode, decode and apply.
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -159,7 +159,8 @@ Bytes from_fabric(const Bytes& inner) {
 
 Bytes from_client(uint32_t flow, uint8_t flags, uint32_t sequence, uint32_t ack) {
   const Client c = client_of(flow);
-  return from_fabric(tcp_packet(c.address, c.port, kService, kServicePort, flags, sequence, ack, 0));
+  return from_fabric(
+      tcp_packet(c.address, c.port, kService, kServicePort, flags, sequence, ack, 0));
 }
 
 Bytes from_pod(uint32_t flow, uint8_t flags, uint32_t sequence, uint32_t ack, uint32_t payload) {
@@ -390,7 +391,8 @@ void check(Bench& bench, const std::vector<Bytes>& frames) {
   bench.pod->source = std::make_unique<GeneratorPort>(frames, frames.size());
   bench.run(frames.size());
   const std::vector<Bytes> last = bench.fabric->sink.last();
-  if (last.size() != std::min<size_t>(kChecked, frames.size())) fail("%zu frames kept", last.size());
+  if (last.size() != std::min<size_t>(kChecked, frames.size()))
+    fail("%zu frames kept", last.size());
   for (const Bytes& f : last) check_frame(f, clients);
   bench.fabric->sink.keep(0);
 }
@@ -444,10 +446,12 @@ int main_with(uint32_t flows, uint64_t packets) {
   check(bench, frames);
   if (bench.engine.flows().used() != 2 * flows) fail("flows came or went while measuring");
 
-  std::printf("{\"bench\":\"pipeline\",\"flows\":%u,\"frameBytes\":%u,\"nat\":\"SPs\","
-              "\"encap\":\"MPLSoUDP\",\"rounds\":%u,\"packetsPerRound\":%" PRIu64 ","
-              "\"packetsPerSecond\":{\"median\":%.0f,\"min\":%.0f,\"max\":%.0f},",
-              flows, kFrameBytes, kRounds, packets, rate.median(), rate.least(), rate.most());
+  std::printf(
+      "{\"bench\":\"pipeline\",\"flows\":%u,\"frameBytes\":%u,\"nat\":\"SPs\","
+      "\"encap\":\"MPLSoUDP\",\"rounds\":%u,\"packetsPerRound\":%" PRIu64
+      ","
+      "\"packetsPerSecond\":{\"median\":%.0f,\"min\":%.0f,\"max\":%.0f},",
+      flows, kFrameBytes, kRounds, packets, rate.median(), rate.least(), rate.most());
   if (tsc() != 0) {
     std::printf("\"tscClocksPerPacket\":{\"median\":%.1f,\"min\":%.1f,\"max\":%.1f},",
                 clocks.median(), clocks.least(), clocks.most());
@@ -473,7 +477,8 @@ int main(int argc, char** argv) {
   using vrouter::number;
   if (argc > 3) vrouter::fail("usage: pipeline_bench [FLOWS [PACKETS_PER_ROUND]]");
   // Clients have 64,000 ports each at most; the table holds kMaxFlows entries.
-  const auto flows = static_cast<uint32_t>(argc > 1 ? number("FLOWS", argv[1], 1, 4'000'000) : 100'000);
+  const auto flows =
+      static_cast<uint32_t>(argc > 1 ? number("FLOWS", argv[1], 1, 4'000'000) : 100'000);
   const uint64_t packets =
       argc > 2 ? number("PACKETS_PER_ROUND", argv[2], 1, 10'000'000'000) : uint64_t{flows} * 20;
   return vrouter::main_with(flows, packets);

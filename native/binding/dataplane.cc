@@ -115,8 +115,7 @@ record::Flow render(Context& context, FlowId id) {
   copy_address(out.nat_source, (flow.nat & kNatSource) != 0 ? back.destination : key.source);
   copy_address(out.nat_destination,
                (flow.nat & kNatDestination) != 0 ? back.source : key.destination);
-  out.nat_source_port =
-      (flow.nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
+  out.nat_source_port = (flow.nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
   out.nat_destination_port =
       (flow.nat & kNatDestinationPort) != 0 ? flow.nat_destination_port : key.destination_port;
   if (leaves_by_udp(context.router, flow.next_hop)) {
@@ -481,8 +480,8 @@ Napi::Value Dataplane::dump_flows(Info info) {
   engine_->hold([&] {
     const FlowTable& flows = engine_->flows();
     const uint32_t capacity = flows.capacity();
-    const uint32_t end = capacity - std::min(start, capacity) > kFlowScan ? start + kFlowScan
-                                                                         : capacity;
+    const uint32_t end =
+        capacity - std::min(start, capacity) > kFlowScan ? start + kFlowScan : capacity;
     for (; next < end && records.size() < max; ++next) {
       if (flows.valid(FlowId{next})) records.push_back(render(engine_->context(), FlowId{next}));
     }
@@ -529,8 +528,8 @@ Napi::Value Dataplane::counter_shape(Info info) {
   return out;
 }
 
-// Writes drop reasons, totals, then a row per vif in use, then a row per VRF in use. Returns how many
-// numbers there are; writes nothing if they do not fit.
+// Writes drop reasons, totals, then a row per vif in use, then a row per VRF in use. Returns how
+// many numbers there are; writes nothing if they do not fit.
 Napi::Value Dataplane::read_counters(Info info) {
   Napi::Env env = info.Env();
   std::span<uint64_t> into;
@@ -544,9 +543,9 @@ Napi::Value Dataplane::read_counters(Info info) {
   engine_->hold([&] {
     const Counters& c = engine_->counters();
     out.assign(c.drops, c.drops + kDropReasons);
-    const uint64_t totals[kTotals] = {c.received, c.forwarded, c.replied,
-                                      c.punted,   c.dropped,   c.consumed,
-                                      c.generated, engine_->context().fragments.held()};
+    const uint64_t totals[kTotals] = {
+        c.received, c.forwarded, c.replied,   c.punted,
+        c.dropped,  c.consumed,  c.generated, engine_->context().fragments.held()};
     out.insert(out.end(), totals, totals + kTotals);
     const auto row = [&](const auto& counters, uint32_t count) {
       const auto* first = reinterpret_cast<const uint64_t*>(&counters);

@@ -11,38 +11,38 @@
 namespace vrouter {
 
 // X(type, name): one half of a flow, with what display needs from the tables it refers to.
-#define VROUTER_FLOW_RECORD(X) \
-  X(u64, packets)              \
-  X(u64, bytes)                \
-  X(u32, index)                \
-  X(u32, reverse)              \
-  X(u32, vrf)             /* its own */                                              \
+#define VROUTER_FLOW_RECORD(X)                                                         \
+  X(u64, packets)                                                                      \
+  X(u64, bytes)                                                                        \
+  X(u32, index)                                                                        \
+  X(u32, reverse)                                                                      \
+  X(u32, vrf)             /* its own */                                                \
   X(u32, destination_vrf) /* its reverse half's: where its destination is looked up */ \
-  X(u32, key_next_hop)         \
-  X(u32, rpf_next_hop)         \
-  X(u32, next_hop)             \
-  X(u32, label)                \
-  X(u32, member)          /* pinned ECMP member; 0xffff: none */                     \
-  X(u32, vif)             /* 0xffff: fabric */                                       \
-  X(u32, idle_ms)              \
-  X(u16, source_port)          \
-  X(u16, destination_port)     \
-  X(u16, nat_source_port)      \
-  X(u16, nat_destination_port) \
-  X(u16, outer_source_port) /* 0: does not leave by a UDP tunnel */                  \
-  X(u16, tcp)             /* FlowTcp */                                              \
-  X(u8, family)                \
-  X(u8, protocol)              \
-  X(u8, action)           /* FlowAction */                                           \
-  X(u8, drop)             /* FlowDrop */                                             \
-  X(u8, nat)              /* FlowNat */                                              \
-  X(u8, flags)            /* FlowFlag */                                             \
-  X(u8, generation_id)         \
-  X(u8, source_family)    /* of source_info; 0: its packets do not come by a tunnel */ \
-  X(bytes16, source)           \
-  X(bytes16, destination)      \
-  X(bytes16, nat_source)       \
-  X(bytes16, nat_destination)  \
+  X(u32, key_next_hop)                                                                 \
+  X(u32, rpf_next_hop)                                                                 \
+  X(u32, next_hop)                                                                     \
+  X(u32, label)                                                                        \
+  X(u32, member) /* pinned ECMP member; 0xffff: none */                                \
+  X(u32, vif)    /* 0xffff: fabric */                                                  \
+  X(u32, idle_ms)                                                                      \
+  X(u16, source_port)                                                                  \
+  X(u16, destination_port)                                                             \
+  X(u16, nat_source_port)                                                              \
+  X(u16, nat_destination_port)                                                         \
+  X(u16, outer_source_port) /* 0: does not leave by a UDP tunnel */                    \
+  X(u16, tcp)               /* FlowTcp */                                              \
+  X(u8, family)                                                                        \
+  X(u8, protocol)                                                                      \
+  X(u8, action) /* FlowAction */                                                       \
+  X(u8, drop)   /* FlowDrop */                                                         \
+  X(u8, nat)    /* FlowNat */                                                          \
+  X(u8, flags)  /* FlowFlag */                                                         \
+  X(u8, generation_id)                                                                 \
+  X(u8, source_family) /* of source_info; 0: its packets do not come by a tunnel */    \
+  X(bytes16, source)                                                                   \
+  X(bytes16, destination)                                                              \
+  X(bytes16, nat_source)                                                               \
+  X(bytes16, nat_destination)                                                          \
   X(bytes16, source_info) /* far end of the tunnel its packets come from */
 
 namespace record {

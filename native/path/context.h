@@ -28,6 +28,7 @@ struct Context {
   uint16_t ip_identification = 0;   // of the outer IPv4 headers we make
   uint64_t icmp_tokens_at = 0;      // token bucket of generated ICMP errors
   uint32_t icmp_tokens = 0;
+  uint64_t aged_at_ns = 0;          // how far in time the sweep of the flow table has paid for
   Burst released{};                 // fragments whose first has come; next through the rooms
   Trace* trace = nullptr;           // explain only
   // Takes ownership of a finished packet for meta.out_port; set by the worker.

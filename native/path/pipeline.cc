@@ -6,7 +6,25 @@
 namespace vrouter {
 namespace {
 
-constexpr uint32_t kAgeBudget = 1024;  // flow entries looked at per breath
+// The whole flow table is swept once in this time, whatever the load: an idle flow outlives its
+// timeout by at most as much.
+constexpr uint64_t kSweepNs = 10'000'000'000;
+constexpr uint64_t kMaxSweep = 65536;  // entries in one breath, after a long pause
+
+void age_flows(Context& context) {
+  const uint64_t elapsed = context.now_ns - context.aged_at_ns;
+  const uint64_t per_entry = kSweepNs / context.flows.capacity();
+  uint64_t due = elapsed / (per_entry == 0 ? 1 : per_entry);
+  if (due == 0) return;
+  if (due > kMaxSweep) {
+    due = kMaxSweep;
+    context.aged_at_ns = context.now_ns;
+  } else {
+    context.aged_at_ns += due * per_entry;
+  }
+  context.flows.age(now_ms(context), static_cast<uint32_t>(due), context.timeouts);
+}
+
 
 void way_in(Context& context, Burst& burst) {
   parse(context, burst);
@@ -53,7 +71,7 @@ void send(Context& context, Packet* packet) {
 }
 
 void tick(Context& context) {
-  context.flows.age(now_ms(context), kAgeBudget, context.timeouts);
+  age_flows(context);
   while (Packet* late = context.fragments.take_expired(context.now_ns)) {
     late->drop(DropReason::NoFragEntry);
     Burst one;

@@ -18,11 +18,11 @@ namespace vrouter {
 
 namespace {
 
-constexpr uint32_t kBatch = 16;                // frames a system call; an idle look costs as many buffers
-constexpr int kReceiveBytes = 8 << 20;         // of the socket's queue
+constexpr uint32_t kBatch = 16;         // frames a system call; an idle look costs as many buffers
+constexpr int kReceiveBytes = 8 << 20;  // of the socket's queue
 
-// struct virtio_net_hdr of virtio 1.2 §5.1.6, in host byte order as AF_PACKET gives it; the system's
-// header for it is not C++.
+// struct virtio_net_hdr of virtio 1.2 §5.1.6, in host byte order as AF_PACKET gives it; the
+// system's header for it is not C++.
 struct VnetHeader {
   uint8_t flags;
   uint8_t gso_type;
@@ -51,8 +51,8 @@ const tpacket_auxdata* auxiliary_of(const msghdr& message) {
   return nullptr;
 }
 
-// The field at start + offset holds the pseudo header's sum; what is missing is the sum of all bytes
-// from start. False: the header points outside the frame.
+// The field at start + offset holds the pseudo header's sum; what is missing is the sum of all
+// bytes from start. False: the header points outside the frame.
 bool complete_checksum(Packet& packet, uint32_t start, uint32_t offset) {
   if (start < 14 || start >= packet.length || start + offset + 2 > packet.length) return false;
   uint8_t* from = packet.data() + start;

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-
 #include <chrono>
 #include <thread>
 
@@ -35,8 +34,9 @@ class KernelPorts : public ::testing::Test {
     if (const std::string why = space_.make_veth("veth-port", "veth-host"); !why.empty()) {
       GTEST_SKIP() << why;
     }
-    ASSERT_TRUE(space_.run("ip addr add 192.0.2.1/24 dev veth-host && ip neigh add 192.0.2.2 lladdr "
-                           "02:00:00:00:00:02 dev veth-host nud permanent"));
+    ASSERT_TRUE(
+        space_.run("ip addr add 192.0.2.1/24 dev veth-host && ip neigh add 192.0.2.2 lladdr "
+                   "02:00:00:00:00:02 dev veth-host nud permanent"));
     Status status;
     port_ = AfPacketPort::open("veth-port", true, &status, &detail_);
     ASSERT_NE(port_, nullptr) << detail_;
@@ -175,8 +175,9 @@ TEST_F(KernelPorts, TapGivesCompleteChecksums) {
   Status status;
   auto tap = TapPort::open("tap-c", "", 1500, &status, &detail_);
   ASSERT_NE(tap, nullptr) << detail_;
-  ASSERT_TRUE(space_.run("ip addr add 192.0.2.1/24 dev tap-c && ip neigh add 192.0.2.2 lladdr "
-                         "02:00:00:00:00:02 dev tap-c nud permanent"));
+  ASSERT_TRUE(
+      space_.run("ip addr add 192.0.2.1/24 dev tap-c && ip neigh add 192.0.2.2 lladdr "
+                 "02:00:00:00:00:02 dev tap-c nud permanent"));
   const int fd = udp_to("192.0.2.2", 9);
   ASSERT_EQ(send(fd, "hello", 5, 0), 5);
   close(fd);

@@ -1,7 +1,7 @@
 // MemoryPort: a port whose wire is two bounded queues in memory; simulator, tests and `inject`.
 //
-// Threads: each queue has one producer and one consumer and no lock. inject() and collect() belong to
-// one control thread, rx_burst() and tx_burst() to the worker; they may run at the same time, so
+// Threads: each queue has one producer and one consumer and no lock. inject() and collect() belong
+// to one control thread, rx_burst() and tx_burst() to the worker; they may run at the same time, so
 // binding/ need not hold the worker for them (an idle worker sees the frames at its next breath;
 // Engine::wake() makes that now).
 // Invariant: a queue is bounded in bytes; what does not fit is refused to its producer, never

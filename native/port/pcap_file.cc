@@ -15,11 +15,11 @@ constexpr uint32_t kNanoseconds = 0xa1b23c4d;
 constexpr uint32_t kSectionHeader = 0x0a0d0d0a;  // the same in both byte orders
 constexpr uint32_t kByteOrder = 0x1a2b3c4d;
 constexpr uint32_t kInterfaceBlock = 1;
-constexpr uint32_t kPacketBlock = 2;             // obsolete
+constexpr uint32_t kPacketBlock = 2;  // obsolete
 constexpr uint32_t kSimplePacketBlock = 3;
 constexpr uint32_t kEnhancedPacketBlock = 6;
-constexpr uint16_t kTimestampResolution = 9;     // if_tsresol
-constexpr uint32_t kEthernet = 1;                // LINKTYPE_ETHERNET
+constexpr uint16_t kTimestampResolution = 9;  // if_tsresol
+constexpr uint32_t kEthernet = 1;             // LINKTYPE_ETHERNET
 constexpr uint64_t kSecond = 1'000'000'000;
 constexpr size_t kFileBuffer = 1 << 18;
 
@@ -39,12 +39,14 @@ PcapReader::~PcapReader() {
   if (file_ != nullptr) std::fclose(file_);
 }
 
-uint32_t PcapReader::u32(const uint8_t* p) const { return big_endian_ ? load_be32(p) : load_le32(p); }
-uint16_t PcapReader::u16(const uint8_t* p) const { return big_endian_ ? load_be16(p) : load_le16(p); }
-
-bool PcapReader::read(void* to, uint32_t bytes) {
-  return std::fread(to, 1, bytes, file_) == bytes;
+uint32_t PcapReader::u32(const uint8_t* p) const {
+  return big_endian_ ? load_be32(p) : load_le32(p);
 }
+uint16_t PcapReader::u16(const uint8_t* p) const {
+  return big_endian_ ? load_be16(p) : load_le16(p);
+}
+
+bool PcapReader::read(void* to, uint32_t bytes) { return std::fread(to, 1, bytes, file_) == bytes; }
 
 // Reads rather than seeks: past the end is then noticed here.
 bool PcapReader::skip(uint64_t bytes) {
@@ -97,7 +99,8 @@ Status PcapReader::open_classic(const uint8_t* magic) {
 
 bool PcapReader::next(const uint8_t** frame, uint32_t* length, uint64_t* time_ns) {
   if (file_ == nullptr || done_) return false;
-  if (!(next_generation_ ? next_block(length, time_ns) : next_classic(length, time_ns))) return false;
+  if (!(next_generation_ ? next_block(length, time_ns) : next_classic(length, time_ns)))
+    return false;
   *frame = frame_.get();
   return true;
 }
@@ -206,7 +209,8 @@ bool PcapReader::read_interface(uint32_t body) {
     if (code == kTimestampResolution && size == 4) {
       uint8_t value[4];
       if (!read(value, sizeof value)) return false;
-      // Top bit: a power of 2, else of 10. Finer than 2^-63 or 10^-19 does not fit; coarsest is 1 s.
+      // Top bit: a power of 2, else of 10. Finer than 2^-63 or 10^-19 does not fit; coarsest is 1
+      // s.
       const uint32_t power = value[0] & 0x7f;
       if (power > ((value[0] & 0x80) != 0 ? 63u : 19u)) return false;
       interface.ticks_per_second = 1;
@@ -245,7 +249,8 @@ bool PcapReader::read_packet(uint32_t body, uint32_t* length, uint64_t* time_ns,
 }
 
 // No time and no interface: the first one's, and time 0.
-bool PcapReader::read_simple_packet(uint32_t body, uint32_t* length, uint64_t* time_ns, bool* have) {
+bool PcapReader::read_simple_packet(uint32_t body, uint32_t* length, uint64_t* time_ns,
+                                    bool* have) {
   uint8_t header[4];
   if (body < sizeof header || !read(header, sizeof header)) return false;
   body -= sizeof header;

@@ -21,9 +21,9 @@ namespace vrouter {
 
 class PcapReader {
  public:
-  static constexpr uint32_t kMaxFrame = 262144;      // libpcap's largest snapshot length
-  static constexpr uint32_t kMaxInterfaces = 1024;   // of one pcapng section
-  static constexpr uint32_t kMaxBlock = 16u << 20;   // pcapng block that is skipped over
+  static constexpr uint32_t kMaxFrame = 262144;     // libpcap's largest snapshot length
+  static constexpr uint32_t kMaxInterfaces = 1024;  // of one pcapng section
+  static constexpr uint32_t kMaxBlock = 16u << 20;  // pcapng block that is skipped over
 
   PcapReader() = default;
   ~PcapReader();
@@ -41,14 +41,14 @@ class PcapReader {
  private:
   struct Interface {
     bool ethernet = false;
-    uint32_t snaplen = 0;            // 0: no limit
+    uint32_t snaplen = 0;  // 0: no limit
     uint64_t ticks_per_second = 1'000'000;
   };
 
   Status open_classic(const uint8_t* magic);
   bool read(void* to, uint32_t bytes);
   bool skip(uint64_t bytes);
-  bool lost();                       // framing is gone: one error, the end
+  bool lost();  // framing is gone: one error, the end
   bool next_classic(uint32_t* length, uint64_t* time_ns);
   bool next_block(uint32_t* length, uint64_t* time_ns);
   bool read_section_header();
@@ -61,7 +61,7 @@ class PcapReader {
   std::FILE* file_ = nullptr;
   std::unique_ptr<uint8_t[]> frame_;
   std::vector<Interface> interfaces_;
-  bool next_generation_ = false;     // pcapng
+  bool next_generation_ = false;  // pcapng
   bool big_endian_ = false;
   bool nanoseconds_ = false;
   bool done_ = false;
@@ -76,9 +76,9 @@ class PcapWriter {
   PcapWriter(const PcapWriter&) = delete;
   PcapWriter& operator=(const PcapWriter&) = delete;
 
-  Status open(const std::string& path);   // creates or truncates
+  Status open(const std::string& path);  // creates or truncates
   bool write(const uint8_t* frame, uint32_t length, uint64_t time_ns);
-  Status close();                         // BadFile if any byte did not reach the file
+  Status close();  // BadFile if any byte did not reach the file
   bool is_open() const { return file_ != nullptr; }
 
  private:

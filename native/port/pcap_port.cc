@@ -31,8 +31,9 @@ void explain_failure(std::string* detail, const std::string& path, const Status&
 
 }  // namespace
 
-std::unique_ptr<PcapPort> PcapPort::open(const std::string& read_path, const std::string& write_path,
-                                         Status* status, std::string* detail) {
+std::unique_ptr<PcapPort> PcapPort::open(const std::string& read_path,
+                                         const std::string& write_path, Status* status,
+                                         std::string* detail) {
   std::unique_ptr<PcapPort> port(new PcapPort());
   errno = 0;
   *status = Status::done();
@@ -40,8 +41,7 @@ std::unique_ptr<PcapPort> PcapPort::open(const std::string& read_path, const std
     *status = regular_or_absent(read_path) ? port->reader_.open(read_path)
                                            : Status::fail(StatusCode::BadFile, "read_path");
     if (!status->ok()) {
-      explain_failure(detail, read_path, *status,
-                      status->code == StatusCode::NotFound ? errno : 0);
+      explain_failure(detail, read_path, *status, status->code == StatusCode::NotFound ? errno : 0);
       return nullptr;
     }
     port->reading_ = true;
@@ -102,8 +102,7 @@ uint32_t PcapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
 uint32_t PcapPort::tx_burst(Packet* const* packets, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) {
     const Packet& packet = *packets[i];
-    if (!fits(packet) ||
-        (writing_ && !writer_.write(packet.data(), packet.length, now_ns_))) {
+    if (!fits(packet) || (writing_ && !writer_.write(packet.data(), packet.length, now_ns_))) {
       ++tx_errors;
       return i;
     }

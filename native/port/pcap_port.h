@@ -25,7 +25,7 @@ class PcapPort : public Port {
   void pace(uint64_t origin_ns);
   // Time of the next frame in the input, by the capture's clock; ~0: none left.
   uint64_t next_time_ns();
-  bool done();                            // the input is at its end
+  bool done();  // the input is at its end
   // Writes out what is buffered and ends the output; later frames are tx_errors. BadFile if a byte
   // did not reach the file.
   Status close_output();
@@ -38,12 +38,12 @@ class PcapPort : public Port {
 
  private:
   PcapPort() = default;
-  bool peek();                            // fills the pending frame; false: none left
+  bool peek();  // fills the pending frame; false: none left
 
   PcapReader reader_;
   PcapWriter writer_;
   bool reading_ = false;
-  bool writing_ = false;                  // an output was asked for
+  bool writing_ = false;  // an output was asked for
   bool paced_ = false;
   uint64_t origin_ns_ = 0;
   uint64_t now_ns_ = 0;

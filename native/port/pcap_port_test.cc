@@ -1,5 +1,5 @@
-// Capture files byte by byte: what is written here was laid out by hand from the format's drafts, not
-// by PcapWriter.
+// Capture files byte by byte: what is written here was laid out by hand from the format's drafts,
+// not by PcapWriter.
 #include "port/pcap_port.h"
 
 #include <gtest/gtest.h>
@@ -124,7 +124,8 @@ class PcapTest : public ::testing::Test {
     const uint8_t* frame;
     uint32_t length;
     uint64_t time_ns;
-    while (reader.next(&frame, &length, &time_ns)) r.frames.push_back({Bytes(frame, frame + length), time_ns});
+    while (reader.next(&frame, &length, &time_ns))
+      r.frames.push_back({Bytes(frame, frame + length), time_ns});
     EXPECT_TRUE(reader.done());
     EXPECT_FALSE(reader.next(&frame, &length, &time_ns)) << "the end stays the end";
     r.errors = reader.errors();
@@ -174,10 +175,10 @@ TEST_F(PcapTest, RefusesWhatIsNoEthernetCapture) {
 TEST_F(PcapTest, CutFramesAreErrorsAndTheRestIsRead) {
   File f(false);
   f.header(0xa1b2c3d4, 64).record(0, 0, kFrame1);
-  f.record(0, 1, kFrame2, 1500);           // the capture kept 61 of 1500 bytes
-  f.record(0, 2, Bytes(65, 4));            // more than the file's own limit
-  f.record(0, 3, Bytes{});                 // nothing at all
-  f.record(0, 4, kFrame1, 59);             // more captured than there was
+  f.record(0, 1, kFrame2, 1500);  // the capture kept 61 of 1500 bytes
+  f.record(0, 2, Bytes(65, 4));   // more than the file's own limit
+  f.record(0, 3, Bytes{});        // nothing at all
+  f.record(0, 4, kFrame1, 59);    // more captured than there was
   f.record(0, 5, kFrame3);
   const Read r = read(f.bytes);
   EXPECT_EQ(r.frames, (std::vector<Frame>{{kFrame1, 0}, {kFrame3, 5000}}));
@@ -210,14 +211,14 @@ TEST_F(PcapTest, ReadsPcapng) {
   for (const bool big : {false, true}) {
     File f(big);
     f.section().interface().interface(1, 9).interface(1, 0x80 | 20).interface(113);
-    f.block(5, Bytes(17, 9));                                 // statistics: skipped
-    f.enhanced(0, 1'500'000, kFrame1);                        // microseconds unless said otherwise
+    f.block(5, Bytes(17, 9));           // statistics: skipped
+    f.enhanced(0, 1'500'000, kFrame1);  // microseconds unless said otherwise
     f.enhanced(1, 1'500'000'001, kFrame2);
-    f.enhanced(2, (1u << 20) + (1u << 19), kFrame3);          // 2^-20 s
-    f.enhanced(3, 0, kFrame1);                                // not Ethernet
-    f.enhanced(9, 0, kFrame1);                                // no such interface
-    f.enhanced(0, 0, kFrame1, 1500);                          // cut
-    f.block(2, Bytes(60, 1));                                 // obsolete packet block
+    f.enhanced(2, (1u << 20) + (1u << 19), kFrame3);  // 2^-20 s
+    f.enhanced(3, 0, kFrame1);                        // not Ethernet
+    f.enhanced(9, 0, kFrame1);                        // no such interface
+    f.enhanced(0, 0, kFrame1, 1500);                  // cut
+    f.block(2, Bytes(60, 1));                         // obsolete packet block
     File simple(big);
     f.block(3, simple.u32(61).raw(kFrame2).bytes);
     const Read r = read(f.bytes);
@@ -251,15 +252,15 @@ TEST_F(PcapTest, PcapngWithBrokenFramingEndsTheReading) {
     EXPECT_EQ(r.frames.size(), 1u);
     EXPECT_EQ(r.errors, 1u);
   };
-  broken([](File& f) { f.u32(6).u32(11); });                       // shorter than a block can be
-  broken([](File& f) { f.u32(6).u32(33); });                       // not a multiple of 4
-  broken([](File& f) { f.u32(4).u32(0xfffffff0); });               // longer than any block
-  broken([](File& f) { f.u32(4).u32(16).u32(0).u32(20); });        // trailer disagrees
-  broken([](File& f) { f.u32(6).u32(16).u32(0).u32(16); });        // too short for its type
-  broken([](File& f) {                                             // captured more than the block has
+  broken([](File& f) { f.u32(6).u32(11); });                 // shorter than a block can be
+  broken([](File& f) { f.u32(6).u32(33); });                 // not a multiple of 4
+  broken([](File& f) { f.u32(4).u32(0xfffffff0); });         // longer than any block
+  broken([](File& f) { f.u32(4).u32(16).u32(0).u32(20); });  // trailer disagrees
+  broken([](File& f) { f.u32(6).u32(16).u32(0).u32(16); });  // too short for its type
+  broken([](File& f) {                                       // captured more than the block has
     f.u32(6).u32(36).u32(0).u32(0).u32(0).u32(100).u32(100).u32(0).u32(36);
   });
-  broken([](File& f) { f.interface(1, 20); });                     // 10^-20 s does not fit
+  broken([](File& f) { f.interface(1, 20); });  // 10^-20 s does not fit
   broken([](File& f) { f.u32(0x0a0d0d0a).u32(28).u32(0x12345678).zero(12).u32(28); });
 }
 

@@ -20,13 +20,13 @@ class Port {
   // Takes up to `max` frames into packets of `pool`; returns how many. Frames too large for a
   // buffer, or without a buffer, are counted in rx_discards. Never blocks.
   virtual uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) = 0;
-  // Sends frames; copies what it keeps. Returns how many went, from the front; the caller frees all.
-  // A short count with tx_errors grown by one: the frame at that place can never go (too long, too
-  // short, device gone), those behind it may. Short without: the port is full for now.
+  // Sends frames; copies what it keeps. Returns how many went, from the front; the caller frees
+  // all. A short count with tx_errors grown by one: the frame at that place can never go (too long,
+  // too short, device gone), those behind it may. Short without: the port is full for now.
   virtual uint32_t tx_burst(Packet* const* packets, uint32_t count) = 0;
-  virtual int fd() const { return -1; }       // readable when rx_burst has work; -1: poll it
-  virtual const char* kind() const = 0;       // "memory", "pcap", "tap", "af_packet"
-  virtual uint32_t mtu() const = 0;           // bytes of an Ethernet payload
+  virtual int fd() const { return -1; }         // readable when rx_burst has work; -1: poll it
+  virtual const char* kind() const = 0;         // "memory", "pcap", "tap", "af_packet"
+  virtual uint32_t mtu() const = 0;             // bytes of an Ethernet payload
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
   uint64_t rx_discards = 0;
   uint64_t rx_errors = 0;

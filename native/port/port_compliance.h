@@ -1,5 +1,6 @@
 // What every Port must do, whatever is behind it: one suite, run by memory, pcap, TAP and AF_PACKET
-// (port_compliance_test.cc). A kind joins by a PortHarness that stands at the other end of its wire.
+// (port_compliance_test.cc). A kind joins by a PortHarness that stands at the other end of its
+// wire.
 #pragma once
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -23,7 +24,8 @@ using TestFrame = std::vector<uint8_t>;
 class PortHarness {
  public:
   virtual ~PortHarness() = default;
-  // Makes the port (MTU 1500) with these frames on their way to it. "" or why it cannot be had here.
+  // Makes the port (MTU 1500) with these frames on their way to it. "" or why it cannot be had
+  // here.
   virtual std::string open(const std::vector<TestFrame>& offered) = 0;
   virtual Port& port() = 0;
   // All frames the port has sent, once `expected` have come or none comes any more.
@@ -131,8 +133,8 @@ class PortCompliance : public ::testing::TestWithParam<PortKind> {
   std::unique_ptr<PortHarness> harness_;
 };
 
-#define VROUTER_OPEN_PORT(...)       \
-  open(__VA_ARGS__);                 \
+#define VROUTER_OPEN_PORT(...) \
+  open(__VA_ARGS__);           \
   if (IsSkipped() || HasFatalFailure()) return
 
 TEST_P(PortCompliance, NamesItselfAndItsMtu) {
@@ -229,7 +231,8 @@ TEST_P(PortCompliance, FrameWithoutABufferIsCountedOrWaits) {
   EXPECT_LE(first.size(), 4u);
   size_t handed_over = first.size();
   free_all(pool, first);
-  const std::vector<Packet*> rest = receive(pool, offered.size() - handed_over - port().rx_discards);
+  const std::vector<Packet*> rest =
+      receive(pool, offered.size() - handed_over - port().rx_discards);
   handed_over += rest.size();
   free_all(pool, rest);
   EXPECT_GE(port().rx_discards, 1u);

@@ -133,7 +133,8 @@ class AfPacketHarness : public KernelHarness {
 
  protected:
   std::string make(Status* status, std::string* detail) override {
-    if (const std::string why = space_.make_veth("veth-port", "veth-wire"); !why.empty()) return why;
+    if (const std::string why = space_.make_veth("veth-port", "veth-wire"); !why.empty())
+      return why;
     port_ = AfPacketPort::open("veth-port", false, status, detail);
     if (port_ == nullptr) return *detail;
     wire_ = std::make_unique<RawWire>("veth-wire");

@@ -52,15 +52,18 @@ class ScratchNamespace {
   // "" or why a veth pair a <-> b cannot be had. Both ends are up.
   std::string make_veth(const std::string& a, const std::string& b) {
     if (!run("command -v ip")) return "the ip command (iproute2) is not installed";
-    if (!run("ip link add name " + a + " type veth peer name " + b)) return "no veth interfaces here";
-    return run("ip link set " + a + " up && ip link set " + b + " up") ? "" : "veth did not come up";
+    if (!run("ip link add name " + a + " type veth peer name " + b))
+      return "no veth interfaces here";
+    return run("ip link set " + a + " up && ip link set " + b + " up") ? ""
+                                                                       : "veth did not come up";
   }
 
  private:
   int before_ = -1;
 };
 
-// The other end of the wire: a plain raw socket on an interface, all frames of the test's ethertype.
+// The other end of the wire: a plain raw socket on an interface, all frames of the test's
+// ethertype.
 class RawWire {
  public:
   static constexpr uint16_t kTestType = 0x88b5;  // IEEE 802 local experimental

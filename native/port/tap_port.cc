@@ -105,7 +105,8 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
   const std::string path =
       netns.empty() || netns.find('/') != std::string::npos ? netns : "/run/netns/" + netns;
   if (!valid_interface_name(name)) {
-    fail_port(status, detail, StatusCode::BadValue, "name", "'" + name + "' is no interface name", 0);
+    fail_port(status, detail, StatusCode::BadValue, "name", "'" + name + "' is no interface name",
+              0);
     return nullptr;
   }
   if (mtu > kMaxMtu) {

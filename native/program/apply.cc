@@ -366,7 +366,8 @@ Status check_nesting(const Router& router, const std::vector<Op>& ops) {
     upwards = upwards || router.in_composite(NextHopId{id});
   }
   if (!upwards) return Status::done();
-  for (uint32_t id = 0; id < router.next_hop_limit(); ++id) {
+  const uint32_t limit = router.next_hop_limit();
+  for (uint32_t id = router.next_next_hop(0); id < limit; id = router.next_next_hop(id + 1)) {
     if (nesting.at_most(id, kMaxNextHopDepth)) continue;
     uint32_t blamed = kNoOp;
     nesting.too_deep_way(id, [&](uint32_t on_way) {

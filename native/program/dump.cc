@@ -74,43 +74,39 @@ class Dump {
     return true;
   }
   bool vrfs() {
-    return by_id(router_.vrf_limit(), [&](uint32_t id) {
-      const Vrf* v = router_.vrf(VrfId{id});
-      if (v != nullptr) add(v->spec);
-    });
+    return by_id(router_.vrf_limit(), &Router::next_vrf,
+                 [&](uint32_t id) { add(router_.vrf(VrfId{id})->spec); });
   }
   bool vifs() {
-    return by_id(router_.vif_limit(), [&](uint32_t id) {
-      const Vif* v = router_.vif(VifId{id});
-      if (v != nullptr) add(v->spec);
-    });
+    return by_id(router_.vif_limit(), &Router::next_vif,
+                 [&](uint32_t id) { add(router_.vif(VifId{id})->spec); });
   }
   bool next_hops() {
-    return by_id(router_.next_hop_limit(), [&](uint32_t id) {
-      const NextHopObject* object = router_.next_hop_object(NextHopId{id});
-      if (object != nullptr && id != kDiscard.value) add(next_hop_op(*object));
+    if (cursor_.id == kDiscard.value) ++cursor_.id;
+    return by_id(router_.next_hop_limit(), &Router::next_next_hop, [&](uint32_t id) {
+      add(next_hop_op(*router_.next_hop_object(NextHopId{id})));
     });
   }
   bool labels() {
-    return by_next(router_.label_limit(), &Router::next_label, [&](uint32_t label) {
+    return by_id(router_.label_limit(), &Router::next_label, [&](uint32_t label) {
       add(LabelSpec{label, router_.label(label).value});
     });
   }
   bool vnis() {
-    return by_next(router_.vni_limit(), &Router::next_vni, [&](uint32_t vni) {
+    return by_id(router_.vni_limit(), &Router::next_vni, [&](uint32_t vni) {
       add(VniSpec{vni, router_.vni(vni).value});
     });
   }
   bool floating_ips() {
-    return by_next(router_.floating_ip_limit(), &Router::next_floating_ip,
+    return by_id(router_.floating_ip_limit(), &Router::next_floating_ip,
                    [&](uint32_t id) { add(router_.floating_ip(id)->spec); });
   }
   bool source_nats() {
-    return by_next(router_.source_nat_limit(), &Router::next_source_nat,
+    return by_id(router_.source_nat_limit(), &Router::next_source_nat,
                    [&](uint32_t id) { add(router_.source_nat(id)->spec); });
   }
   bool policies() {
-    return by_next(router_.policy_limit(), &Router::next_policy,
+    return by_id(router_.policy_limit(), &Router::next_policy,
                    [&](uint32_t id) { add(router_.policy(PolicyId{id})->spec); });
   }
 
@@ -158,16 +154,7 @@ class Dump {
   }
 
   template <class Add>
-  bool by_id(uint32_t limit, Add add_one) {
-    for (; cursor_.id < limit; ++cursor_.id) {
-      if (full()) return false;
-      add_one(cursor_.id);
-    }
-    return true;
-  }
-
-  template <class Add>
-  bool by_next(uint32_t limit, uint32_t (Router::*next)(uint32_t) const, Add add_one) {
+  bool by_id(uint32_t limit, uint32_t (Router::*next)(uint32_t) const, Add add_one) {
     for (uint32_t id = (router_.*next)(cursor_.id); id < limit; id = (router_.*next)(id + 1)) {
       cursor_.id = id;
       if (full()) return false;

@@ -203,9 +203,9 @@ struct Model {
   // goes through more than one VRF.
   void meet_next_hop(uint32_t id, uint32_t lookups, const Address& to, std::vector<uint8_t>& out,
                      bool& crosses) const {
+    if (out.size() > 1000) return;  // composites of translations branch without end
     const auto it = next_hops.find(id);
     if (it == next_hops.end()) return out.push_back(0);
-    if (out.size() > 10000) return;  // composites of translations branch without end
     const NextHopObject& o = it->second;
     encode(next_hop_op(o), out);
     for (uint32_t m : members(o)) meet_next_hop(m, lookups, to, out, crosses);

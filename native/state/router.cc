@@ -590,6 +590,15 @@ uint32_t Router::vrf_limit() const {
   return limit;
 }
 
+uint32_t Router::next_vif(uint32_t from) const {
+  return vifs_.next(from, [](const Vif& v) { return v.in_use; });
+}
+uint32_t Router::next_vrf(uint32_t from) const {
+  return vrfs_.next(from, [](const Vrf& v) { return v.in_use; });
+}
+uint32_t Router::next_next_hop(uint32_t from) const {
+  return next_hops_.next(from, [](const NextHop& n) { return n.kind != NextHopKind::None; });
+}
 uint32_t Router::next_label(uint32_t from) const {
   return labels_.next(from, [](NextHopId slot) { return slot.valid(); });
 }

@@ -224,6 +224,9 @@ class Router {
   uint32_t next_hop_limit() const { return next_hops_.limit(); }
   uint32_t next_hop_references(NextHopId id) const;
   // The first in use from `from` on, or the limit: to go through a table in steps.
+  uint32_t next_vif(uint32_t from) const;
+  uint32_t next_vrf(uint32_t from) const;
+  uint32_t next_next_hop(uint32_t from) const;
   uint32_t next_label(uint32_t from) const;
   uint32_t next_vni(uint32_t from) const;
   uint32_t next_floating_ip(uint32_t from) const;

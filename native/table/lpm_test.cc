@@ -230,7 +230,7 @@ void with_index(Family family, uint64_t seed) {
   while (lpm.size() < 40000) change();
   ASSERT_GT(lpm.bytes(), size_t{2} << 20) << "the index is in use";
   check(2000);
-  for (uint32_t i = 0; i < 20000; ++i) {
+  for (uint32_t i = 0; i < 8000; ++i) {
     if (i % 2 == 0) {
       change();
     } else {

@@ -15,10 +15,10 @@ namespace vrouter {
 
 namespace {
 
-constexpr uint64_t kSpinNs = 50'000;        // looks for work this long before it sleeps
-constexpr uint32_t kSleepMs = 10;           // housekeeping is due at least so often
-constexpr uint32_t kMaxFutileSleeps = 16;   // descriptors that wake us for nothing in a row
-constexpr uint32_t kFutileSleepMs = 1;      // then they are looked at so often only
+constexpr uint64_t kSpinNs = 50'000;       // looks for work this long before it sleeps
+constexpr uint32_t kSleepMs = 10;          // housekeeping is due at least so often
+constexpr uint32_t kMaxFutileSleeps = 16;  // descriptors that wake us for nothing in a row
+constexpr uint32_t kFutileSleepMs = 1;     // then they are looked at so often only
 
 // A port and the frames waiting to go out of it within this breath.
 struct Slot {
@@ -40,17 +40,17 @@ struct Engine::State {
         wake(kMaxPorts),
         context{router, flows, fragments, pool, counters, events, timeouts} {
     context.seed = options.seed;
-    context.transmit = [](void* sink, Packet* packet) { static_cast<State*>(sink)->transmit(packet); };
+    context.transmit = [](void* sink, Packet* packet) {
+      static_cast<State*>(sink)->transmit(packet);
+    };
     context.sink = this;
     counters.vifs.resize(kMaxVifs);
     counters.vrfs.resize(router.vrf_limit());
     slots.reserve(kMaxPorts);
     dirty.reserve(kMaxPorts);
-    flows.on_erase(
-        [](void* self, FlowId forward, FlowId reverse) {
-          static_cast<State*>(self)->flow_erased(forward, reverse);
-        },
-        this);
+    flows.on_erase([](void* self, FlowId forward,
+                      FlowId reverse) { static_cast<State*>(self)->flow_erased(forward, reverse); },
+                   this);
   }
 
   // --- a breath ---
@@ -96,7 +96,7 @@ struct Engine::State {
   uint64_t flow_changes_told = 0;
 
   pthread_t thread{};
-  bool running = false;                      // control side only
+  bool running = false;  // control side only
   std::atomic<bool> stopping{false};
 };
 
@@ -197,10 +197,10 @@ void Engine::State::flush(Slot& slot) {
 // Moves a packet that finish() counted as gone into the drops; see engine.h.
 void Engine::State::unsent(Packet* packet, DropReason reason) {
   const PacketMeta& meta = packet->meta;
-  uint64_t* counted = meta.verdict == Verdict::Reply        ? &counters.replied
-                      : meta.verdict == Verdict::Punt       ? &counters.punted
-                      : !meta.generated && !meta.copy       ? &counters.forwarded
-                                                            : nullptr;  // made here: stays made
+  uint64_t* counted = meta.verdict == Verdict::Reply  ? &counters.replied
+                      : meta.verdict == Verdict::Punt ? &counters.punted
+                      : !meta.generated && !meta.copy ? &counters.forwarded
+                                                      : nullptr;  // made here: stays made
   if (counted != nullptr) {
     --*counted;
     ++counters.dropped;
@@ -237,7 +237,8 @@ void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
   events.push(event);
 }
 
-// ------------------------------------------------------------------------------------------ control
+// ------------------------------------------------------------------------------------------
+// control
 
 void Engine::State::apply_router_spec() {
   if (counters.vrfs.size() < router.vrf_limit()) counters.vrfs.resize(router.vrf_limit());
@@ -338,7 +339,8 @@ void Engine::on_events(std::function<void()> wake) {
 
 void Engine::arm_events() { state_->armed.store(true); }
 
-// ------------------------------------------------------------------------------------------- worker
+// -------------------------------------------------------------------------------------------
+// worker
 
 Status Engine::start() {
   State& state = *state_;

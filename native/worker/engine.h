@@ -12,9 +12,9 @@
 // What a frame counts (with path/finish.cc, which counts the way a packet left): taking it from a
 // port counts `received` and the vif's rx_packets and rx_bytes; a frame the port discarded (no
 // buffer, too large) counts received, dropped and IF RX Discard as if it had been taken. A packet
-// given to transmit was already counted as forwarded, replied, punted or generated and in tx_packets;
-// if its port does not take it, the count is moved: back out of those, and into IF TX Discard, the
-// vif's drops and tx_errors and, unless the router had made it, `dropped`.
+// given to transmit was already counted as forwarded, replied, punted or generated and in
+// tx_packets; if its port does not take it, the count is moved: back out of those, and into IF TX
+// Discard, the vif's drops and tx_errors and, unless the router had made it, `dropped`.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -41,15 +41,15 @@ class Engine {
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
-  Status status() const;                        // NoMemory if the tables could not be had
+  Status status() const;  // NoMemory if the tables could not be had
 
   PortId add_port(std::unique_ptr<Port> port);  // invalid: too many
   Status remove_port(PortId port);              // InUse while a vif is bound to it
   Port* port(PortId id);                        // nullptr: none
   bool port_exists(PortId id) const;
-  uint32_t port_limit() const;                  // ids in use are below this
+  uint32_t port_limit() const;  // ids in use are below this
 
-  Status start();                               // a worker thread; Busy if running
+  Status start();  // a worker thread; Busy if running
   void stop();
   bool running() const;
   // One breath at `now_ns`: every port once, then housekeeping. Returns frames received.

@@ -1,12 +1,14 @@
 // Gate: lets the control side into the tables between two bursts of the worker.
 //
 // Invariants
-//  * inside_ is true from enter() to leave(), which the worker calls around each breath. The control
-//    side runs its function only after it has set requested_ and then seen inside_ false; the worker
-//    goes in only after it has set inside_ and then seen requested_ false. All four are sequentially
-//    consistent, so at least one of the two sees the other (Dekker).
+//  * inside_ is true from enter() to leave(), which the worker calls around each breath. The
+//  control
+//    side runs its function only after it has set requested_ and then seen inside_ false; the
+//    worker goes in only after it has set inside_ and then seen requested_ false. All four are
+//    sequentially consistent, so at least one of the two sees the other (Dekker).
 //  * A worker that sleeps is outside, so hold never waits for a sleep, only for a breath under way.
-//  * Neither side starves: a worker that found the gate closed gets one breath before the next hold.
+//  * Neither side starves: a worker that found the gate closed gets one breath before the next
+//  hold.
 //  * Nesting: hold() inside hold() on the same thread only counts. The worker must not call it.
 //
 // Memory order: all that the worker wrote before leave() is visible inside hold(), and all that was
@@ -82,7 +84,7 @@ class Gate {
   static constexpr int kSpins = 500;  // some 20 us
 
   std::recursive_mutex mutex_;
-  uint32_t depth_ = 0;                      // under mutex_
+  uint32_t depth_ = 0;  // under mutex_
   // int, not bool: waiting on an int is a futex on the object itself.
   alignas(64) std::atomic<int> inside_{0};     // written by the worker
   std::atomic<int> waiting_{0};                // written by the worker: it wants in

@@ -63,7 +63,8 @@ TEST(Gate, NeverBothInside) {
   EXPECT_EQ(torn, 0u);
 }
 
-// Commits without a pause must not stop traffic: a worker that waits gets a breath between two holds.
+// Commits without a pause must not stop traffic: a worker that waits gets a breath between two
+// holds.
 TEST(Gate, AWaitingWorkerGetsABreathBetweenTwoHolds) {
   Gate gate;
   std::atomic<bool> stop{false};

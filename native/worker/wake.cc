@@ -10,7 +10,7 @@ namespace vrouter {
 
 struct Wake::Set {
   int event = -1;
-  uint32_t count = 0;     // descriptors[0] is the event, ports follow
+  uint32_t count = 0;  // descriptors[0] is the event, ports follow
   uint32_t capacity = 0;
   std::unique_ptr<pollfd[]> descriptors;
 };

@@ -1,5 +1,5 @@
-// Wake: where an idle worker sleeps: on its ports' descriptors and on one of its own that any thread
-// can fire. The only system-specific part of the worker.
+// Wake: where an idle worker sleeps: on its ports' descriptors and on one of its own that any
+// thread can fire. The only system-specific part of the worker.
 //
 // Invariant: a wake() that happens after the worker last looked for work ends its next sleep, or
 // keeps it from starting. Both sides write their flag before they read the other's (sequentially
@@ -20,8 +20,8 @@ class Wake {
   bool ok() const;
 
   // --- worker ---
-  void clear();          // forgets the descriptors
-  void watch(int fd);    // ready to read ends a sleep
+  void clear();        // forgets the descriptors
+  void watch(int fd);  // ready to read ends a sleep
   // Sleeps until a wake, a ready descriptor (unless `only_wake`) or the time is up. Returns whether
   // a descriptor ended it.
   bool sleep(uint32_t milliseconds, bool only_wake);

@@ -9,6 +9,7 @@ import { NEXT_HOP_BRIDGE, REPLICATE_ENCAP, REPLICATE_EVPN, REPLICATE_ROOT } from
 import { floodKey } from './bridge.ts';
 import { type NextHopSpec, specText } from './next-hops.ts';
 import { setKeyOf } from './routes.ts';
+import { sourceNatName } from './source-nats.ts';
 import type { SetOp } from './tables.ts';
 
 const TABLES: readonly DumpTable[] = [
@@ -41,6 +42,7 @@ export interface Found {
   readonly nextHops: Names;
   readonly labels: Names;
   readonly floatingIps: Names;
+  readonly sourceNats: Names;
   /** Member ids by ECMP set, by what identifies the member. */
   readonly members: ReadonlyMap<string, Names>;
 }
@@ -52,6 +54,7 @@ export const NOTHING_FOUND: Found = {
   nextHops: new Map(),
   labels: new Map(),
   floatingIps: new Map(),
+  sourceNats: new Map(),
   members: new Map(),
 };
 
@@ -98,6 +101,7 @@ export function identify(ops: readonly SetOp[], own: string): Found {
         op.floatingIp,
       ]),
     ),
+    sourceNats: new Map(only(ops, 'source_nat_set').map((op) => [sourceNatName(op), op.sourceNat])),
     members,
   };
 }

@@ -73,7 +73,10 @@ export interface AgentOptions {
   readonly router?: RouterIntent;
   /** Called once when there is something to flush; must call `run` later, not at once. */
   readonly schedule?: (run: () => void) => void;
-  /** Takes the ids of what the data plane holds already, by name; then audit() ends what is left over. */
+  /**
+   * The data plane went on without its agent: take over its ids by name, and send nothing before
+   * audit(), so that what works is not cut down to what has been learned so far.
+   */
   readonly resume?: boolean;
 }
 
@@ -108,6 +111,8 @@ export class Agent {
   #toPublish = new Map<string, Publication>();
   #underlayReceive: NextHopId | undefined;
   #generation: number;
+  /** Until audit(), after a restart. */
+  #holding: boolean;
   #scheduled = false;
   #flushing = false;
   #closed = false;
@@ -118,6 +123,7 @@ export class Agent {
     this.#source = options.routes;
     this.#router = options.router ?? {};
     this.#schedule = options.schedule;
+    this.#holding = options.resume === true;
     const underlay = new Underlay(options.underlay);
     const found =
       options.resume === true
@@ -151,7 +157,7 @@ export class Agent {
       vifIds: ids<VifId>('vifs', FIRST_TENANT_VIF, limits.maxVifs, found.vifs),
       policyIds: ids<PolicyId>('policies', 1, limits.maxPolicies, found.policies),
       floatingIpIds: ids<FloatingIpId>('floating IPs', 1, limits.maxFloatingIps, found.floatingIps),
-      sourceNatIds: ids<SourceNatId>('source NATs', 1, limits.maxSourceNats),
+      sourceNatIds: ids<SourceNatId>('source NATs', 1, limits.maxSourceNats, found.sourceNats),
     };
     const view: ResolverView = {
       isOwnAddress: (address) => underlay.isOwnAddress(address),
@@ -280,7 +286,7 @@ export class Agent {
     this.#flushing = true;
     try {
       this.#settleBooks();
-      this.#commit();
+      if (!this.#holding) this.#commit();
       this.#publish();
     } finally {
       this.#flushing = false;
@@ -292,7 +298,7 @@ export class Agent {
   get pending(): boolean {
     return (
       this.#inbox.length > 0 ||
-      this.#books.tables.pending ||
+      (this.#books.tables.pending && !this.#holding) ||
       this.#books.publications.changed ||
       this.#routes.dirty ||
       this.#bridge.dirty ||
@@ -305,6 +311,7 @@ export class Agent {
    * next flush commits. After a restart: call it when all intents are in and routes have been learned.
    */
   audit(): Op[] {
+    this.#holding = false;
     this.#settleBooks();
     this.#books.tables.resume(readTables(this.#dataplane));
     const ops = this.#books.tables.plan().flatMap((program) => program.map((p) => p.op));

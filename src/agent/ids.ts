@@ -141,12 +141,13 @@ function pop(heap: number[]): number | undefined {
  * in turn, so that one is not used again soon.
  */
 export class MemberIds {
-  readonly #ids: Map<string, number>;
+  readonly #ids = new Map<string, number>();
+  readonly #known: ReadonlyMap<string, number>;
   #next = 0;
 
-  /** known: members found in the data plane. */
+  /** known: members found in the data plane; their ids wait for them. */
   constructor(known: ReadonlyMap<string, number> = new Map()) {
-    this.#ids = new Map(known);
+    this.#known = known;
     for (const id of known.values()) this.#next = Math.max(this.#next, (id + 1) % MEMBER_ID_LIMIT);
   }
 
@@ -164,6 +165,14 @@ export class MemberIds {
       if (!present.has(identity) || given.has(id)) this.#ids.delete(identity);
     }
     const used = new Set([...given, ...this.#ids.values()]);
+    for (const { identity, given: chosen } of members) {
+      const id = this.#known.get(identity);
+      if (id === undefined || chosen !== undefined || this.#ids.has(identity) || used.has(id))
+        continue;
+      this.#ids.set(identity, id);
+      used.add(id);
+    }
+    for (const id of this.#known.values()) used.add(id);
     return members.map((member) => {
       if (member.given !== undefined) return member.given;
       let id = this.#ids.get(member.identity);

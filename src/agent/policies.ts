@@ -44,7 +44,10 @@ function compileRule(rule: PolicyRuleIntent, what: string): PolicyRule {
   if (!Number.isInteger(protocol) || protocol < 0 || protocol > 255) {
     throw new ParseError(`${what}.protocol: ${String(rule.protocol)} is not a protocol`);
   }
-  const [source, destination] = [prefix(rule.source, 'source'), prefix(rule.destination, 'destination')];
+  const [source, destination] = [
+    prefix(rule.source, 'source'),
+    prefix(rule.destination, 'destination'),
+  ];
   if (source !== '' && destination !== '' && source.includes(':') !== destination.includes(':')) {
     throw new ParseError(`${what}: source and destination are of different families`);
   }

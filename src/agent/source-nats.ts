@@ -27,6 +27,17 @@ interface ReplyAddress {
   readonly users: Set<string>;
 }
 
+/** What a rule is known by in the data plane, which does not keep its name. */
+export function sourceNatName(rule: {
+  readonly vrf: number;
+  readonly toVrf: number;
+  readonly source: string;
+  readonly address: string;
+  readonly portLow: number;
+}): string {
+  return `${rule.vrf} ${rule.toVrf} ${rule.source} ${rule.address} ${rule.portLow}`;
+}
+
 export class SourceNats {
   readonly #books: Books;
   readonly #vrfs: Vrfs;
@@ -77,20 +88,16 @@ export class SourceNats {
       this.#routes.fix(toVrf, hostPrefix(address), receive, owner);
       this.#useAddress(toVrf, address, receive, owner);
     }
-    const id = this.#books.sourceNatIds.allocate(name);
-    tables.put(
-      {
-        op: 'source_nat_set',
-        sourceNat: id,
-        vrf: vrf.id,
-        toVrf: toVrf.id,
-        source,
-        address,
-        portLow: low,
-        portHigh: high,
-      },
-      owner,
-    );
+    const rule = {
+      vrf: vrf.id,
+      toVrf: toVrf.id,
+      source,
+      address,
+      portLow: low,
+      portHigh: high,
+    };
+    const id = this.#books.sourceNatIds.allocate(sourceNatName(rule));
+    tables.put({ op: 'source_nat_set', sourceNat: id, ...rule }, owner);
     for (const used of [vrf, toVrf]) this.#vrfs.use(used, owner);
     this.#sourceNats.set(name, { id, vrf, toVrf, fixed, nextHops: held, address });
   }

@@ -5,7 +5,8 @@ import { decimal } from '../addr/text.ts';
 export function wholeNumber(max: number): (text: string) => number {
   return (text) => {
     const value = decimal(text, max);
-    if (value === undefined) throw new InvalidArgumentError(`A whole number from 0 to ${max} is needed.`);
+    if (value === undefined)
+      throw new InvalidArgumentError(`A whole number from 0 to ${max} is needed.`);
     return value;
   };
 }

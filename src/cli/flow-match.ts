@@ -2,7 +2,7 @@
  * The filter of `flow --match`: "ip:port,ip:port & vrf N & proto tcp". Direction does not matter: one end
  * given matches the source or the destination, two match in either order. `*`, or nothing, is any.
  */
-import { isIp, canonicalIp } from '../addr/ip.ts';
+import { canonicalIp, isIp } from '../addr/ip.ts';
 import { decimal, quoted } from '../addr/text.ts';
 import { ParseError } from '../errors.ts';
 
@@ -33,7 +33,8 @@ function parseEnd(text: string): FlowEnd {
   const [address, port] = isIp(text)
     ? [text, undefined]
     : [(bracketed ?? plain)?.[1], (bracketed ?? plain)?.[2]];
-  if (address === undefined) refuse(text, 'not an address and a port; IPv6 is written [address]:port');
+  if (address === undefined)
+    refuse(text, 'not an address and a port; IPv6 is written [address]:port');
   if (address !== '*' && address !== '' && !isIp(address)) refuse(text, 'not an IP address');
   let number: number | null = null;
   if (port !== undefined && port !== '*' && port !== '') {

@@ -21,13 +21,14 @@ const VXLAN_PORT = 4789;
 const MAX_DEPTH = 4;
 const CUT = '[cut short]';
 
-const u16 = (bytes: Uint8Array, at: number) => ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+const u16 = (bytes: Uint8Array, at: number) =>
+  ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
 
 function tcpLine(bytes: Uint8Array, ends: (source: number, destination: number) => string): string {
   if (bytes.length < 20) return `tcp ${CUT}`;
   const bits = bytes[13] as number;
   const flags = [...'FSRPAUEC'].filter((_, i) => bits & (1 << i)).join('');
-  const size = (bytes[12] as number) >> 4 << 2;
+  const size = ((bytes[12] as number) >> 4) << 2;
   return `${ends(u16(bytes, 0), u16(bytes, 2))} tcp ${flags || '-'} len ${Math.max(0, bytes.length - size)}`;
 }
 
@@ -39,7 +40,8 @@ function mplsLine(bytes: Uint8Array, depth: number): string {
     if (((bytes[at + 2] as number) & 1) === 0) continue;
     const inner = bytes.subarray(at + 4);
     const version = (inner[0] ?? 0) >> 4;
-    const rest = version === 4 || version === 6 ? ipLine(inner, depth + 1) : etherLine(inner, depth + 1);
+    const rest =
+      version === 4 || version === 6 ? ipLine(inner, depth + 1) : etherLine(inner, depth + 1);
     return `${text}{ ${rest} }`;
   }
   return `${text}${CUT}`;
@@ -54,7 +56,8 @@ function udpLine(
   const destination = u16(bytes, 2);
   const head = `${ends(u16(bytes, 0), destination)} udp`;
   const payload = bytes.subarray(8);
-  if (depth < MAX_DEPTH && MPLS_UDP_PORTS.has(destination)) return `${head} ${mplsLine(payload, depth)}`;
+  if (depth < MAX_DEPTH && MPLS_UDP_PORTS.has(destination))
+    return `${head} ${mplsLine(payload, depth)}`;
   if (depth < MAX_DEPTH && destination === VXLAN_PORT && payload.length >= 8) {
     const vni = (u16(payload, 4) << 8) | (payload[6] as number);
     return `${head} vxlan ${vni} { ${etherLine(payload.subarray(8), depth + 1)} }`;
@@ -77,7 +80,9 @@ function transportLine(
   const plain = `${source} > ${destination}`;
   if (protocol === 1 || protocol === 58) {
     const name = protocol === 1 ? 'icmp' : 'icmp6';
-    return bytes.length < 2 ? `${plain} ${name} ${CUT}` : `${plain} ${name} type ${bytes[0]} code ${bytes[1]}`;
+    return bytes.length < 2
+      ? `${plain} ${name} ${CUT}`
+      : `${plain} ${name} type ${bytes[0]} code ${bytes[1]}`;
   }
   if (protocol === 47 && bytes.length >= 4 && u16(bytes, 0) === 0 && depth < MAX_DEPTH) {
     if (u16(bytes, 2) === 0x8847) return `${plain} gre ${mplsLine(bytes.subarray(4), depth)}`;

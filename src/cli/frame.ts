@@ -21,7 +21,13 @@ export interface FrameFields {
 }
 
 export const FRAME_PROTOCOLS = ['tcp', 'udp', 'icmp', 'icmp6', 'sctp'] as const;
-const NUMBERS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, icmp: 1, icmp6: 58, sctp: 132 };
+const NUMBERS: Readonly<Record<string, number>> = {
+  tcp: 6,
+  udp: 17,
+  icmp: 1,
+  icmp6: 58,
+  sctp: 132,
+};
 const TCP_FLAGS = 'FSRPAUEC';
 
 /** RFC 1071, over parts of even length (but for the last). */

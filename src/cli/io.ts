@@ -1,5 +1,5 @@
 /** What a command may touch of the world, so that commands can be run and read in tests. */
-import { Option, type Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { Client, findSocket } from './client.ts';
 
 export interface Io {
@@ -42,7 +42,12 @@ export async function withClient<T>(
 }
 
 /** One document of JSON, or the text. */
-export function show<T>(io: Io, options: SocketOptions, value: T, text: (value: T) => string): void {
+export function show<T>(
+  io: Io,
+  options: SocketOptions,
+  value: T,
+  text: (value: T) => string,
+): void {
   io.out(options.json === true ? `${JSON.stringify(value, null, 2)}\n` : text(value));
 }
 
@@ -59,5 +64,7 @@ export function exactlyOne<T extends Record<string, unknown>>(
   if (first !== undefined && given.length === 1) return first;
   const why = given.length === 0 ? 'one of these is needed' : 'these exclude each other';
   const list = given.length === 0 ? names : given;
-  throw new UsageError(`${command.name()}: ${why}: ${flags(list)} (see vrouter ${command.name()} --help)`);
+  throw new UsageError(
+    `${command.name()}: ${why}: ${flags(list)} (see vrouter ${command.name()} --help)`,
+  );
 }

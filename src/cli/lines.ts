@@ -29,7 +29,8 @@ export class Lines {
 
   #keep(part: Buffer): void {
     this.#held += part.length;
-    if (this.#held > this.#limit) throw new ParseError(`a line is longer than ${this.#limit} bytes`);
+    if (this.#held > this.#limit)
+      throw new ParseError(`a line is longer than ${this.#limit} bytes`);
     this.#parts.push(part);
   }
 }

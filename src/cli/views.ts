@@ -180,14 +180,23 @@ export interface FlowListing {
 
 export interface FlowDetail {
   readonly flow: FlowView;
-  readonly rpf: { readonly nextHop: number; readonly vrf: number; readonly type: NextHopType } | null;
+  readonly rpf: {
+    readonly nextHop: number;
+    readonly vrf: number;
+    readonly type: NextHopType;
+  } | null;
   readonly vif: { readonly id: number; readonly vrf: number; readonly name: string } | null;
   readonly systemDrops: Count;
 }
 
 export interface FlowStatistics {
   readonly table: FlowTableView;
-  readonly byAction: { readonly forward: number; readonly drop: number; readonly nat: number; readonly hold: number };
+  readonly byAction: {
+    readonly forward: number;
+    readonly drop: number;
+    readonly nat: number;
+    readonly hold: number;
+  };
 }
 
 export interface LabelView {

@@ -21,8 +21,18 @@ export const linkSchema = mapping({
 
 export const controlSchema = mapping({
   name,
-  socket: z.string().min(1).max(107).optional().describe('For agents; default /run/vrouter/<name>.exchange'),
-  cli: z.string().min(1).max(107).optional().describe('For the CLI; default /run/vrouter/<name>.sock'),
+  socket: z
+    .string()
+    .min(1)
+    .max(107)
+    .optional()
+    .describe('For agents; default /run/vrouter/<name>.exchange'),
+  cli: z
+    .string()
+    .min(1)
+    .max(107)
+    .optional()
+    .describe('For the CLI; default /run/vrouter/<name>.sock'),
   autonomous_system: whole(1, 0xffffffff).optional().describe('Of automatic route targets'),
   log: mapping({
     level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),

@@ -57,7 +57,11 @@ export class ConfigText {
       this.value = this.document.toJS({ maxAliasCount: 100 });
     } catch (error) {
       throw new ConfigError(file, [
-        { line: 1, key: '(document)', message: error instanceof Error ? error.message : 'unreadable' },
+        {
+          line: 1,
+          key: '(document)',
+          message: error instanceof Error ? error.message : 'unreadable',
+        },
       ]);
     }
   }

@@ -102,11 +102,9 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T)
 }
 
 /** Mappings told apart by the word at `key`. */
-export function oneOf<T extends readonly [z.core.$ZodTypeDiscriminable, ...z.core.$ZodTypeDiscriminable[]]>(
-  key: string,
-  options: T,
-  words: readonly string[],
-) {
+export function oneOf<
+  T extends readonly [z.core.$ZodTypeDiscriminable, ...z.core.$ZodTypeDiscriminable[]],
+>(key: string, options: T, words: readonly string[]) {
   return z.discriminatedUnion(key, options, {
     error: (issue) => {
       const input = issue.input as Record<string, unknown> | undefined;

@@ -195,7 +195,9 @@ const floatingIp = mapping({
   fixed: ip.optional().describe("Default: the vif's address of that family"),
   direction: choice(['both', 'ingress', 'egress']).optional(),
   ports: z
-    .array(mapping({ protocol: choice(['tcp', 'udp', 'sctp']), port: portNumber, to_port: portNumber }))
+    .array(
+      mapping({ protocol: choice(['tcp', 'udp', 'sctp']), port: portNumber, to_port: portNumber }),
+    )
     .max(1024)
     .optional()
     .describe('Present: only these ports, translated'),
@@ -225,14 +227,24 @@ export const stateSchema = mapping({
   router: router.optional(),
   vrfs: z.array(vrf).max(65536).optional(),
   vifs: z.array(vif).max(4355).optional(),
-  next_hops: z.array(nextHop).max(1 << 19).optional(),
-  routes: z.array(route).max(1 << 22).optional(),
-  macs: z.array(macEntry).max(1 << 19).optional(),
-  labels: z
-    .array(mapping({ label: whole(0, (1 << 20) - 1), next_hop: reference }))
+  next_hops: z
+    .array(nextHop)
+    .max(1 << 19)
     .optional(),
+  routes: z
+    .array(route)
+    .max(1 << 22)
+    .optional(),
+  macs: z
+    .array(macEntry)
+    .max(1 << 19)
+    .optional(),
+  labels: z.array(mapping({ label: whole(0, (1 << 20) - 1), next_hop: reference })).optional(),
   vnis: z.array(mapping({ vni: whole(0, (1 << 24) - 1), next_hop: reference })).optional(),
-  floating_ips: z.array(floatingIp).max(1 << 20).optional(),
+  floating_ips: z
+    .array(floatingIp)
+    .max(1 << 20)
+    .optional(),
   source_nats: z.array(sourceNat).max(65536).optional(),
   policies: z.array(policy).max(65536).optional(),
 }).meta({ title: 'vrouter state file', description: "One router's whole state" });

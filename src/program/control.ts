@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino } from 'pino';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';

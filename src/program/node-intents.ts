@@ -1,6 +1,14 @@
 /** The words of node.yaml and of run-time requests (snake_case) as an agent's intents (camelCase). */
 import { hostPrefix } from '../addr/prefix.ts';
 import type {
+  FloatingIpIntent,
+  PolicyIntent,
+  SourceNatIntent,
+  UnderlayIntent,
+  VifIntent,
+  VrfIntent,
+} from '../agent/intents.ts';
+import type {
   FloatingIpFile,
   NodeFile,
   PolicyFile,
@@ -10,14 +18,6 @@ import type {
   VifFile,
   VrfFile,
 } from '../config/node.ts';
-import type {
-  FloatingIpIntent,
-  PolicyIntent,
-  SourceNatIntent,
-  UnderlayIntent,
-  VifIntent,
-  VrfIntent,
-} from '../agent/intents.ts';
 import type { PortSpec } from '../dataplane/api.ts';
 import type { Route } from '../rib/route.ts';
 
@@ -98,7 +98,10 @@ export function staticRoute(file: RouteFile): Route {
     instance: file.instance,
     family: prefix.includes(':') ? 'inet6' : 'inet',
     prefix,
-    hops: file.hops.map((hop) => ({ ...given(hop), encaps: hop.encaps ?? ['udp', 'gre'] })) as Route['hops'],
+    hops: file.hops.map((hop) => ({
+      ...given(hop),
+      encaps: hop.encaps ?? ['udp', 'gre'],
+    })) as Route['hops'],
   };
 }
 

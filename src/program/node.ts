@@ -11,8 +11,8 @@
 import { type Logger, pino } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
-import type { StatusView } from '../cli/views.ts';
 import { VERSION } from '../cli/version.ts';
+import type { StatusView } from '../cli/views.ts';
 import { mapping, name } from '../config/fields.ts';
 import { checkParams, loadNode } from '../config/load.ts';
 import {
@@ -149,7 +149,8 @@ class VrouterNode {
     }
     for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
     for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));
-    for (const vif of vifs ?? []) this.#agent.addVif(vifIntent(vif, this.#openPort(vif.name, vif.port)));
+    for (const vif of vifs ?? [])
+      this.#agent.addVif(vifIntent(vif, this.#openPort(vif.name, vif.port)));
     for (const nat of source_nats ?? []) this.#agent.addSourceNat(sourceNatIntent(nat));
   }
 
@@ -203,6 +204,17 @@ class VrouterNode {
     if (this.#agent.vif(vif.name) !== undefined) {
       throw new VRouterError('CONFLICT', `vif ${vif.name} exists already`);
     }
+    // A file plays from the moment it is a port: the worker waits until there is a vif for it.
+    if (vif.port.kind !== 'pcap') return this.#bindVif(vif);
+    this.#dataplane.stop();
+    try {
+      return this.#bindVif(vif);
+    } finally {
+      this.#dataplane.start();
+    }
+  }
+
+  #bindVif(vif: VifFile): { generation: number; port: number } {
     const port = this.#openPort(vif.name, vif.port);
     try {
       const done = this.#commit(
@@ -224,7 +236,8 @@ class VrouterNode {
 
   #setRoute(key: string, route: Route | undefined): { generation: number } {
     if (route === undefined) {
-      if (!this.#routes.delete(key)) throw new VRouterError('NOT_FOUND', 'there is no such static route');
+      if (!this.#routes.delete(key))
+        throw new VRouterError('NOT_FOUND', 'there is no such static route');
     } else {
       this.#routes.set(key, route);
     }
@@ -272,7 +285,8 @@ class VrouterNode {
         return this.#commit(() => agent.removeVrf(vrf.name));
       },
       'vif.add': (params) => this.#addVif(checkParams(vifSchema, 'vif.add', params)),
-      'vif.remove': (params) => this.#removeVif(checkParams(schemas.name, 'vif.remove', params).name),
+      'vif.remove': (params) =>
+        this.#removeVif(checkParams(schemas.name, 'vif.remove', params).name),
       'fip.add': (params) => {
         const { vif, ...fip } = checkParams(schemas.fipAdd, 'fip.add', params);
         return this.#commit(

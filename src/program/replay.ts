@@ -15,6 +15,7 @@ import { loadState } from '../config/load.ts';
 import { suggestion } from '../config/nearest.ts';
 import type { Counters, Dataplane, Op } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
+import { layout } from '../dataplane/layout.ts';
 import { VRouterError } from '../errors.ts';
 import { type CompiledVif, compileState } from './state-ops.ts';
 import { drops, flowView, vrfStats } from './views.ts';
@@ -59,8 +60,7 @@ const TICK_NS = 100_000_000n;
 const MAX_TICKS = 600n;
 /** Longer than a fragment waits for its first. */
 const SETTLE_NS = 3_000_000_000n;
-/** Ops of one Program at most; native/base/limits.h. */
-const MAX_OPS = 65_536;
+const MAX_OPS = layout.limits.maxProgramOps;
 
 interface Input {
   readonly vif: string;
@@ -122,7 +122,11 @@ class Replay {
   #records = 0;
   #unusable = 0;
 
-  constructor(dataplane: Dataplane, vifs: readonly CompiledVif[], ports: ReadonlyMap<string, number>) {
+  constructor(
+    dataplane: Dataplane,
+    vifs: readonly CompiledVif[],
+    ports: ReadonlyMap<string, number>,
+  ) {
     this.#dataplane = dataplane;
     for (const vif of vifs) {
       const port = ports.get(vif.name) as number;
@@ -184,17 +188,17 @@ class Replay {
     if (timeNs > this.#now) this.#now = timeNs;
   }
 
+  /** A burst is bounded, so what was injected may take several breaths. */
   #breathe(): void {
-    // A burst is bounded, so what was injected may take several breaths.
+    let received: number;
     do {
-      const received = this.#dataplane.step(this.#now);
+      received = this.#dataplane.step(this.#now);
       for (const { port, writer } of this.#ports.values()) {
         for (const frame of this.#dataplane.collect(port)) {
           writer.add((this.#start ?? 0n) + this.#now, frame);
         }
       }
-      if (received === 0) return;
-    } while (true);
+    } while (received > 0);
   }
 
   summary(seed: bigint): ReplaySummary {
@@ -226,7 +230,8 @@ class Replay {
     const sum = forwarded + replied + punted + dropped + consumed + held;
     const problems: string[] = [];
     const entered = BigInt(this.#records - this.#unusable);
-    if (received !== entered) problems.push(`${entered} records went in, ${received} were received`);
+    if (received !== entered)
+      problems.push(`${entered} records went in, ${received} were received`);
     if (received !== sum) {
       problems.push(
         `received ${received}, but forwarded ${forwarded} + replied ${replied} + punted ${punted} + ` +
@@ -293,7 +298,10 @@ export function replay(options: ReplayOptions): ReplaySummary {
     const inputs = options.inputs.map(({ vif, file }): Input => {
       if (!ports.has(vif)) {
         const near = suggestion(vif, [...ports.keys()]);
-        throw new VRouterError('NOT_FOUND', `--in ${vif}=${file}: the state has no vif "${vif}"${near}`);
+        throw new VRouterError(
+          'NOT_FOUND',
+          `--in ${vif}=${file}: the state has no vif "${vif}"${near}`,
+        );
       }
       return { vif, records: records(file), head: undefined };
     });

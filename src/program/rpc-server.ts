@@ -35,7 +35,10 @@ function errorBody(error: unknown): RpcErrorBody {
     error instanceof ParseError
   ) {
     const at = error instanceof VRouterError && error.opIndex !== undefined;
-    return { code: error.code, message: at ? `op ${error.opIndex}: ${error.message}` : error.message };
+    return {
+      code: error.code,
+      message: at ? `op ${error.opIndex}: ${error.message}` : error.message,
+    };
   }
   return { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
 }
@@ -54,6 +57,14 @@ export async function clearStale(path: string): Promise<void> {
     });
   });
   if (alive) throw new VRouterError('BUSY', `${path}: another process serves this socket`);
+}
+
+/** Tells why, then hangs up, whether the other side reads on or not. */
+function refuse(socket: Socket, error: RpcErrorBody): void {
+  socket.on('error', () => socket.destroy());
+  socket.resume();
+  socket.end(encodeLine({ id: null, error }));
+  socket.once('finish', () => socket.destroy());
 }
 
 export class RpcServer {
@@ -105,22 +116,22 @@ export class RpcServer {
 
   #accept(socket: Socket): void {
     if (this.#clients.size >= MAX_CLIENTS) {
-      const error = { code: 'BUSY', message: `${MAX_CLIENTS} clients are connected already` };
-      socket.end(encodeLine({ id: null, error }));
-      socket.on('error', () => socket.destroy());
+      refuse(socket, { code: 'BUSY', message: `${MAX_CLIENTS} clients are connected already` });
       return;
     }
     this.#clients.add(socket);
     const lines = new Lines(MAX_REQUEST_BYTES);
     socket.on('close', () => this.#clients.delete(socket));
     socket.on('error', () => socket.destroy());
-    socket.on('data', (chunk) => {
+    const take = (chunk: Buffer) => {
       try {
         for (const line of lines.push(chunk)) void this.#serve(socket, line);
       } catch (error) {
-        socket.end(encodeLine({ id: null, error: errorBody(error) }));
+        socket.off('data', take);
+        refuse(socket, errorBody(error));
       }
-    });
+    };
+    socket.on('data', take);
   }
 
   async #serve(socket: Socket, line: string): Promise<void> {

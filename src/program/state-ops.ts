@@ -17,12 +17,12 @@ import type { Loaded } from '../config/load.ts';
 import { suggestion } from '../config/nearest.ts';
 import {
   ENCAPS,
-  HASH_FIELDS,
-  NEXT_HOP_FLAGS,
+  type HASH_FIELDS,
+  type NEXT_HOP_FLAGS,
   REPLICATE_KINDS,
-  ROUTE_FLAGS,
+  type ROUTE_FLAGS,
   type StateFile,
-  VIF_FLAGS,
+  type VIF_FLAGS,
   VIF_TYPES,
 } from '../config/state.ts';
 import type { Op } from '../dataplane/api.ts';
@@ -65,7 +65,10 @@ const DEFAULT_ICMP_ERRORS = 100;
 const DISCARD = 0;
 const NONE = 0xffffffff;
 
-function bits<T extends string>(words: readonly T[] | undefined, table: Readonly<Record<T, number>>) {
+function bits<T extends string>(
+  words: readonly T[] | undefined,
+  table: Readonly<Record<T, number>>,
+) {
   let value = 0;
   for (const word of words ?? []) value |= table[word];
   return value >>> 0;
@@ -88,7 +91,13 @@ class Ids {
   readonly #used = new Map<number, string>();
   readonly ids: number[] = [];
 
-  constructor(what: string, key: string, list: readonly Named[], first: number, problems: Problem[]) {
+  constructor(
+    what: string,
+    key: string,
+    list: readonly Named[],
+    first: number,
+    problems: Problem[],
+  ) {
     this.#what = what;
     this.#problems = problems;
     const label = (object: Named, i: number) => object.name ?? `${key}[${i}]`;

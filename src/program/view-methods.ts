@@ -32,7 +32,10 @@ const schemas = {
   explain: mapping({ vif: reference, packet: z.string().max(2 * MAX_FRAME_BYTES) }),
 };
 
-function pageOf<T>(items: readonly T[], params: { after?: number | undefined; limit?: number | undefined }): Page<T> {
+function pageOf<T>(
+  items: readonly T[],
+  params: { after?: number | undefined; limit?: number | undefined },
+): Page<T> {
   const from = params.after ?? 0;
   const to = from + (params.limit ?? PAGE);
   return { items: items.slice(from, to), next: to < items.length ? to : null };
@@ -52,10 +55,13 @@ export function viewMethods(dataplane: Dataplane): Methods {
     return found;
   };
   return {
-    'vif.list': (params) => pageOf(views.vifs(dataplane), checkParams(schemas.page, 'vif.list', params)),
+    'vif.list': (params) =>
+      pageOf(views.vifs(dataplane), checkParams(schemas.page, 'vif.list', params)),
     'vif.get': (params) => views.vif(dataplane, checkParams(schemas.id, 'vif.get', params).id),
-    'nh.list': (params) => pageOf(views.nextHops(dataplane), checkParams(schemas.page, 'nh.list', params)),
-    'nh.get': (params) => views.nextHopTree(dataplane, checkParams(schemas.id, 'nh.get', params).id),
+    'nh.list': (params) =>
+      pageOf(views.nextHops(dataplane), checkParams(schemas.page, 'nh.list', params)),
+    'nh.get': (params) =>
+      views.nextHopTree(dataplane, checkParams(schemas.id, 'nh.get', params).id),
     'rt.dump': (params) => {
       const asked = checkParams(schemas.dump, 'rt.dump', params);
       if (asked.family === 'bridge') return pageOf(views.macs(dataplane, asked.vrf), asked);
@@ -72,7 +78,8 @@ export function viewMethods(dataplane: Dataplane): Methods {
       const asked = checkParams(schemas.flows, 'flow.list', params);
       return pageOf(flows(asked.match), asked);
     },
-    'flow.get': (params) => views.flowDetail(dataplane, checkParams(schemas.id, 'flow.get', params).id),
+    'flow.get': (params) =>
+      views.flowDetail(dataplane, checkParams(schemas.id, 'flow.get', params).id),
     'flow.table': (params) => {
       checkParams(schemas.none, 'flow.table', params);
       return views.flowTable(dataplane.info());
@@ -89,7 +96,8 @@ export function viewMethods(dataplane: Dataplane): Methods {
       const { vrf } = checkParams(schemas.flush, 'flow.flush', params);
       return { generation: dataplane.commit([{ op: 'flow_flush', vrf: vrf ?? ALL_VRFS }]) };
     },
-    'mpls.dump': (params) => pageOf(views.labels(dataplane), checkParams(schemas.page, 'mpls.dump', params)),
+    'mpls.dump': (params) =>
+      pageOf(views.labels(dataplane), checkParams(schemas.page, 'mpls.dump', params)),
     'mpls.get': (params) => {
       const { id } = checkParams(schemas.id, 'mpls.get', params);
       return one(
@@ -97,7 +105,8 @@ export function viewMethods(dataplane: Dataplane): Methods {
         `label ${id}`,
       );
     },
-    'vxlan.dump': (params) => pageOf(views.vnis(dataplane), checkParams(schemas.page, 'vxlan.dump', params)),
+    'vxlan.dump': (params) =>
+      pageOf(views.vnis(dataplane), checkParams(schemas.page, 'vxlan.dump', params)),
     'vxlan.get': (params) => {
       const { id } = checkParams(schemas.id, 'vxlan.get', params);
       return one(

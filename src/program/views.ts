@@ -2,7 +2,7 @@
  * A data plane's tables as the CLI's views (cli/views.ts). Reads only; each call is one consistent reading
  * of what it asks for.
  */
-import { parsePrefix, contains, type Prefix } from '../addr/prefix.ts';
+import { contains, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import type {
   Family,
   FlowDetail,
@@ -37,6 +37,8 @@ function absent(what: string): never {
 
 const orNull = (text: string) => (text === '' ? null : text);
 const label = (value: number) => (value === NO_LABEL ? null : value);
+const NONE = 0xffffffff;
+const DISCARD = 0;
 const hex = (mac: string) => mac.replaceAll(':', '');
 
 // --- next hops ---------------------------------------------------------------------------------
@@ -67,7 +69,7 @@ const HASH_WORDS: readonly (readonly [number, HashFieldName])[] = [
 
 function nextHopFamily(op: NextHopOp): Family {
   if (op.op === 'nh_discard_set') return 'unspec';
-  if (op.op === 'nh_l2_receive_set') return 'bridge';
+  if (op.op === 'nh_l2_receive_set' || op.op === 'nh_replicate_set') return 'bridge';
   if ('flags' in op && (op.flags & NEXT_HOP_FLAG_BITS.bridge) !== 0) return 'bridge';
   return op.op === 'nh_tunnel_set' && op.destination.includes(':') ? 'inet6' : 'inet';
 }
@@ -89,7 +91,8 @@ function nextHopFlags(op: NextHopOp): string[] {
 function nextHopDetails(op: NextHopOp): Partial<NextHopView> {
   switch (op.op) {
     case 'nh_receive_set':
-      return { vif: op.vif };
+      // No vif: to the router itself.
+      return op.vif === NONE ? {} : { vif: op.vif };
     case 'nh_interface_set': {
       // Frames go out as they are: no rewrite.
       const bridge = (op.flags & NEXT_HOP_FLAG_BITS.bridge) !== 0;
@@ -139,11 +142,15 @@ function nextHopView(op: NextHopOp, references: ReadonlyMap<number, number>): Ne
 
 export function nextHops(dataplane: Dataplane): NextHopView[] {
   const references = dataplane.info().nextHopReferences;
-  return dataplane
+  const listed = dataplane
     .dump('next_hops')
     .filter(isNextHop)
-    .map((op) => nextHopView(op, references))
-    .sort((a, b) => a.id - b.id);
+    .map((op) => nextHopView(op, references));
+  // The discard of id 0 is always there; nothing makes it, so no dump has it.
+  if (!listed.some(({ id }) => id === DISCARD)) {
+    listed.push(nextHopView({ op: 'nh_discard_set', nextHop: DISCARD }, references));
+  }
+  return listed.sort((a, b) => a.id - b.id);
 }
 
 /** The one asked for, then what its slots name, each once, however deep they nest. */
@@ -181,7 +188,6 @@ const TRANSPORTS = {
   memory: 'Virtual',
   pcap: 'Virtual',
 } as const;
-const UNBOUND = 0xffffffff;
 
 function vifReferences(dataplane: Dataplane): Map<number, number> {
   const references = new Map<number, number>();
@@ -197,7 +203,7 @@ export function vifs(dataplane: Dataplane): VifView[] {
   return only(dataplane.dump('vifs'), 'vif_set')
     .map((op): VifView => {
       const own = counters.get(op.vif);
-      const port = op.port === UNBOUND ? null : dataplane.portInfo(op.port);
+      const port = op.port === NONE ? null : dataplane.portInfo(op.port);
       const flags = (op.flags & FAMILIES) === 0 ? op.flags | FAMILIES : op.flags;
       const failed = port === null ? 0n : port.rxErrors + port.rxDiscards;
       return {
@@ -366,7 +372,8 @@ export function flowDetail(dataplane: Dataplane, index: number): FlowDetail {
   const from = only(dataplane.dump('vifs'), 'vif_set').find((op) => op.vif === record.vif);
   return {
     flow: flowView(record),
-    rpf: rpf === undefined ? null : { nextHop: rpf.id, vrf: rpf.vrf, type: rpf.type as NextHopType },
+    rpf:
+      rpf === undefined ? null : { nextHop: rpf.id, vrf: rpf.vrf, type: rpf.type as NextHopType },
     vif: from === undefined ? null : { id: from.vif, vrf: from.vrf, name: from.name },
     systemDrops: count(dataplane.readCounters().totals.dropped),
   };
@@ -397,7 +404,10 @@ export function vrfStats(dataplane: Dataplane): VrfStatsView[] {
       vrf: op.vrf,
       name: op.name,
       counters: Object.fromEntries(
-        [...(counters.get(op.vrf) ?? new Map<string, bigint>())].map(([name, n]) => [name, count(n)]),
+        [...(counters.get(op.vrf) ?? new Map<string, bigint>())].map(([name, n]) => [
+          name,
+          count(n),
+        ]),
       ),
     }))
     .sort((a, b) => a.vrf - b.vrf);

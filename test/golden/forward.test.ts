@@ -693,10 +693,10 @@ describe('dropped by name', () => {
     ],
     [
       'a MAC nobody has',
-      'alice',
+      'carol',
       [
-        ether({ dst: '02:99:99:99:99:99', src: alice.mac }),
-        ipv4({ src: alice.ipv4, dst: '10.47.0.9' }),
+        ether({ dst: '02:99:99:99:99:99', src: carol.mac }),
+        ipv4({ src: carol.ipv4, dst: '10.47.0.9' }),
         ...dns,
       ],
       'No L2 Route',

@@ -1,5 +1,5 @@
 /** Services and floating IPs: translated once, translated back, ICMP errors inside and out. */
-import { describe } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Op } from '../../src/dataplane/api.ts';
 import {
   ether,
@@ -25,6 +25,7 @@ import {
   GATEWAY_MAC,
   HERE,
   NEIGHBOUR_MAC,
+  Node,
   play,
   RED,
   remote,
@@ -253,7 +254,7 @@ describe('a service port map', () => {
     ],
     verdict: { forwarded: 2n },
     flows: [
-      { source: remote.ipv4, nat: 'DPd', sourceInfo: THERE.ipv4, vif: -1, tcp: 'SSrEr' },
+      { source: remote.ipv4, nat: 'DPd', sourceInfo: THERE.ipv4, vif: -1, tcp: 'SSrE' },
       { source: bob.ipv4, nat: 'SPs', vif: bob.vif, nextHop: remote.nextHop, label: remote.label },
     ],
   });
@@ -662,7 +663,18 @@ describe('a floating IP', () => {
         icmpEcho(1, 1),
       ),
     ],
-    out: [],
+    out: [
+      {
+        port: 'fabric',
+        layers: (free) => [
+          ...tunnelled(remote, free, 64, dave.label),
+          ipv4({ src: HERE.ipv4, dst: dave.ipv4, tos: 0xc0, id: free.id - 1 }),
+          icmp({ type: 3, code: 0 }),
+          raw(packet(ipv4({ src: dave.ipv4, dst: FLOATING }), icmpEcho(1, 1))),
+        ],
+        entropy: true,
+      },
+    ],
     verdict: { dropped: 1n, generated: 1n },
     drops: { 'Flow Action Drop': 1 },
     flows: [{ destination: FLOATING, action: 'D' }],
@@ -884,5 +896,28 @@ describe('SCTP and ICMPv6 in NAT', () => {
       ),
     ],
     verdict: { forwarded: 1n },
+  });
+});
+
+describe('explain', () => {
+  it('shows a first packet as it would leave, translated, and makes no flow', () => {
+    const node = new Node(service);
+    try {
+      const told = node.explain(
+        at(
+          'alice',
+          toGateway(alice),
+          ipv4({ src: alice.ipv4, dst: SERVICE.ipv4 }),
+          tcp({ sport: 4000, dport: 8888, flags: 'S' }),
+        ),
+      );
+      expect(told).toMatch(/translate +10\.47\.255\.237:4000 -> 10\.47\.255\.236:80/);
+      expect(told).toContain('IPv4 10.47.255.237 > 10.47.255.236');
+      expect(told).toContain('TCP 4000 > 80');
+      expect(told).not.toContain('bad checksum');
+      expect(node.dp.flows()).toEqual([]);
+    } finally {
+      node.close();
+    }
   });
 });

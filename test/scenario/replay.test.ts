@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildFrame } from '../../src/cli/frame.ts';
 import { type Io, UsageError } from '../../src/cli/io.ts';
 import { run } from '../../src/cli/main.ts';
 import { PcapWriter, readPcap } from '../../src/codec/pcap.ts';
-import { buildFrame } from '../../src/cli/frame.ts';
 
 const PACKETS = 10_000;
 const state = fileURLToPath(new URL('../../examples/clusterip/cent222.yaml', import.meta.url));
@@ -151,24 +151,31 @@ describe.skipIf(!scapy)('10,000 packets from scapy', () => {
     }
   });
 
-  it.skipIf(!tshark)('writes what tshark reads: MPLS over UDP from several ports, nothing malformed', () => {
-    const file = join(work, 'first', 'eth1.pcap');
-    const read = (filter: string, field: string) =>
-      execFileSync('tshark', ['-r', file, '-Y', filter, '-T', 'fields', '-E', 'occurrence=f', '-e', field], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-        maxBuffer: 1 << 26,
-      })
-        .split('\n')
-        .filter((line) => line !== '');
-    const ports = read('udp.dstport == 6635 && mpls', 'udp.srcport');
-    expect(ports.length).toBeGreaterThan(100);
-    expect(new Set(ports).size).toBeGreaterThan(1);
-    expect(ports.every((port) => Number(port) >= 49152)).toBe(true);
-    const labels = new Set(read('udp.dstport == 6635', 'mpls.label'));
-    expect([...labels]).toEqual(['38']);
-    expect(read('_ws.malformed && tcp', 'frame.number')).toEqual([]);
-  });
+  it.skipIf(!tshark)(
+    'writes what tshark reads: MPLS over UDP from several ports, nothing malformed',
+    () => {
+      const file = join(work, 'first', 'eth1.pcap');
+      const read = (filter: string, field: string) =>
+        execFileSync(
+          'tshark',
+          ['-r', file, '-Y', filter, '-T', 'fields', '-E', 'occurrence=f', '-e', field],
+          {
+            encoding: 'utf8',
+            stdio: ['ignore', 'pipe', 'ignore'],
+            maxBuffer: 1 << 26,
+          },
+        )
+          .split('\n')
+          .filter((line) => line !== '');
+      const ports = read('udp.dstport == 6635 && mpls', 'udp.srcport');
+      expect(ports.length).toBeGreaterThan(100);
+      expect(new Set(ports).size).toBeGreaterThan(1);
+      expect(ports.every((port) => Number(port) >= 49152)).toBe(true);
+      const labels = new Set(read('udp.dstport == 6635', 'mpls.label'));
+      expect([...labels]).toEqual(['38']);
+      expect(read('_ws.malformed && tcp', 'frame.number')).toEqual([]);
+    },
+  );
 });
 
 describe('replay', () => {
@@ -199,7 +206,13 @@ describe('replay', () => {
     const file = pcap('one.pcap', [[T0 + 5n, frame({})]]);
     const out = join(work, 'one');
     const { status, out: text } = await vrouter(
-      'replay', '--state', state, '--in', `client=${file}`, '--out', out,
+      'replay',
+      '--state',
+      state,
+      '--in',
+      `client=${file}`,
+      '--out',
+      out,
     );
     expect(status).toBe(0);
     expect(text).toContain('1 packets in 0.000 s');
@@ -246,7 +259,10 @@ describe('replay', () => {
   });
 
   it('merges inputs by time, whatever the order of the arguments', async () => {
-    const a = pcap('a.pcap', [[T0, frame({})], [T0 + 3_000n, frame({ sourcePort: 1 })]]);
+    const a = pcap('a.pcap', [
+      [T0, frame({})],
+      [T0 + 3_000n, frame({ sourcePort: 1 })],
+    ]);
     const back = frame({
       sourceMac: '02:00:0a:2f:ff:ec',
       source: '10.47.255.236',
@@ -256,7 +272,10 @@ describe('replay', () => {
     });
     const b = pcap('b.pcap', [[T0 + 1_000n, back]]);
     const outputs: Map<string, string>[] = [];
-    for (const order of [[`client=${a}`, `web1=${b}`], [`web1=${b}`, `client=${a}`]]) {
+    for (const order of [
+      [`client=${a}`, `web1=${b}`],
+      [`web1=${b}`, `client=${a}`],
+    ]) {
       const out = join(work, `order${outputs.length}`);
       const inputs = order.flatMap((input) => ['--in', input]);
       expect((await vrouter('replay', '--state', state, ...inputs, '--out', out)).status).toBe(0);
@@ -271,7 +290,8 @@ describe('replay', () => {
   it('refuses what it cannot do, by name', async () => {
     const file = pcap('x.pcap', [[T0, frame({})]]);
     const out = join(work, 'refused');
-    const attempt = (...inputs: string[]) => vrouter('replay', '--state', state, '--out', out, ...inputs);
+    const attempt = (...inputs: string[]) =>
+      vrouter('replay', '--state', state, '--out', out, ...inputs);
     expect((await attempt('--in', `clint=${file}`)).err).toContain('did you mean "client"?');
     expect((await attempt('--in', 'client')).err).toContain('VIF=FILE.pcap is needed');
     expect((await attempt('--in', 'client=/nonexistent.pcap')).err).toContain('/nonexistent.pcap');
@@ -281,7 +301,10 @@ describe('replay', () => {
     expect(bad.err).toMatch(/bad\.pcap: offset 0: not a pcap file/);
     expect(existsSync(out)).toBe(false);
     const wrong = join(work, 'wrong.yaml');
-    writeFileSync(wrong, 'vrfs: [{name: a}]\nroutes:\n  - {vrf: a, prefix: 10.0.0.0/8, next_hop: elsewhere}\n');
+    writeFileSync(
+      wrong,
+      'vrfs: [{name: a}]\nroutes:\n  - {vrf: a, prefix: 10.0.0.0/8, next_hop: elsewhere}\n',
+    );
     const said = await vrouter('replay', '--state', wrong, '--in', `x=${file}`, '--out', out);
     expect(said.err).toContain(`${wrong}:3: routes[0].next_hop: no next hop is called "elsewhere"`);
   });
@@ -300,9 +323,30 @@ describe('explain', () => {
     expect(out).toMatch(/NAT|MPLS|mpls|label/);
   });
 
+  it('shows a packet as it would leave: translated, with right checksums', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        ask('--dst', '10.105.139.153', '--dport', '8888', '--sport', String(50_000 + i)),
+      ),
+    );
+    const here = answers.map(({ out }) => out).filter((out) => out.includes('with NAT'));
+    expect(here.length).toBeGreaterThan(0);
+    expect(here.length).toBeLessThan(12);
+    for (const out of here) {
+      expect(out).toContain('IPv4 10.47.255.237 > 10.47.255.236 ');
+      expect(out).not.toContain('bad checksum');
+    }
+  });
+
   it('takes the frame as hex, and says it as JSON', async () => {
     const { status, out } = await vrouter(
-      'explain', '--state', state, '--vif', 'client', '--json', '--packet',
+      'explain',
+      '--state',
+      state,
+      '--vif',
+      'client',
+      '--json',
+      '--packet',
       Buffer.from(
         buildFrame({
           sourceMac: '02:00:0a:2f:ff:ed',
@@ -327,10 +371,12 @@ describe('explain', () => {
   it('refuses what makes no packet', async () => {
     expect((await ask()).err).toContain('--src and --dst, is needed');
     expect((await ask('--dst', 'fd00::1')).err).toContain('different families');
-    expect((await ask('--dst', '10.0.0.1', '--flags', 'Q')).err).toContain('"Q" is none of FSRPAUEC');
-    expect((await vrouter('explain', '--state', state, '--vif', 'x', '--packet', 'zz')).err).toContain(
-      'pairs of hex digits',
+    expect((await ask('--dst', '10.0.0.1', '--flags', 'Q')).err).toContain(
+      '"Q" is none of FSRPAUEC',
     );
+    expect(
+      (await vrouter('explain', '--state', state, '--vif', 'x', '--packet', 'zz')).err,
+    ).toContain('pairs of hex digits');
     expect(new UsageError('x').code).toBe('USAGE');
   });
 });

@@ -30,7 +30,9 @@ interface CaptureOptions {
 const SNAP = 65_535;
 const RING_BYTES = 8 << 20;
 
-export async function loadCap(load: () => Promise<unknown> = () => import(CAP)): Promise<CapModule> {
+export async function loadCap(
+  load: () => Promise<unknown> = () => import(CAP),
+): Promise<CapModule> {
   try {
     const module = (await load()) as { default?: CapModule } & CapModule;
     return module.default ?? module;
@@ -46,7 +48,12 @@ export async function loadCap(load: () => Promise<unknown> = () => import(CAP)):
 /** A name, not a literal, for the package need not be there to build. */
 const CAP: string = 'cap';
 
-function openDevice(capture: Capture, options: CaptureOptions, filter: string, buffer: Buffer): void {
+function openDevice(
+  capture: Capture,
+  options: CaptureOptions,
+  filter: string,
+  buffer: Buffer,
+): void {
   let link: string;
   try {
     link = capture.open(options.interface, filter, RING_BYTES, buffer);
@@ -55,7 +62,9 @@ function openDevice(capture: Capture, options: CaptureOptions, filter: string, b
   }
   if (link !== 'ETHERNET') {
     capture.close();
-    throw new UsageError(`capture: ${options.interface}: link type ${link}, only Ethernet is captured`);
+    throw new UsageError(
+      `capture: ${options.interface}: link type ${link}, only Ethernet is captured`,
+    );
   }
   // Deliver each packet when it comes, not when a buffer is full.
   capture.setMinBytes?.(0);
@@ -78,7 +87,8 @@ async function run(io: Io, filter: string, options: CaptureOptions): Promise<voi
       clearTimeout(timer);
       resolve();
     };
-    const timer = options.seconds === undefined ? undefined : setTimeout(stop, options.seconds * 1000);
+    const timer =
+      options.seconds === undefined ? undefined : setTimeout(stop, options.seconds * 1000);
     process.once('SIGINT', stop);
     process.once('SIGTERM', stop);
     if (file !== undefined) writeSync(file, new PcapWriter().bytes());

@@ -1,6 +1,7 @@
 /** `flow`: the flow table of a running vRouter, with the ancestor's options. */
-import type { Command } from 'commander';
+
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
 import { id32 } from '../arguments.ts';
 import type { Client } from '../client.ts';
 import { flowMatchText, parseFlowMatch } from '../flow-match.ts';
@@ -70,7 +71,12 @@ async function run(command: Command, io: Io, options: FlowOptions): Promise<void
   await withClient(io, options, async (client) => {
     switch (what) {
       case 'get':
-        show(io, options, await client.call<FlowDetail>('flow.get', { id: options.get }), renderFlowGet);
+        show(
+          io,
+          options,
+          await client.call<FlowDetail>('flow.get', { id: options.get }),
+          renderFlowGet,
+        );
         return;
       case 'rate':
         return rates(client, io, options);

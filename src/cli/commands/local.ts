@@ -31,9 +31,14 @@ export function registerReplay(program: Command, io: Io): void {
     .command('replay')
     .description('recorded packets through a declared state, to pcaps, flows, counters and drops')
     .requiredOption('--state <file>', 'state of the router (see docs/state-file.md)')
-    .requiredOption('--in <vif=file...>', 'packets that arrive on a vif, classic pcap; may be repeated')
+    .requiredOption(
+      '--in <vif=file...>',
+      'packets that arrive on a vif, classic pcap; may be repeated',
+    )
     .requiredOption('--out <directory>', 'where to write <vif>.pcap, flows.json, counters.json, …')
-    .addOption(new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'))
+    .addOption(
+      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
+    )
     .option('--json', 'print the summary as JSON')
     .addHelpText(
       'after',
@@ -44,7 +49,12 @@ export function registerReplay(program: Command, io: Io): void {
     .action(async (options: ReplayOptions) => {
       const inputs = options.in.map(inputOf);
       const { replay } = await import('../../program/replay.ts');
-      const summary = replay({ state: options.state, inputs, out: options.out, seed: options.seed });
+      const summary = replay({
+        state: options.state,
+        inputs,
+        out: options.out,
+        seed: options.seed,
+      });
       show(io, options, summary, (value) => renderReplay(value, options.out));
       if (!summary.accounted) io.fail();
     });
@@ -93,7 +103,10 @@ function frameOf(options: ExplainOptions): (routerMac: string) => Uint8Array {
     sourceMac: canonicalMac(options.smac ?? SOME_MAC),
   };
   return (routerMac) =>
-    buildFrame({ ...fields, destinationMac: canonicalMac(options.dmac ?? (routerMac || MAC_GATEWAY)) });
+    buildFrame({
+      ...fields,
+      destinationMac: canonicalMac(options.dmac ?? (routerMac || MAC_GATEWAY)),
+    });
 }
 
 async function explainRunning(io: Io, options: ExplainOptions): Promise<ExplainView> {
@@ -124,7 +137,9 @@ export function registerExplain(program: Command, io: Io): void {
     .option('--packet <hex>', 'the frame as hex digits, Ethernet header first')
     .option('--src <ip>', 'or its fields: source address')
     .option('--dst <ip>', 'destination address')
-    .addOption(new Option('--proto <name>', 'protocol').choices([...FRAME_PROTOCOLS]).default('tcp'))
+    .addOption(
+      new Option('--proto <name>', 'protocol').choices([...FRAME_PROTOCOLS]).default('tcp'),
+    )
     .option('--sport <port>', 'source port, or ICMP identifier', port, 49152)
     .option('--dport <port>', 'destination port, or ICMP sequence', port, 80)
     .option('--flags <letters>', "TCP flags, scapy's letters", 'S')
@@ -142,7 +157,9 @@ export function registerExplain(program: Command, io: Io): void {
     .action(async (options: ExplainOptions) => {
       // A state file wins over VROUTER_SOCK, which may just be set in the environment.
       const view =
-        options.state === undefined ? await explainRunning(io, options) : await explainDeclared(options);
+        options.state === undefined
+          ? await explainRunning(io, options)
+          : await explainDeclared(options);
       show(io, options, view, (value) => renderExplain(value.lines));
     });
 }

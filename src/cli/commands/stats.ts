@@ -23,7 +23,10 @@ export function registerStats(program: Command, io: Io): void {
   dropstats
     .option('--debug', 'also what is no loss: the original of a replicated packet')
     .option('--clear', 'set all counters to zero')
-    .addHelpText('after', '\nExamples:\n  vrouter dropstats\n  vrouter dropstats --json\n  vrouter dropstats --clear\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  vrouter dropstats\n  vrouter dropstats --json\n  vrouter dropstats --clear\n',
+    )
     .action((options: DropOptions) =>
       withClient(io, options, async (client) => {
         if (options.clear === true) {
@@ -54,9 +57,14 @@ export function registerStats(program: Command, io: Io): void {
       });
     });
 
-  const status = socketOptions(program.command('status').description('is it well: sizes, totals, version'));
+  const status = socketOptions(
+    program.command('status').description('is it well: sizes, totals, version'),
+  );
   status
-    .addHelpText('after', '\nExamples:\n  vrouter status\n  vrouter status --sock /run/vrouter/cent222.sock --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  vrouter status\n  vrouter status --sock /run/vrouter/cent222.sock --json\n',
+    )
     .action((options: SocketOptions) =>
       withClient(io, options, async (client) => {
         show(io, options, await client.call<StatusView>('status'), renderStatus);

@@ -1,6 +1,7 @@
 /** `vif`, `nh`, `rt`, `mpls`, `vxlan`: the tables of a running vRouter, with the ancestor's options. */
-import { type Command, Option } from 'commander';
+
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
 import { parsePrefix } from '../../addr/prefix.ts';
 import { id32, vrfId } from '../arguments.ts';
 import type { Client } from '../client.ts';
@@ -9,7 +10,15 @@ import { renderLabels, renderVnis } from '../render/labels.ts';
 import { renderNextHopGet, renderNextHopList } from '../render/nh.ts';
 import { renderMacs, renderRouteGet, renderRoutes } from '../render/rt.ts';
 import { renderVif, renderVifRates, renderVifs, VIF_HEADER } from '../render/vif.ts';
-import type { DropView, LabelView, MacView, NextHopView, RouteView, VifView, VniView } from '../views.ts';
+import type {
+  DropView,
+  LabelView,
+  MacView,
+  NextHopView,
+  RouteView,
+  VifView,
+  VniView,
+} from '../views.ts';
 
 interface VifOptions extends SocketOptions {
   readonly list?: boolean;
@@ -43,7 +52,9 @@ async function runVif(command: Command, io: Io, options: VifOptions): Promise<vo
     } else {
       const vif = await client.call<VifView>('vif.get', { id: options.get });
       if (options.getDropStats === true) {
-        const drops = (await client.call<DropView[]>('dropstats.get')).filter((d) => d.packets !== 0);
+        const drops = (await client.call<DropView[]>('dropstats.get')).filter(
+          (d) => d.packets !== 0,
+        );
         show(io, options, { vif, drops }, (both) => VIF_HEADER + renderVif(both.vif, both.drops));
       } else {
         show(io, options, vif, (view) => VIF_HEADER + renderVif(view));
@@ -53,13 +64,18 @@ async function runVif(command: Command, io: Io, options: VifOptions): Promise<vo
 }
 
 function registerVif(program: Command, io: Io): void {
-  const command = socketOptions(program.command('vif').description('interfaces of a running vrouter'));
+  const command = socketOptions(
+    program.command('vif').description('interfaces of a running vrouter'),
+  );
   command
     .option('--list', 'all interfaces')
     .option('--get <id>', 'one interface', id32)
     .option('--rate', 'errors and packets per second, measured over one second')
     .option('--get-drop-stats', "with --get: the router's drops by name as well")
-    .addHelpText('after', '\nExamples:\n  vrouter vif --list\n  vrouter vif --get 8\n  vrouter vif --list --rate\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  vrouter vif --list\n  vrouter vif --get 8\n  vrouter vif --list --rate\n',
+    )
     .action((options: VifOptions) => runVif(command, io, options));
 }
 
@@ -69,7 +85,9 @@ interface NextHopOptions extends SocketOptions {
 }
 
 function registerNextHop(program: Command, io: Io): void {
-  const command = socketOptions(program.command('nh').description('next hops of a running vrouter'));
+  const command = socketOptions(
+    program.command('nh').description('next hops of a running vrouter'),
+  );
   command
     .option('--list', 'all next hops')
     .option('--get <id>', 'one next hop, and those it is composed of', id32)
@@ -77,7 +95,8 @@ function registerNextHop(program: Command, io: Io): void {
     .action(async (options: NextHopOptions) => {
       const what = exactlyOne(command, { list: options.list, get: options.get }, ['list', 'get']);
       await withClient(io, options, async (client) => {
-        if (what === 'list') show(io, options, await client.all<NextHopView>('nh.list'), renderNextHopList);
+        if (what === 'list')
+          show(io, options, await client.all<NextHopView>('nh.list'), renderNextHopList);
         else {
           const tree = await client.call<NextHopView[]>('nh.get', { id: options.get });
           show(io, options, tree, renderNextHopGet);
@@ -98,10 +117,16 @@ async function runRoutes(command: Command, io: Io, options: RouteOptions): Promi
   await withClient(io, options, async (client) => {
     if (what === 'get') {
       const text = options.get as string;
-      const { family } = parsePrefix(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`);
+      const { family } = parsePrefix(
+        text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`,
+      );
       const vrf = options.vrf ?? 0;
       const route = await client.call<RouteView>('rt.get', { prefix: text, vrf });
-      const dump = { vrf, family: family === 4 ? ('inet' as const) : ('inet6' as const), routes: [route] };
+      const dump = {
+        vrf,
+        family: family === 4 ? ('inet' as const) : ('inet6' as const),
+        routes: [route],
+      };
       show(io, options, dump, (value) => renderRouteGet(value, route.prefix));
       return;
     }
@@ -118,7 +143,9 @@ async function runRoutes(command: Command, io: Io, options: RouteOptions): Promi
 }
 
 function registerRoutes(program: Command, io: Io): void {
-  const command = socketOptions(program.command('rt').description('routes and MACs of a running vrouter'));
+  const command = socketOptions(
+    program.command('rt').description('routes and MACs of a running vrouter'),
+  );
   command
     .option('--dump <vrf>', 'a whole table', vrfId)
     .option('--get <prefix>', 'the route that covers an address or prefix')
@@ -144,7 +171,9 @@ interface LabelOptions extends SocketOptions {
 }
 
 function registerLabels(program: Command, io: Io): void {
-  const mpls = socketOptions(program.command('mpls').description('MPLS labels of a running vrouter'));
+  const mpls = socketOptions(
+    program.command('mpls').description('MPLS labels of a running vrouter'),
+  );
   mpls
     .option('--dump', 'all labels')
     .option('--get <label>', 'one label', id32)
@@ -159,7 +188,9 @@ function registerLabels(program: Command, io: Io): void {
         show(io, options, rows, renderLabels);
       });
     });
-  const vxlan = socketOptions(program.command('vxlan').description('VXLAN networks of a running vrouter'));
+  const vxlan = socketOptions(
+    program.command('vxlan').description('VXLAN networks of a running vrouter'),
+  );
   vxlan
     .option('--dump', 'all VNIs')
     .option('--get <vni>', 'one VNI', id32)

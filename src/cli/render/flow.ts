@@ -170,7 +170,10 @@ export function renderFlowGet(detail: FlowDetail): string {
   }
   if (detail.rpf !== null) {
     const { nextHop, vrf, type } = detail.rpf;
-    fields.push(['Expected Source', `NextHop(Index, VRF, Type): ${nextHop}, ${vrf}, ${NEXT_HOP[type]}`]);
+    fields.push([
+      'Expected Source',
+      `NextHop(Index, VRF, Type): ${nextHop}, ${vrf}, ${NEXT_HOP[type]}`,
+    ]);
     if (detail.vif !== null) {
       const { id, vrf: of, name } = detail.vif;
       fields.push(['', `Ingress Interface(Index, VRF, OS): vif0/${id}, ${of}, ${name}`]);

@@ -54,7 +54,7 @@ function slotLines(slots: readonly (NextHopSlot | null)[], limit: number): strin
 function details(nextHop: NextHopView, limit: number): string {
   switch (nextHop.type) {
     case 'receive':
-      return `${INDENT}Oif:${nextHop.vif ?? 0}\n`;
+      return `${INDENT}Oif:${nextHop.vif ?? -1}\n`;
     case 'interface': {
       const family = (nextHop.encapFamily ?? 0x0806).toString(16).padStart(4, '0');
       const data = nextHop.data ?? '';

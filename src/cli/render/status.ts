@@ -4,7 +4,8 @@ function lines(value: object, indent: string): string {
   for (const [name, field] of Object.entries(value)) {
     const title = `${indent}${name}:`;
     if (Array.isArray(field)) text += `${title.padEnd(24)}${field.join(', ')}\n`;
-    else if (typeof field === 'object' && field !== null) text += `${title}\n${lines(field, `${indent}  `)}`;
+    else if (typeof field === 'object' && field !== null)
+      text += `${title}\n${lines(field, `${indent}  `)}`;
     else text += `${title.padEnd(24)}${field}\n`;
   }
   return text;

@@ -348,10 +348,10 @@ describe('flow', () => {
     const lines = text.split('\n');
     expect(lines[0]).toBe('Flow Index:                   262184');
     expect(lines).toContain('Flow Source:                  [10.204.217.10]:56910');
-    expect(lines).toContain('Flow Action:                  NAT: DestinationNAT, DestinationPortNAT,');
     expect(lines).toContain(
-      'Expected Source:              NextHop(Index, VRF, Type): 5, 0, ENCAP',
+      'Flow Action:                  NAT: DestinationNAT, DestinationPortNAT,',
     );
+    expect(lines).toContain('Expected Source:              NextHop(Index, VRF, Type): 5, 0, ENCAP');
     expect(lines).toContain(
       'TCP FLAGS:                    SYN, SYN(REVERSE), ESTABLISHED, ESTABLISHED(REVERSE)',
     );

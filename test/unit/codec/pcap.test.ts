@@ -28,7 +28,7 @@ function file(options: { little: boolean; nano: boolean; records: [number, numbe
 
 function refusal(bytes: Uint8Array): string {
   try {
-    for (const _ of readPcap('in.pcap', bytes)) continue;
+    for (const _ of readPcap('in.pcap', bytes));
   } catch (error) {
     expect(error).toBeInstanceOf(VRouterError);
     expect((error as VRouterError).code).toBe('BAD_FILE');
@@ -44,8 +44,22 @@ describe('readPcap', () => {
     [false, true],
     [false, false],
   ])('reads little-endian %s, nanoseconds %s', (little, nano) => {
-    const records = [...readPcap('in.pcap', file({ little, nano, records: [[7, 5, '0102'], [8, 0, '']] }))];
-    expect(records.map((r) => [r.timeNs, Buffer.from(r.frame).toString('hex'), r.wireLength])).toEqual([
+    const records = [
+      ...readPcap(
+        'in.pcap',
+        file({
+          little,
+          nano,
+          records: [
+            [7, 5, '0102'],
+            [8, 0, ''],
+          ],
+        }),
+      ),
+    ];
+    expect(
+      records.map((r) => [r.timeNs, Buffer.from(r.frame).toString('hex'), r.wireLength]),
+    ).toEqual([
       [nano ? 7_000_000_005n : 7_000_005_000n, '0102', 6],
       [8_000_000_000n, '', 4],
     ]);
@@ -80,7 +94,9 @@ describe('PcapWriter', () => {
     const back = [...readPcap('out.pcap', writer.bytes())];
     expect(back).toHaveLength(200);
     expect(back[199]?.timeNs).toBe(1_700_000_000_000_000_200n);
-    expect(Buffer.from(back[150]?.frame ?? []).equals(Buffer.from(frames[150] as Uint8Array))).toBe(true);
+    expect(Buffer.from(back[150]?.frame ?? []).equals(Buffer.from(frames[150] as Uint8Array))).toBe(
+      true,
+    );
     expect(() => writer.add(-1n, new Uint8Array())).toThrow(RangeError);
   });
 });

@@ -89,7 +89,11 @@ routes:
       loadState('a.yaml', 'next_hops:\n  - {name: t, type: tunel}\n'),
     );
     expect(problems).toMatchObject([
-      { line: 2, key: 'next_hops[0].type', message: 'unknown type "tunel" (did you mean "tunnel"?)' },
+      {
+        line: 2,
+        key: 'next_hops[0].type',
+        message: 'unknown type "tunel" (did you mean "tunnel"?)',
+      },
     ]);
   });
 
@@ -102,7 +106,10 @@ routes:
 
   it('does not expand aliases without bound', () => {
     let text = 'a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n';
-    for (let i = 1; i < 9; i++) text += `a${i}: &a${i} [${Array(10).fill(`*a${i - 1}`).join(',')}]\n`;
+    for (let i = 1; i < 9; i++)
+      text += `a${i}: &a${i} [${Array(10)
+        .fill(`*a${i - 1}`)
+        .join(',')}]\n`;
     expect(problemsOf(() => loadState('a.yaml', text))[0]?.message).toMatch(/alias/i);
   });
 
