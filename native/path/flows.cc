@@ -251,6 +251,8 @@ void open(Context& context, Packet& packet) {
     return;
   }
   if (context.trace != nullptr) {
+    scratch_forward.set_key(meta.key);
+    scratch_reverse.set_key(reply);
     scratch_forward.flags |= kFlowInitiator | kFlowInUse;
     context.trace->forward = scratch_forward;
     context.trace->reverse = scratch_reverse;

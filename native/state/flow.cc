@@ -61,6 +61,17 @@ FlowKey Flow::key() const {
   return key;
 }
 
+void Flow::set_key(const FlowKey& key) {
+  const bool v4 = key.family == Family::V4;
+  std::memcpy(v4 ? source4 : source6, key.source, v4 ? 4 : 16);
+  std::memcpy(v4 ? destination4 : destination6, key.destination, v4 ? 4 : 16);
+  scope = key.scope;
+  source_port = key.source_port;
+  destination_port = key.destination_port;
+  protocol = key.protocol;
+  family = key.family;
+}
+
 bool Flow::matches(const FlowKey& key) const {
   if (scope != key.scope || source_port != key.source_port ||
       destination_port != key.destination_port || protocol != key.protocol ||
@@ -247,14 +258,7 @@ uint32_t FlowTable::take(const Home& home, uint32_t now_ms) {
 void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms,
                      uint8_t flags) {
   Flow& flow = flows_[slot];
-  const bool v4 = key.family == Family::V4;
-  std::memcpy(v4 ? flow.source4 : flow.source6, key.source, v4 ? 4 : 16);
-  std::memcpy(v4 ? flow.destination4 : flow.destination6, key.destination, v4 ? 4 : 16);
-  flow.scope = key.scope;
-  flow.source_port = key.source_port;
-  flow.destination_port = key.destination_port;
-  flow.protocol = key.protocol;
-  flow.family = key.family;
+  flow.set_key(key);
   flow.flags = flags;
   flow.reverse = other;
   flow.last_seen = now_ms;

@@ -98,6 +98,7 @@ struct alignas(64) Flow {
 
   bool in_use() const { return (flags & kFlowInUse) != 0; }
   FlowKey key() const;
+  void set_key(const FlowKey& key);  // precondition: addresses are zero
   bool matches(const FlowKey& key) const;
 };
 static_assert(sizeof(Flow) == 128, "two cache lines; a pair is 256 bytes");

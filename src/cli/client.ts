@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { Lines } from './lines.ts';
+import { LineFramer } from '../codec/line-framer.ts';
 import {
   type Answer,
   DEFAULT_DIRECTORY,
@@ -27,7 +27,7 @@ export class Client {
   readonly path: string;
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #lines = new Lines(MAX_ANSWER_BYTES);
+  readonly #lines = new LineFramer(MAX_ANSWER_BYTES);
   #nextId = 1;
   #closed: Error | undefined;
 

@@ -11,7 +11,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { Lines } from '../cli/lines.ts';
+import { LineFramer } from '../codec/line-framer.ts';
 import {
   type Answer,
   decodeRequest,
@@ -120,7 +120,7 @@ export class RpcServer {
       return;
     }
     this.#clients.add(socket);
-    const lines = new Lines(MAX_REQUEST_BYTES);
+    const lines = new LineFramer(MAX_REQUEST_BYTES);
     socket.on('close', () => this.#clients.delete(socket));
     socket.on('error', () => socket.destroy());
     const take = (chunk: Buffer) => {

@@ -21,6 +21,7 @@ import type {
   VrfStatsView,
 } from '../cli/views.ts';
 import { count } from '../cli/views.ts';
+import { suggestion } from '../config/nearest.ts';
 import type { Dataplane, DataplaneInfo, FlowRecord, FullOp } from '../dataplane/api.ts';
 import { VRouterError } from '../errors.ts';
 import { HASH_FIELD_BITS, NEXT_HOP_FLAG_BITS, NO_LABEL } from './state-ops.ts';
@@ -251,10 +252,12 @@ export function vif(dataplane: Dataplane, id: number): VifView {
 
 /** By name or by id. */
 export function vifId(dataplane: Dataplane, which: string | number): number {
-  const found = only(dataplane.dump('vifs'), 'vif_set').find((op) =>
-    typeof which === 'number' ? op.vif === which : op.name === which,
-  );
-  return found?.vif ?? absent(`vif ${JSON.stringify(which)}`);
+  const all = only(dataplane.dump('vifs'), 'vif_set');
+  const found = all.find((op) => (typeof which === 'number' ? op.vif : op.name) === which);
+  if (found !== undefined) return found.vif;
+  if (typeof which === 'number') return absent(`vif ${which}`);
+  const names = all.map((op) => op.name);
+  return absent(`vif "${which}"${suggestion(which, names)}`);
 }
 
 // --- routes and MACs ---------------------------------------------------------------------------

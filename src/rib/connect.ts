@@ -9,7 +9,7 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import { ParseError, VRouterError } from '../errors.ts';
 import { checkKey, checkName, checkRoute } from './check.ts';
-import { LineFramer } from './line-framer.ts';
+import { LineFramer } from '../codec/line-framer.ts';
 import {
   keyOf,
   type Route,

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildFrame } from '../../src/cli/frame.ts';
-import { type Io, UsageError } from '../../src/cli/io.ts';
+import type { Io } from '../../src/cli/io.ts';
 import { run } from '../../src/cli/main.ts';
 import { PcapWriter, readPcap } from '../../src/codec/pcap.ts';
 
@@ -377,6 +377,17 @@ describe('explain', () => {
     expect(
       (await vrouter('explain', '--state', state, '--vif', 'x', '--packet', 'zz')).err,
     ).toContain('pairs of hex digits');
-    expect(new UsageError('x').code).toBe('USAGE');
+    const misspelt = await vrouter(
+      'explain',
+      '--state',
+      state,
+      '--vif',
+      'clint',
+      '--src',
+      '10.0.0.1',
+      '--dst',
+      '10.0.0.2',
+    );
+    expect(misspelt.err).toContain('no vif "clint" (did you mean "client"?)');
   });
 });

@@ -9,7 +9,7 @@ import { flowMatches, flowMatchText, parseFlowMatch } from '../../../src/cli/flo
 import { buildFrame } from '../../../src/cli/frame.ts';
 import { frameLine, frameOfHex } from '../../../src/cli/frame-text.ts';
 import type { Io } from '../../../src/cli/io.ts';
-import { Lines } from '../../../src/cli/lines.ts';
+import { LineFramer } from '../../../src/codec/line-framer.ts';
 import { run } from '../../../src/cli/main.ts';
 import { decodeAnswer, decodeRequest } from '../../../src/cli/protocol.ts';
 import { VERSION } from '../../../src/cli/version.ts';
@@ -290,7 +290,7 @@ describe('frames', () => {
 
 describe('the protocol', () => {
   it('frames lines however they are cut, and refuses long ones', () => {
-    const lines = new Lines(10);
+    const lines = new LineFramer(10);
     expect(lines.push(Buffer.from('ab'))).toEqual([]);
     expect(lines.push(Buffer.from('c\nd\n\ne'))).toEqual(['abc', 'd', '']);
     expect(lines.push(Buffer.from('\n'))).toEqual(['e']);
@@ -326,7 +326,7 @@ describe('the protocol', () => {
     const path = () => join(work, 'fake.sock');
     beforeAll(async () => {
       server = createServer((socket) => {
-        const lines = new Lines(1 << 20);
+        const lines = new LineFramer(1 << 20);
         socket.on('error', () => socket.destroy());
         socket.on('data', (chunk) => {
           for (const line of lines.push(chunk)) onLine(socket, line);
