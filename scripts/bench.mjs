@@ -10,8 +10,10 @@ import { parseArgs } from 'node:util';
 import { have, jobs, modified, root, run, SetupError, step } from './machine.mjs';
 import { ADDONS, setup } from './setup.mjs';
 
+const ESTABLISHED = '100,000 established flows, NAT, MPLSoUDP, 64 bytes';
+
 /** What --gate holds: by name of the figure. */
-const FLOORS = { 'established flows, NAT and MPLSoUDP, 64 bytes': { least: 3, unit: 'Mpps' } };
+const FLOORS = { [ESTABLISHED]: { least: 3e6, unit: 'packets/s' } };
 
 const { values: options } = parseArgs({
   options: {
@@ -75,7 +77,10 @@ const lines = (output) =>
 
 /** Figures of one trial: { name, value, unit }. */
 async function nativeTrial(name) {
-  if (name === 'pipeline_bench') return lines(await must(`out/bench/${name}`, []));
+  if (name === 'pipeline_bench') {
+    const [{ packetsPerSecond }] = lines(await must(`out/bench/${name}`, []));
+    return [{ name: ESTABLISHED, value: packetsPerSecond.median, unit: 'packets/s' }];
+  }
   const { benchmarks } = JSON.parse(
     (
       await must(`out/bench/${name}`, ['--benchmark_format=json', '--benchmark_min_time=0.2'])

@@ -46,6 +46,13 @@ bool multicast_destination(const Packet& packet) {
   return ipv6::destination(p)[0] == 0xff;
 }
 
+// A MAC that the network's table gives to the router itself.
+bool received_here(Context& context, VrfId vrf, const Mac& mac) {
+  const MacEntry* entry = context.router.mac(vrf, mac);
+  const NextHop* next_hop = entry != nullptr ? context.router.next_hop(entry->next_hop) : nullptr;
+  return next_hop != nullptr && next_hop->kind == NextHopKind::L2Receive;
+}
+
 void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
   PacketMeta& meta = packet.meta;
   const VifSpec& spec = vif.spec;
@@ -57,14 +64,8 @@ void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
   if (meta.family != Family::None && (spec.flags & kVifDhcpTrap) != 0 && is_dhcp(packet)) {
     return punt(context, packet, TrapReason::L3Protocols);
   }
-  const bool to_router =
-      destination == spec.mac || destination == kGatewayMac ||
-      (context.router.mac(VrfId{spec.vrf}, destination) != nullptr &&
-       [&] {
-         const MacEntry* entry = context.router.mac(VrfId{spec.vrf}, destination);
-         const NextHop* next_hop = context.router.next_hop(entry->next_hop);
-         return next_hop != nullptr && next_hop->kind == NextHopKind::L2Receive;
-       }());
+  const bool to_router = destination == spec.mac || destination == kGatewayMac ||
+                         received_here(context, VrfId{spec.vrf}, destination);
   if (to_router) {
     if (meta.family == Family::None || !l3_enabled(spec)) {
       return packet.drop(meta.family == Family::None ? DropReason::InvalidProtocol
@@ -75,9 +76,11 @@ void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
   } else {
     if (!l2_enabled(spec)) return packet.drop(DropReason::IfDrop);
     meta.l2 = true;
-    // Neighbour discovery is the link's own business, never a connection (RFC 4861).
+    // Neighbour discovery is the link's own business, never a connection (RFC 4861); a frame for a MAC
+    // nobody knows is flooded or dropped, and no flow could say where to.
     meta.wants_flow = (spec.flags & kVifPolicy) != 0 && meta.family != Family::None &&
-                      !destination.is_group() && ndp == 0;
+                      !destination.is_group() && ndp == 0 &&
+                      context.router.mac(VrfId{spec.vrf}, destination) != nullptr;
   }
 }
 

@@ -245,6 +245,8 @@ void open(Context& context, Packet& packet) {
   const FlowKey reply = reverse_key(d.translated, d.reverse_scope);
   Flow scratch_forward{};
   Flow scratch_reverse{};
+  scratch_forward.set_key(meta.key);
+  scratch_reverse.set_key(reply);
   store_decision(context, meta.key, arrival, d, scratch_forward, scratch_reverse);
   if (over_quota(context, scratch_forward) || over_quota(context, scratch_reverse)) {
     packet.drop(DropReason::FlowUnusable);

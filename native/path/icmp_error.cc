@@ -54,23 +54,25 @@ bool may_answer(const Packet& packet) {
          !Address::from_bytes(meta.family, to).is_multicast();
 }
 
-// The address the error comes from: the gateway of the vif the packet came in on, else of the vif it
-// was going to, else the router's own.
+// The address the error comes from: the gateway of the vif the packet came in on; for one out of a
+// tunnel, of the vif it was going to. The router's underlay address is for the fabric alone: a tenant
+// never sees it. None: no error is sent.
 Address reporter(Context& context, const Packet& packet) {
-  const bool v4 = packet.meta.family == Family::V4;
+  const PacketMeta& meta = packet.meta;
+  const bool v4 = meta.family == Family::V4;
   const auto gateway = [&](const Vif* vif) {
     return vif == nullptr ? Address{} : v4 ? vif->spec.gateway4 : vif->spec.gateway6;
   };
-  if (!packet.meta.from_fabric) {
-    const Address a = gateway(context.router.vif(packet.meta.vif));
-    if (a.is_set()) return a;
+  if (meta.from_fabric) {
+    const NextHop* out = context.router.next_hop(meta.next_hop);
+    const bool to_vif = out != nullptr && out->kind == NextHopKind::Interface;
+    return to_vif ? gateway(context.router.vif(out->vif)) : Address{};
   }
-  const NextHop* out = context.router.next_hop(packet.meta.next_hop);
-  if (out != nullptr && out->kind == NextHopKind::Interface) {
-    const Address a = gateway(context.router.vif(out->vif));
-    if (a.is_set()) return a;
+  const Vif* in = context.router.vif(meta.vif);
+  if (in != nullptr && in->spec.type == static_cast<uint8_t>(VifType::Physical)) {
+    return v4 ? context.router.spec().ipv4 : context.router.spec().ipv6;
   }
-  return v4 ? context.router.spec().ipv4 : context.router.spec().ipv6;
+  return gateway(in);
 }
 
 void send_error(Context& context, const Packet& about, uint8_t type4, uint8_t code4, uint8_t type6,

@@ -92,7 +92,7 @@ struct alignas(64) Flow {
   uint32_t rpf_next_hop;       // concrete next hop its packets must come from; kDiscard: not checked
   uint32_t tcp_sequence;       // SYN's sequence, later FIN's
   uint32_t tcp_ack;            // last acknowledgement sent in this direction
-  uint16_t vrf;                // where its destination is looked up
+  uint16_t vrf;                // where its packets come in; its destination is looked up in the reverse's
   uint8_t generation_id;       // of the slot: counts uses, `Gen:`
   uint8_t ecmp_source;         // spare, zero
 

@@ -31,6 +31,8 @@ export interface Station {
 interface Segment {
   readonly vrf: Vrf;
   readonly stations: Map<string, Station>;
+  /** Owners of the stations with an address: the index of Station.prefixes. */
+  readonly ownersOfPrefix: Map<string, Set<string>>;
   /** evpn prefixes known for a MAC. */
   readonly keysOfMac: Map<string, Set<string>>;
   /** MACs evpn routes name for an address. */
@@ -75,6 +77,7 @@ export class BridgeTables {
     this.#segments.set(vrf.name, {
       vrf,
       stations: new Map(),
+      ownersOfPrefix: new Map(),
       keysOfMac: new Map(),
       macsOfPrefix: new Map(),
       holds: new Map(),
@@ -99,6 +102,10 @@ export class BridgeTables {
     const before = segment.stations.get(owner);
     if (station === undefined) segment.stations.delete(owner);
     else segment.stations.set(owner, station);
+    for (const prefix of before?.prefixes ?? [])
+      index(segment.ownersOfPrefix, prefix, owner, false);
+    for (const prefix of station?.prefixes ?? [])
+      index(segment.ownersOfPrefix, prefix, owner, true);
     for (const s of [before, station]) {
       if (s === undefined) continue;
       this.#markMac(vrf.name, s.mac);
@@ -155,9 +162,8 @@ export class BridgeTables {
   stitchedMac(instance: string, prefix: string): string {
     const segment = this.#segments.get(instance);
     if (segment === undefined) return '';
-    for (const station of segment.stations.values()) {
-      if (station.prefixes.includes(prefix)) return station.mac;
-    }
+    const [owner] = [...(segment.ownersOfPrefix.get(prefix) ?? [])].sort(byText);
+    if (owner !== undefined) return segment.stations.get(owner)?.mac ?? '';
     const macs = [...(segment.macsOfPrefix.get(prefix) ?? [])].sort(byText);
     const routes = macs.map((mac) => ({ mac, route: this.#best(segment, `${mac},${prefix}`) }));
     routes.sort((a, b) => compareRoutes(a.route, b.route));

@@ -149,7 +149,9 @@ export class FloatingIps {
     this.#setGroup(checked.key, attached, shared);
     this.#books.publications.replace(
       owner,
-      shared ? [] : this.#routes(checked, backend.label, 1, intent.ports !== undefined),
+      shared
+        ? []
+        : this.#routes(checked, intent.leakTo ?? [], backend.label, 1, intent.ports !== undefined),
     );
   }
 
@@ -162,7 +164,13 @@ export class FloatingIps {
     this.#vrfs.unuse(attached.checked.vrf, owner);
   }
 
-  #routes(checked: CheckedFloatingIp, label: Label, weight: number, balanced: boolean): Route[] {
+  #routes(
+    checked: CheckedFloatingIp,
+    leakTo: readonly string[],
+    label: Label,
+    weight: number,
+    balanced: boolean,
+  ): Route[] {
     const { underlay } = this.#books;
     const hop = {
       address: underlay.address,
@@ -170,7 +178,7 @@ export class FloatingIps {
       encaps: underlay.mplsEncaps,
       ...(weight > 1 && { weight }),
     };
-    const instances = new Set([checked.vrf.name, ...(checked.intent.leakTo ?? [])]);
+    const instances = new Set([checked.vrf.name, ...leakTo]);
     return [...instances].map((instance) => ({
       ...ipKey(instance, hostPrefix(checked.address)),
       hops: [hop],
@@ -201,6 +209,10 @@ export class FloatingIps {
     const backends = [...group.backends.values()].sort((a, b) => a.backend.label - b.backend.label);
     const [first] = backends;
     if (first === undefined) return;
+    // Where packets on the label are looked up: the backends' own network, if they share one.
+    const one = backends.every(({ backend }) => backend.vrf === first.backend.vrf);
+    const vrf = one ? first.backend.vrf : first.checked.vrf;
+    const leakTo = backends.flatMap(({ checked }) => checked.intent.leakTo ?? []);
     const before = group.holds;
     group.holds = backends.map(({ backend }) => nextHops.hold(backend.nextHop));
     const ids = group.members.assign(
@@ -210,8 +222,7 @@ export class FloatingIps {
       owner,
       {
         op: 'nh_ecmp_set',
-        // Where packets on the label are looked up: the backends' own network.
-        vrf: first.backend.vrf.id,
+        vrf: vrf.id,
         flags: NEXT_HOP_POLICY,
         hashFields: hashFields(ALL_FIELDS),
         members: backends.map(({ backend }, i) => ({
@@ -229,7 +240,10 @@ export class FloatingIps {
       nextHop: backend.nextHop,
     }));
     labels.set(group.label, { nextHop, members }, owner);
-    publications.replace(owner, this.#routes(first.checked, group.label, backends.length, true));
+    publications.replace(
+      owner,
+      this.#routes(first.checked, leakTo, group.label, backends.length, true),
+    );
   }
 
   #dropGroup(key: string, group: Group): void {

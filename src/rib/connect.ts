@@ -7,9 +7,9 @@
  * exchange no longer has.
  */
 import { connect as connectSocket, type Socket } from 'node:net';
+import { LineFramer } from '../codec/line-framer.ts';
 import { ParseError, VRouterError } from '../errors.ts';
 import { checkKey, checkName, checkRoute } from './check.ts';
-import { LineFramer } from '../codec/line-framer.ts';
 import {
   keyOf,
   type Route,

@@ -5,9 +5,9 @@
  */
 import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { LineFramer } from '../codec/line-framer.ts';
 import { ParseError, VRouterError } from '../errors.ts';
 import type { RouteExchange } from './exchange.ts';
-import { LineFramer } from '../codec/line-framer.ts';
 import type { RouteSource } from './route.ts';
 import {
   type AgentMessage,

@@ -37,6 +37,8 @@ export interface SimulatedNode {
   readonly dataplane: Dataplane;
   readonly agent: Agent;
   readonly uplink: number; // port
+  /** Frames put on its ports so far. */
+  entered: number;
 }
 
 export interface PlacedTenant {
@@ -107,7 +109,7 @@ export class SimulatedCluster {
           ),
         },
       });
-      this.nodes.set(options.name, { ...options, dataplane, agent, uplink });
+      this.nodes.set(options.name, { ...options, dataplane, agent, uplink, entered: 0 });
     }
   }
 
@@ -241,6 +243,7 @@ function inject(node: SimulatedNode, port: number, frames: readonly Buffer[]): n
   if (taken !== frames.length) {
     throw new Error(`${node.name}: port ${port} took ${taken} of ${frames.length} frames`);
   }
+  node.entered += taken;
   return taken;
 }
 

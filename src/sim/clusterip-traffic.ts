@@ -290,6 +290,7 @@ class HeldConnections {
     const opened = Array.from({ length: count }, () =>
       this.#stage.connect(this.#client, WEB, WEB_PORT),
     );
+    this.#stage.cluster.settle();
     this.all.push(...opened);
     this.run(PERIOD);
     return opened;

@@ -5,7 +5,7 @@
 import type { DumpTable, FullOp, Op } from '../dataplane/api.ts';
 import type { SimulatedNode } from './cluster.ts';
 import type { Stage } from './clusterip.ts';
-import { BACKENDS, WEB } from './clusterip-plan.ts';
+import { BACKENDS, UNMAPPED_PORT, WEB } from './clusterip-plan.ts';
 
 export interface Sabotage {
   readonly what: string;
@@ -86,13 +86,13 @@ export const SABOTAGE: Readonly<Record<string, Sabotage>> = {
       tamperTunnelMembers(clientNode, (member) => ({ ...member, weight: 3 })),
   },
   'open-port': {
-    what: `${remoteBackend.name} takes every port of its service address, mapped or not`,
+    what: `${remoteBackend.name} also takes port ${UNMAPPED_PORT} of the service, which nobody mapped`,
     atStart: ({ remoteNode }) =>
-      tamper(remoteNode, 'floating_ips', 'floating_ip_set', (op) => ({
-        ...op,
-        portMap: 0,
-        ports: [],
-      })),
+      tamper(remoteNode, 'floating_ips', 'floating_ip_set', (op) =>
+        op.address === WEB.ipv4
+          ? { ...op, ports: [...op.ports, { protocol: 6, port: UNMAPPED_PORT, toPort: 80 }] }
+          : undefined,
+      ),
   },
   'renumber-members': {
     what: 'the members of the ECMP set get new ids when the service grows or shrinks',

@@ -1,9 +1,9 @@
 /** Rib, RouteExchange and the stream codec against plain models, over random histories. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { LineFramer } from '../../src/codec/line-framer.ts';
 import { checkUpdate } from '../../src/rib/check.ts';
 import { RouteExchange } from '../../src/rib/exchange.ts';
-import { LineFramer } from '../../src/codec/line-framer.ts';
 import { Rib } from '../../src/rib/rib.ts';
 import { keyOf, type Route, type RouteUpdate, routeKeyText } from '../../src/rib/route.ts';
 import { decodeAgentLine, decodeExchangeLine, encodeUpdates } from '../../src/rib/wire.ts';

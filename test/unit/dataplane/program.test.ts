@@ -204,7 +204,7 @@ describe('programOf', () => {
 });
 
 describe('layout.ts', () => {
-  it('gives every op its own code and every op a core struct', () => {
+  it('gives every op a code of its own', () => {
     const ops = Object.values(layout.ops);
     expect(new Set(ops.map((op) => op.code)).size).toBe(ops.length);
     expect(ops.length).toBeGreaterThan(25);
