@@ -140,6 +140,15 @@ uint32_t source_nat_scope(Context& context, VrfId vrf, const FlowKey& translated
   return next_hop->scope;
 }
 
+// A flow decided again stays with the ECMP member it has.
+void stay(ResolveOptions& options, const Flow& flow) {
+  options.pinned = flow.member;
+  if (flow.member == kNoMember && flow.next_hop != kDiscard.value) {
+    options.kept = NextHopId{flow.next_hop};
+    options.kept_label = flow.label;
+  }
+}
+
 Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key) {
   Mac mac;
   std::memcpy(mac.bytes.data(), arrival.mac, 6);
@@ -183,7 +192,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
 
   // Destination.
   ResolveOptions options;
-  if (existing != nullptr) options.pinned = existing->member;
+  if (existing != nullptr) stay(options, *existing);
   const FloatingIp* sender_fip = nullptr;
   if (arrival.l2) {
     d.forward = resolve_l2(context, arrival, key);
@@ -297,7 +306,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     ResolveOptions way_back;
     if (from_vif) way_back.prefer_vif = arrival.vif;
     if (!from_vif && arrival.known_source) way_back.prefer_tunnel = &arrival.outer_source;
-    if (existing != nullptr) way_back.pinned = context.flows[FlowId{existing->reverse}].member;
+    if (existing != nullptr) stay(way_back, context.flows[FlowId{existing->reverse}]);
     d.reverse = resolve_address(context, from_vif ? arrival.vrf : d.vrf, key.family, key.source,
                                 back, way_back);
     if (d.reverse.next_hop == kDiscard && tenant) {

@@ -57,6 +57,16 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     const int i = find_member(set, options.pinned);
     if (i >= 0 && allowed(i)) return i;
   }
+  // A route that had one next hop when the flow was made and has several now.
+  if (options.kept.valid()) {
+    for (size_t i = 0; i < set.members.size(); ++i) {
+      if (set.members[i].next_hop == options.kept.value &&
+          (set.members[i].label == kNoLabel || set.members[i].label == options.kept_label) &&
+          allowed(static_cast<int>(i))) {
+        return static_cast<int>(i);
+      }
+    }
+  }
   // The way back of a flow goes where its packets come from, if that is a member.
   for (size_t i = 0; i < set.members.size(); ++i) {
     const NextHopId hop{set.members[i].next_hop};
@@ -113,7 +123,8 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
         }
         const EcmpMember& member = next_hop->ecmp->members[static_cast<size_t>(i)];
         if (out.member == kNoMember) out.member = member.member;
-        inner.pinned = kNoMember;  // names a member of the outermost set only
+        inner.pinned = kNoMember;  // name a member of the outermost set only
+        inner.kept = NextHopId{};
         id = NextHopId{member.next_hop};
         if (member.label != kNoLabel) label = member.label;
         break;

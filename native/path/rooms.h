@@ -45,6 +45,8 @@ struct Resolved {
 
 struct ResolveOptions {
   uint16_t pinned = 0xffff;              // stay with this member if it is still there
+  NextHopId kept;                        // no member yet: stay with the one that is this next hop
+  uint32_t kept_label = kNoLabel;        // … by this label
   bool local_only = false;               // ECMP: members on this node only
   const Address* prefer_tunnel = nullptr; // ECMP: the member that reaches this far end (way back)
   VifId prefer_vif;                      // ECMP: the member on this vif (way back)

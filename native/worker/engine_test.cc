@@ -391,8 +391,8 @@ TEST(Engine, IdleFlowsEndByThemselves) {
   lab.inject(0, packet(0));
   lab.engine.step(0);
   EXPECT_EQ(lab.engine.flows().used(), 2u);
-  // The sweep goes on with time, so many breaths, as a running worker takes them; a flow may outlive
-  // its timeout by one sweep.
+  // The sweep goes on with time, so many breaths, as a running worker takes them; a flow may
+  // outlive its timeout by one sweep.
   uint64_t now_ns = 0;
   const auto breathe_until = [&](uint64_t end_ns) {
     for (; now_ns < end_ns; now_ns += 10'000'000) lab.engine.step(now_ns);

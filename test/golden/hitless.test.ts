@@ -86,6 +86,26 @@ describe('an ECMP set that changes under its flows', () => {
     expect([...members().values()].filter((m) => m === 3).length).toBeGreaterThan(30);
   });
 
+  it('keeps the flows of a route that had one next hop and gets more', () => {
+    const first = tunnels[1]!;
+    node = new Node([
+      {
+        op: 'route_set',
+        vrf: RED,
+        prefix: `${SERVICE}/32`,
+        nextHop: first.nextHop,
+        label: first.label,
+      },
+    ]);
+    send(PORTS, 'S');
+    node.dp.commit(service);
+    send(PORTS, 'A');
+    expect(new Set(members().values())).toEqual(new Set([1]));
+    const more = PORTS.map((p) => p + 1000);
+    send(more, 'S');
+    expect(new Set(more.map((p) => members().get(p)))).toEqual(new Set([0, 1, 2]));
+  });
+
   it('drains a member with weight 0: it keeps its flows and gets no new ones', () => {
     node = new Node(service);
     send(PORTS, 'S');
