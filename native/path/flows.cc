@@ -186,7 +186,16 @@ bool decide_again(Context& context, Packet& packet, FlowId id) {
     }
     return false;
   }
+  const bool counted = context.trace == nullptr;  // a scratch pair is in nobody's quota
+  if (counted) {
+    context.quota.leave(forward);
+    context.quota.leave(reverse);
+  }
   store_decision(context, key, arrival, d, forward, reverse);
+  if (counted) {
+    context.quota.enter(forward);
+    context.quota.enter(reverse);
+  }
   forward.flags |= kFlowModified;
   reverse.flags |= kFlowModified;
   return true;

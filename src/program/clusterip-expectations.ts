@@ -156,7 +156,10 @@ export function flowsOfConnection(
   ];
 }
 
-export function addressesSeen(heard: ReadonlySet<string>, callers: ReadonlySet<string>): Expectation[] {
+export function addressesSeen(
+  heard: ReadonlySet<string>,
+  callers: ReadonlySet<string>,
+): Expectation[] {
   const services = [WEB, MULTI_PORT].flatMap(({ ipv4, ports }) =>
     ports.map(({ port }) => `${ipv4}:${port}`),
   );
@@ -310,7 +313,8 @@ export function scalingWorks(seen: Scale): Expectation[] {
     },
     {
       id: 'scale-removed',
-      expected: 'connections of backends that are taken away end at once, by a reset or without an answer',
+      expected:
+        'connections of backends that are taken away end at once, by a reset or without an answer',
       observed:
         `${removed.connections} connections: ${removed.reset} reset, ${removed.silent} unanswered, ` +
         `${removed.alive} still served, ${removed.changed} answered by another backend`,
@@ -335,7 +339,8 @@ export function fabricIsSound(audit: FabricAudit): Expectation[] {
   return [
     {
       id: 'fabric',
-      expected: 'everything on the fabric is MPLS over UDP to port 6635, between the two nodes; nothing malformed',
+      expected:
+        'everything on the fabric is MPLS over UDP to port 6635, between the two nodes; nothing malformed',
       observed:
         `${audit.frames} frames (${[...audit.directions].map(([d, n]) => `${d}: ${n}`).join(', ') || 'none'}), ` +
         `${audit.malformed} malformed${audit.faults.size > 0 ? ` (${[...audit.faults].join(', ')})` : ''}`,
@@ -357,7 +362,10 @@ export function fabricIsSound(audit: FabricAudit): Expectation[] {
   ];
 }
 
-export function tenantsAreContent(bad: ReadonlyMap<string, number>, mss: number | undefined): Expectation[] {
+export function tenantsAreContent(
+  bad: ReadonlyMap<string, number>,
+  mss: number | undefined,
+): Expectation[] {
   const fits = FABRIC_MTU - TUNNEL_HEADERS - TENANT_HEADERS;
   const total = [...bad.values()].reduce((sum, n) => sum + n, 0);
   return [
@@ -412,6 +420,8 @@ export function firstIsServed(backend: string | undefined): Expectation {
     id: 'first-connection',
     expected: `a connection to ${WEB.ipv4}:${WEB_PORT} that goes to the other node is answered`,
     observed: backend === undefined ? 'no answer' : `by ${backend}`,
-    ok: backend !== undefined && BACKENDS.some((pod) => pod.name === backend && pod.node === NODES.remote.name),
+    ok:
+      backend !== undefined &&
+      BACKENDS.some((pod) => pod.name === backend && pod.node === NODES.remote.name),
   };
 }

@@ -8,7 +8,12 @@ import { UsageError } from '../cli/io.ts';
 import type { ExplainView, FlowView, NextHopView, RouteDump } from '../cli/views.ts';
 import { nearest } from '../config/nearest.ts';
 import { Capture } from '../sim/capture.ts';
-import { FABRIC_WIRE, type PlacedTenant, type SeenFrame, type SimulatedNode } from '../sim/cluster.ts';
+import {
+  FABRIC_WIRE,
+  type PlacedTenant,
+  type SeenFrame,
+  type SimulatedNode,
+} from '../sim/cluster.ts';
 import { MAX_CONNECTIONS, Stage } from '../sim/clusterip.ts';
 import {
   BACKENDS,
@@ -86,7 +91,9 @@ export function findSabotage(name: string): Sabotage {
 export function runClusterip(options: ClusteripOptions): DemoReport {
   const { connections } = options;
   if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CONNECTIONS) {
-    throw new UsageError(`demo clusterip: --connections: 1 to ${MAX_CONNECTIONS}, not ${connections}`);
+    throw new UsageError(
+      `demo clusterip: --connections: 1 to ${MAX_CONNECTIONS}, not ${connections}`,
+    );
   }
   const sabotage = options.sabotage === undefined ? undefined : findSabotage(options.sabotage);
   const demo = new ClusteripDemo(options, sabotage);
@@ -201,7 +208,10 @@ class ClusteripDemo {
     this.#recorder.step('The tables of both nodes, while that connection is open');
     this.#tables(cluster.placed(CLIENT.name), POD_NETWORK, trace, true);
     this.#tables(cluster.placed(backend.name), SERVICE_NETWORK, trace, false);
-    const what = { [clientNode.name]: "the client's SYN", [remoteNode.name]: 'the same SYN, out of the tunnel' };
+    const what = {
+      [clientNode.name]: "the client's SYN",
+      [remoteNode.name]: 'the same SYN, out of the tunnel',
+    };
     for (const [node, view] of explained) {
       this.#recorder.table(explainTable(node.name, what[node.name] ?? '', view));
     }
@@ -214,7 +224,9 @@ class ClusteripDemo {
     this.#recorder.step(`${connections} connections: request, pause, request, end`);
     const done = load(this.#stage, WEB, WEB_PORT, connections);
     for (const [name, n] of done.perBackend) this.#recorder.say(`${name} served ${n} connections`);
-    this.#recorder.say(`${done.answers} answers to ${done.requests} requests, ${done.closed} closed`);
+    this.#recorder.say(
+      `${done.answers} answers to ${done.requests} requests, ${done.closed} closed`,
+    );
     this.#recorder.expect(loadIsSpread(done, 2), ...loadIsServed(done));
   }
 
@@ -251,7 +263,9 @@ class ClusteripDemo {
 
   #scale(): void {
     const [web1, web2, web3] = BACKENDS;
-    this.#recorder.step('The service scales 1 -> 2 -> 3 -> 1, connections stay open and ask every 10 ms');
+    this.#recorder.step(
+      'The service scales 1 -> 2 -> 3 -> 1, connections stay open and ask every 10 ms',
+    );
     this.#noteTenants();
     this.#stage.removeBackend(web1);
     this.#stage.cluster.settle();
@@ -282,7 +296,9 @@ class ClusteripDemo {
     this.#noteTenants();
     const { cluster, client } = this.#stage;
     const audit = this.#audit;
-    this.#recorder.say(`${audit.frames} frames crossed the fabric, ${audit.sourcePorts.size} UDP source ports`);
+    this.#recorder.say(
+      `${audit.frames} frames crossed the fabric, ${audit.sourcePorts.size} UDP source ports`,
+    );
     for (const label of [...audit.labels].sort()) this.#recorder.say(`to ${label}`);
     const mss = cluster.placed(BACKENDS[1].name).tenant.peerMss;
     this.#recorder.expect(
@@ -312,7 +328,10 @@ class ClusteripDemo {
     const fromClient = seen.wire === CLIENT.name && seen.from === CLIENT.name;
     const toRemote = seen.wire === FABRIC_WIRE && seen.to === remoteNode.name;
     if (fromClient && !explained.has(remoteNode) && frameLine(seen.frame).includes(' tcp S ')) {
-      const lines = clientNode.dataplane.explain(seen.frame, client.node.agent.vifId(client.vif) ?? 0);
+      const lines = clientNode.dataplane.explain(
+        seen.frame,
+        client.node.agent.vifId(client.vif) ?? 0,
+      );
       explained.set(clientNode, { lines });
     }
     if (toRemote && !explained.has(remoteNode)) {

@@ -49,7 +49,9 @@ export function registerDemo(program: Command): void {
     .command('clusterip')
     .description('a Kubernetes service by ECMP and NAT, from node to node in MPLS over UDP')
     .option('--netns', 'with real processes, network namespaces and curl; needs root')
-    .addOption(new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'))
+    .addOption(
+      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
+    )
     .addOption(
       new Option('--connections <n>', 'connections to spread over the backends')
         .argParser(wholeNumber(20_000))

@@ -13,7 +13,7 @@ function frame(options: { sport?: number; dport?: number } = {}): Buffer {
       builder.ether({ dst: THERE.mac, src: HERE.mac }),
       builder.ipv4({ src: HERE.ip, dst: THERE.ip }),
       builder.udp({ sport, dport, checksum: 0 }),
-      builder.mpls({ label: 16 }),
+      builder.mpls({ label: 16, ttl: 63 }),
       builder.ipv4({ src: '10.47.255.237', dst: '10.105.139.153' }),
       builder.tcp({ sport: 1, dport: 2, flags: 'A' }),
     ),

@@ -20,7 +20,12 @@ const GATEWAY = '10.0.0.254';
 const GATEWAY_MAC = macBytes('00:00:5e:00:01:00');
 
 function pair() {
-  const client = new Tenant({ name: 'client', mac: '02:00:00:00:00:01', ipv4: '10.0.0.1', gateway: GATEWAY });
+  const client = new Tenant({
+    name: 'client',
+    mac: '02:00:00:00:00:01',
+    ipv4: '10.0.0.1',
+    gateway: GATEWAY,
+  });
   const server = new Tenant({
     name: 'server',
     mac: '02:00:00:00:00:02',
@@ -33,15 +38,29 @@ function pair() {
   const run = (change: (frame: Buffer) => Buffer | undefined = (frame) => frame) => {
     for (let moved = true; moved; ) {
       moved = false;
-      for (const [from, to] of [[client, server], [server, client]] as const) {
+      for (const [from, to] of [
+        [client, server],
+        [server, client],
+      ] as const) {
         for (const bytes of from.take()) {
           moved = true;
           const frame = decodeFrame(bytes)!;
           if (frame.etherType === ETHERTYPE.arp) {
             const ask = decodeArp(frame.payload)!;
-            const answer = { operation: 2, senderMac: GATEWAY_MAC, senderIp: ask.targetIp, targetMac: ask.senderMac, targetIp: ask.senderIp } as const;
+            const answer = {
+              operation: 2,
+              senderMac: GATEWAY_MAC,
+              senderIp: ask.targetIp,
+              targetMac: ask.senderMac,
+              targetIp: ask.senderIp,
+            } as const;
             from.deliver(
-              encodeFrame({ destination: frame.source, source: GATEWAY_MAC, etherType: ETHERTYPE.arp, payload: encodeArp(answer) }),
+              encodeFrame({
+                destination: frame.source,
+                source: GATEWAY_MAC,
+                etherType: ETHERTYPE.arp,
+                payload: encodeArp(answer),
+              }),
             );
             continue;
           }
@@ -106,17 +125,38 @@ describe('a connection', () => {
 
   it('is reset by a server that does not know it', () => {
     const { client, connection, run } = opened();
-    const other = new Tenant({ name: 'other', mac: '02:00:00:00:00:02', ipv4: '10.0.0.2', gateway: GATEWAY, listen: [80] });
+    const other = new Tenant({
+      name: 'other',
+      mac: '02:00:00:00:00:02',
+      ipv4: '10.0.0.2',
+      gateway: GATEWAY,
+      listen: [80],
+    });
     client.request(connection);
     for (const bytes of client.take()) {
       const frame = decodeFrame(bytes)!;
-      other.deliver(encodeFrame({ ...frame, destination: macBytes(other.mac), source: GATEWAY_MAC }));
+      other.deliver(
+        encodeFrame({ ...frame, destination: macBytes(other.mac), source: GATEWAY_MAC }),
+      );
     }
     // Its ARP first, then the reset.
     const [ask] = other.take();
     const { senderMac, senderIp, targetIp } = decodeArp(decodeFrame(ask!)!.payload)!;
-    const answer = { operation: 2, senderMac: GATEWAY_MAC, senderIp: targetIp, targetMac: senderMac, targetIp: senderIp } as const;
-    other.deliver(encodeFrame({ destination: senderMac, source: GATEWAY_MAC, etherType: ETHERTYPE.arp, payload: encodeArp(answer) }));
+    const answer = {
+      operation: 2,
+      senderMac: GATEWAY_MAC,
+      senderIp: targetIp,
+      targetMac: senderMac,
+      targetIp: senderIp,
+    } as const;
+    other.deliver(
+      encodeFrame({
+        destination: senderMac,
+        source: GATEWAY_MAC,
+        etherType: ETHERTYPE.arp,
+        payload: encodeArp(answer),
+      }),
+    );
     for (const bytes of other.take()) {
       client.deliver(encodeFrame({ ...decodeFrame(bytes)!, destination: macBytes(client.mac) }));
     }
@@ -129,7 +169,14 @@ describe('a connection', () => {
     const { client, connection } = opened();
     const blind = (sequence: number) => {
       const [source, destination] = [0x0a000002, 0x0a000001];
-      const segment = { sourcePort: 80, destinationPort: 40_000, sequence, acknowledgement: 0, flags: TCP.rst, data: Buffer.alloc(0) };
+      const segment = {
+        sourcePort: 80,
+        destinationPort: 40_000,
+        sequence,
+        acknowledgement: 0,
+        flags: TCP.rst,
+        data: Buffer.alloc(0),
+      };
       const payload = encodeSegment(source, destination, segment);
       return encodeFrame({
         destination: macBytes(client.mac),
@@ -146,8 +193,14 @@ describe('a connection', () => {
 describe('what is not right', () => {
   const damages: [string, (frame: Buffer) => Buffer][] = [
     ['another MAC', (f) => Buffer.concat([macBytes('02:00:00:00:00:99'), f.subarray(6)])],
-    ['a wrong TCP checksum', (f) => Buffer.concat([f.subarray(0, -1), Buffer.of((f.at(-1) ?? 0) ^ 1)])],
-    ['a wrong IP checksum', (f) => Buffer.concat([f.subarray(0, 22), Buffer.of(7), f.subarray(23)])],
+    [
+      'a wrong TCP checksum',
+      (f) => Buffer.concat([f.subarray(0, -1), Buffer.of((f.at(-1) ?? 0) ^ 1)]),
+    ],
+    [
+      'a wrong IP checksum',
+      (f) => Buffer.concat([f.subarray(0, 22), Buffer.of(7), f.subarray(23)]),
+    ],
   ];
   for (const [what, damage] of damages) {
     it(`is counted and does nothing: ${what}`, () => {
@@ -187,8 +240,21 @@ describe('ARP', () => {
     expect(client.gatewayMac).toBeUndefined();
     for (const bytes of frames) {
       const { senderMac, senderIp, targetIp } = decodeArp(decodeFrame(bytes)!.payload)!;
-      const answer = { operation: 2, senderMac: GATEWAY_MAC, senderIp: targetIp, targetMac: senderMac, targetIp: senderIp } as const;
-      client.deliver(encodeFrame({ destination: senderMac, source: GATEWAY_MAC, etherType: ETHERTYPE.arp, payload: encodeArp(answer) }));
+      const answer = {
+        operation: 2,
+        senderMac: GATEWAY_MAC,
+        senderIp: targetIp,
+        targetMac: senderMac,
+        targetIp: senderIp,
+      } as const;
+      client.deliver(
+        encodeFrame({
+          destination: senderMac,
+          source: GATEWAY_MAC,
+          etherType: ETHERTYPE.arp,
+          payload: encodeArp(answer),
+        }),
+      );
     }
     const syns = client.take().map((f) => decodeSegment(decodeIpv4(decodeFrame(f)!.payload)!)!);
     expect(syns.map((s) => s.sourcePort)).toEqual([1000, 1001]);

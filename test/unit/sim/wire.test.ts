@@ -154,7 +154,18 @@ describe('decoding', () => {
     const ends = { src: '10.169.25.20', dst: '10.169.25.21' };
     const macs = builder.ether({ dst: '52:54:00:00:03:33', src: '52:54:00:00:02:22' });
     const cases: [string, Buffer][] = [
-      ['UDP port 4789', Buffer.from(builder.packet(macs, builder.ipv4(ends), builder.udp({ sport: 50000, dport: 4789 }), inner, tcp))],
+      [
+        'UDP port 4789',
+        Buffer.from(
+          builder.packet(
+            macs,
+            builder.ipv4(ends),
+            builder.udp({ sport: 50000, dport: 4789 }),
+            inner,
+            tcp,
+          ),
+        ),
+      ],
       ['not UDP', Buffer.from(builder.packet(macs, builder.ipv4(ends), tcp))],
       ['inner length', tunnelled(inner, tcp, builder.filler(0))],
     ];
