@@ -1,6 +1,6 @@
-// Any bytes, twice: as a Program as they stand, and as choices of ops that nearly make sense. Applied
-// to a router; then what must hold whatever came in: a refused Program changes nothing, a dump is a
-// Program that makes the same tables.
+// Any bytes, twice: as a Program as they stand, and as choices of ops that nearly make sense.
+// Applied to a router; then what must hold whatever came in: a refused Program changes nothing, a
+// dump is a Program that makes the same tables.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -38,7 +38,8 @@ std::vector<uint8_t> tables(Router& router, size_t step) {
     std::string cursor;
     do {
       const size_t limit = step > ~size_t{0} - out.size() ? ~size_t{0} : out.size() + step;
-      require(dump(router, static_cast<DumpTable>(t), VrfId{}, cursor, limit, out).ok(), "dump failed");
+      require(dump(router, static_cast<DumpTable>(t), VrfId{}, cursor, limit, out).ok(),
+              "dump failed");
     } while (!cursor.empty());
   }
   return out;
@@ -52,7 +53,8 @@ void apply_checked(const std::vector<Op>& ops, Router& router) {
   const ApplyResult result = apply(ops, router, port_exists, nullptr);
   const std::vector<uint8_t> after = tables(router, ~size_t{0});
   if (!result.status.ok()) {
-    require(after == before && router.generation == generation, "a refused Program changed a table");
+    require(after == before && router.generation == generation,
+            "a refused Program changed a table");
     return;
   }
   require(router.generation == generation + 1, "a commit without a generation");

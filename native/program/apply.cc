@@ -1,9 +1,9 @@
 // A Program becomes the tables' new content, or nothing happens.
 //
 // Each op is one exchange(), which yields the op that undoes it. References are looked at after the
-// last op, so the order of ops does not matter to them; every op is then held against the table as it
-// stands, and one that a later op has replaced has nothing to answer for. If anything is wrong the
-// undoing ops run backwards.
+// last op, so the order of ops does not matter to them; every op is then held against the table as
+// it stands, and one that a later op has replaced has nothing to answer for. If anything is wrong
+// the undoing ops run backwards.
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
@@ -348,8 +348,8 @@ class Nesting {
   std::unordered_map<uint32_t, Known> known_;
 };
 
-// A circle or a nesting too deep goes through a composite that this Program has set. Down from it is
-// quick; up from it means looking at all composites, and only if it is a member of any.
+// A circle or a nesting too deep goes through a composite that this Program has set. Down from it
+// is quick; up from it means looking at all composites, and only if it is a member of any.
 Status check_nesting(const Router& router, const std::vector<Op>& ops) {
   Nesting nesting(router);
   std::unordered_map<uint32_t, uint32_t> set_by;  // next hop -> the last op that set it

@@ -1,5 +1,5 @@
-// Programs by name: what each refusal is called, at which op and for which field; and that one bad op
-// among good ones leaves nothing behind.
+// Programs by name: what each refusal is called, at which op and for which field; and that one bad
+// op among good ones leaves nothing behind.
 #include <gtest/gtest.h>
 
 #include "program/program.h"
@@ -147,6 +147,17 @@ TEST_F(Apply, WhatALaterOpReplacesIsNotHeldAgainstAnEarlierOne) {
   commit({ecmp(7, {77}), tunnel(7)});
   commit({vif(3, 4), vif(3, 3)});
   commit({floating_ip(1, 9, 1), floating_ip(1, 1, 1)});
+  commit({MacSpec{1, kGatewayMac, 77, kNoLabel, 0}, MacSpec{1, kGatewayMac, 5, kNoLabel, 0}});
+  commit({VniSpec{7, 77}, VniSpec{7, 5}});
+  commit({SourceNatSpec{0, 1, 9, {}, Address::from_v4(1), 1, 2},
+          SourceNatSpec{0, 1, 1, {}, Address::from_v4(1), 1, 2}});
+  TunnelSpec elsewhere = tunnel(7);
+  elsewhere.vif = 9;
+  for (const Op& op : Ops{InterfaceSpec{7, 1, 9, 0, {}, {}}, elsewhere, ReceiveSpec{7, 1, 9, 0},
+                          L2ReceiveSpec{7, 9}, VrfTranslateSpec{7, 9, 0}, ecmp(7, {77}),
+                          ReplicateSpec{7, 1, 0, 0, {{77, kNoLabel}}}}) {
+    commit({op, DiscardSpec{7}});
+  }
 }
 
 TEST_F(Apply, WhatIsInUseStays) {
@@ -165,7 +176,8 @@ TEST_F(Apply, AVrfWithRoutesOrMacsStays) {
           MacSpec{3, kGatewayMac, 0, kNoLabel, 0}});
   refuse({VrfDelete{2}}, StatusCode::InUse, 0, "vrf");
   refuse({VrfDelete{3}}, StatusCode::InUse, 0, "vrf");
-  commit({VrfDelete{2}, RouteDelete{2, prefix("10.0.0.0/8")}, MacDelete{3, kGatewayMac}, VrfDelete{3}});
+  commit({VrfDelete{2}, RouteDelete{2, prefix("10.0.0.0/8")}, MacDelete{3, kGatewayMac},
+          VrfDelete{3}});
 }
 
 TEST_F(Apply, AVifWithFloatingIpsStays) {
@@ -191,9 +203,10 @@ TEST_F(Apply, AFailedDeleteLeavesScopesAlone) {
 
 TEST_F(Apply, AbsentEntriesCannotBeDeleted) {
   const Op ok = VrfSpec{2, "", 0};
-  for (const Op& op : Ops{VrfDelete{9}, VifDelete{9}, NextHopDelete{9}, RouteDelete{1, prefix("::/0")},
-                          MacDelete{1, kGatewayMac}, LabelDelete{99}, VniDelete{99},
-                          FloatingIpDelete{9}, SourceNatDelete{9}, PolicyDelete{9}}) {
+  for (const Op& op :
+       Ops{VrfDelete{9}, VifDelete{9}, NextHopDelete{9}, RouteDelete{1, prefix("::/0")},
+           MacDelete{1, kGatewayMac}, LabelDelete{99}, VniDelete{99}, FloatingIpDelete{9},
+           SourceNatDelete{9}, PolicyDelete{9}}) {
     refuse({ok, op}, StatusCode::NotFound, 1, "");
   }
   refuse({ok, VrfDelete{2}, VrfDelete{2}}, StatusCode::NotFound, 2, "");
@@ -299,16 +312,17 @@ TEST_F(Apply, AnyPortWillDoWhenNobodyKnows) {
 
 TEST_F(Apply, TheWorstPlaceToFailIsTheLastOp) {
   commit({VrfSpec{2, "two", 5}, vif(2, 0), route(1, "10.0.0.0/8", 5), route(1, "fd00::/16", 5),
-          MacSpec{1, kGatewayMac, 5, 20, 0}, LabelSpec{16, 5}, VniSpec{100, 5}, floating_ip(1, 2, 9),
-          SourceNatSpec{1, 1, 2, {}, Address::from_v4(9), 1, 2}, ecmp(9, {5})});
+          MacSpec{1, kGatewayMac, 5, 20, 0}, LabelSpec{16, 5}, VniSpec{100, 5},
+          floating_ip(1, 2, 9), SourceNatSpec{1, 1, 2, {}, Address::from_v4(9), 1, 2},
+          ecmp(9, {5})});
   RouterSpec changed;
   changed.icmp_errors_per_second = 5;
   VifSpec other = vif(2, 3);
   other.mtu = 9000;
-  refuse({changed, VrfSpec{2, "renamed", 0}, other, tunnel(5, Encap::Vxlan), route(1, "10.0.0.0/8", 9),
-          RouteDelete{1, prefix("fd00::/16")}, MacDelete{1, kGatewayMac}, LabelDelete{16},
-          VniSpec{100, 9}, FloatingIpDelete{1}, SourceNatDelete{1}, ecmp(9, {}), PolicyDelete{1},
-          VifDelete{1}, NextHopDelete{5}, LabelDelete{17}},
+  refuse({changed, VrfSpec{2, "renamed", 0}, other, tunnel(5, Encap::Vxlan),
+          route(1, "10.0.0.0/8", 9), RouteDelete{1, prefix("fd00::/16")}, MacDelete{1, kGatewayMac},
+          LabelDelete{16}, VniSpec{100, 9}, FloatingIpDelete{1}, SourceNatDelete{1}, ecmp(9, {}),
+          PolicyDelete{1}, VifDelete{1}, NextHopDelete{5}, LabelDelete{17}},
          StatusCode::NotFound, 15, "");
   EXPECT_EQ(router.vif_of_port(PortId{0}), VifId{2});
   EXPECT_FALSE(router.vif_of_port(PortId{3}).valid());

@@ -1,6 +1,6 @@
-// Arbitrary ops for property tests and fuzzing: ids from small ranges, so that ops meet each other's
-// objects, and now and then a value that must be refused.
-// Random is anything with `uint32_t below(uint32_t n)`: a generator, or the bytes of a fuzzer's input.
+// Arbitrary ops for property tests and fuzzing: ids from small ranges, so that ops meet each
+// other's objects, and now and then a value that must be refused. Random is anything with `uint32_t
+// below(uint32_t n)`: a generator, or the bytes of a fuzzer's input.
 #pragma once
 #include "program/program.h"
 
@@ -19,36 +19,61 @@ class ArbitraryOp {
 
   Op next() {
     switch (pick(30)) {
-      case 0: return router_set();
+      case 0:
+        return router_set();
       case 1:
-      case 2: return VrfSpec{vrf(), name(), pick(3) * 10};
-      case 3: return VrfDelete{vrf()};
+      case 2:
+        return VrfSpec{vrf(), name(), pick(3) * 10};
+      case 3:
+        return VrfDelete{vrf()};
       case 4:
-      case 5: return vif_set();
-      case 6: return VifDelete{vif()};
-      case 7: return DiscardSpec{next_hop()};
-      case 8: return ReceiveSpec{next_hop(), vrf(), one_in(2) ? vif() : ~0u, flags()};
-      case 9: return L2ReceiveSpec{next_hop(), vrf()};
+      case 5:
+        return vif_set();
+      case 6:
+        return VifDelete{vif()};
+      case 7:
+        return DiscardSpec{next_hop()};
+      case 8:
+        return ReceiveSpec{next_hop(), vrf(), one_in(2) ? vif() : ~0u, flags()};
+      case 9:
+        return L2ReceiveSpec{next_hop(), vrf()};
       case 10:
-      case 11: return InterfaceSpec{next_hop(), vrf(), vif(), flags(), mac(), mac()};
+      case 11:
+        return InterfaceSpec{next_hop(), vrf(), vif(), flags(), mac(), mac()};
       case 12:
-      case 13: return tunnel_set();
-      case 14: return ecmp_set();
-      case 15: return replicate_set();
-      case 16: return VrfTranslateSpec{next_hop(), vrf(), flags()};
-      case 17: return NextHopDelete{next_hop()};
+      case 13:
+        return tunnel_set();
+      case 14:
+        return ecmp_set();
+      case 15:
+        return replicate_set();
+      case 16:
+        return VrfTranslateSpec{next_hop(), vrf(), flags()};
+      case 17:
+        return NextHopDelete{next_hop()};
       case 18:
-      case 19: return RouteSpec{vrf(), prefix(), next_hop(), label(), byte(16), byte(32), mac()};
-      case 20: return RouteDelete{vrf(), prefix()};
-      case 21: return MacSpec{vrf(), mac(), next_hop(), label(), static_cast<uint8_t>(byte(2) * 4)};
-      case 22: return MacDelete{vrf(), mac()};
-      case 23: return one_in(3) ? Op{LabelDelete{16 + pick(4)}} : LabelSpec{16 + pick(4), next_hop()};
-      case 24: return one_in(3) ? Op{VniDelete{vni()}} : VniSpec{vni(), next_hop()};
-      case 25: return floating_ip_set();
-      case 26: return one_in(2) ? Op{FloatingIpDelete{pick(6)}} : source_nat_set();
-      case 27: return one_in(2) ? Op{SourceNatDelete{pick(4)}} : FlowFlush{one_in(2) ? vrf() : ~0u};
-      case 28: return policy_set();
-      default: return PolicyDelete{pick(kPolicies)};
+      case 19:
+        return RouteSpec{vrf(), prefix(), next_hop(), label(), byte(16), byte(32), mac()};
+      case 20:
+        return RouteDelete{vrf(), prefix()};
+      case 21:
+        return MacSpec{vrf(), mac(), next_hop(), label(), static_cast<uint8_t>(byte(2) * 4)};
+      case 22:
+        return MacDelete{vrf(), mac()};
+      case 23:
+        return one_in(3) ? Op{LabelDelete{16 + pick(4)}} : LabelSpec{16 + pick(4), next_hop()};
+      case 24:
+        return one_in(3) ? Op{VniDelete{vni()}} : VniSpec{vni(), next_hop()};
+      case 25:
+        return floating_ip_set();
+      case 26:
+        return one_in(2) ? Op{FloatingIpDelete{pick(6)}} : source_nat_set();
+      case 27:
+        return one_in(2) ? Op{SourceNatDelete{pick(4)}} : FlowFlush{one_in(2) ? vrf() : ~0u};
+      case 28:
+        return policy_set();
+      default:
+        return PolicyDelete{pick(kPolicies)};
     }
   }
 
@@ -63,7 +88,9 @@ class ArbitraryOp {
   uint32_t flags() { return one_in(200) ? 1 : pick(2) * kNhPolicy | pick(2) * kNhBridge; }
   uint32_t label() { return one_in(3) ? kNoLabel : 16 + pick(4); }
   uint32_t vni() { return one_in(100) ? pick(2) * (kMaxVni + 1) : 5000 + pick(3); }
-  std::string name() { return one_in(200) ? "\xff" : std::string(pick(3), static_cast<char>('a' + pick(3))); }
+  std::string name() {
+    return one_in(200) ? "\xff" : std::string(pick(3), static_cast<char>('a' + pick(3)));
+  }
 
   Mac mac() {
     Mac m{{2, 0, 0, 0, byte(2), byte(4)}};
@@ -130,8 +157,8 @@ class ArbitraryOp {
 
   Op tunnel_set() {
     const Family f = family();
-    TunnelSpec s{next_hop(), vrf(), vif(), flags(), static_cast<uint8_t>(1 + pick(3)),
-                 address(f), address(f), mac(), mac(), {}};
+    TunnelSpec s{next_hop(), vrf(),      vif(), flags(), static_cast<uint8_t>(1 + pick(3)),
+                 address(f), address(f), mac(), mac(),   {}};
     if (one_in(2)) s.l3_vxlan_mac = {{2, 1, 1, 1, 1, byte(2)}};
     return s;
   }
@@ -160,8 +187,8 @@ class ArbitraryOp {
 
   Op source_nat_set() {
     const uint16_t low = static_cast<uint16_t>(one_in(100) ? 0 : 1024 + pick(100));
-    return SourceNatSpec{pick(4), vrf(), vrf(), {}, address(family()), low,
-                         static_cast<uint16_t>(low + pick(100))};
+    return SourceNatSpec{
+        pick(4), vrf(), vrf(), {}, address(family()), low, static_cast<uint16_t>(low + pick(100))};
   }
 
   Op policy_set() {

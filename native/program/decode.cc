@@ -23,8 +23,7 @@ constexpr uint32_t kWireBytes<Prefix> = 18;
 #define FIELD(Type, name) +kWireBytes<Type>
 #define LIST(Element, name)
 #define END(Name) ;
-#define OP(code, Name, wire) \
-  [[maybe_unused]] constexpr uint32_t kFixedBytes##Name = 0
+#define OP(code, Name, wire) [[maybe_unused]] constexpr uint32_t kFixedBytes##Name = 0
 // Names have no fixed size; only ops have them, and no one asks for the size of an op.
 template <>
 constexpr uint32_t kWireBytes<NameField> = 2;
@@ -126,11 +125,14 @@ class Reader {
   Status status_;
 };
 
-#define READ(Name) [[maybe_unused]] bool read([[maybe_unused]] Reader& in, [[maybe_unused]] Name& out) {
+#define READ(Name) \
+  [[maybe_unused]] bool read([[maybe_unused]] Reader& in, [[maybe_unused]] Name& out) {
 #define STRUCT(Name) READ(Name)
 #define OP(code, Name, wire) READ(Name)
-#define FIELD(Type, name) if (!in.field(#name, out.name)) return false;
-#define LIST(Element, name) if (!in.list(#name, out.name)) return false;
+#define FIELD(Type, name) \
+  if (!in.field(#name, out.name)) return false;
+#define LIST(Element, name) \
+  if (!in.list(#name, out.name)) return false;
 #define END(Name) \
   return true;    \
   }

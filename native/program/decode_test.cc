@@ -43,14 +43,12 @@ Bytes body_of(const Op& op) {
 }
 
 TEST(Decode, AProgramByHand) {
-  // Independent of encode(): route_set 10.0.0.0/8 in VRF 1 to next hop 7, label 77; then nh_delete 9.
+  // Independent of encode(): route_set 10.0.0.0/8 in VRF 1 to next hop 7, label 77; then
+  // nh_delete 9.
   const Bytes bytes = {
-      'V', 'R', 'P', '1', 2, 0, 0, 0,
-      0x30, 0, 0, 0, 38, 0, 0, 0,
-      1, 0, 0, 0,
-      4, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-      7, 0, 0, 0, 77, 0, 0, 0, 2, 3, 2, 0, 0, 0, 0, 1,
-      0x2f, 0, 0, 0, 4, 0, 0, 0, 9, 0, 0, 0,
+      'V', 'R', 'P', '1', 2, 0, 0, 0, 0x30, 0, 0,    0, 38, 0, 0, 0, 1, 0, 0, 0, 4,  8,
+      10,  0,   0,   0,   0, 0, 0, 0, 0,    0, 0,    0, 0,  0, 0, 0, 7, 0, 0, 0, 77, 0,
+      0,   0,   2,   3,   2, 0, 0, 0, 0,    1, 0x2f, 0, 0,  0, 4, 0, 0, 0, 9, 0, 0,  0,
   };
   std::vector<Op> ops;
   const Status status = decode(bytes, ops);

@@ -1,6 +1,6 @@
-// Tables to ops. A cursor names the last entry that was given, so a dump goes on rightly whatever was
-// committed in between; each call costs what it returns, except that the MACs of one VRF, which are
-// in no order, are looked through once a call.
+// Tables to ops. A cursor names the last entry that was given, so a dump goes on rightly whatever
+// was committed in between; each call costs what it returns, except that the MACs of one VRF, which
+// are in no order, are looked through once a call.
 #include <algorithm>
 
 #include "base/bytes.h"
@@ -9,7 +9,8 @@
 namespace vrouter {
 namespace {
 
-// Where a dump goes on. Tables by id: the next id. Routes and MACs: the VRF, and the last key in it.
+// Where a dump goes on. Tables by id: the next id. Routes and MACs: the VRF, and the last key in
+// it.
 struct Cursor {
   uint32_t id = 0;  // or VRF
   bool has_key = false;
@@ -83,9 +84,8 @@ class Dump {
   }
   bool next_hops() {
     if (cursor_.id == kDiscard.value) ++cursor_.id;
-    return by_id(router_.next_hop_limit(), &Router::next_next_hop, [&](uint32_t id) {
-      add(next_hop_op(*router_.next_hop_object(NextHopId{id})));
-    });
+    return by_id(router_.next_hop_limit(), &Router::next_next_hop,
+                 [&](uint32_t id) { add(next_hop_op(*router_.next_hop_object(NextHopId{id}))); });
   }
   bool labels() {
     return by_id(router_.label_limit(), &Router::next_label, [&](uint32_t label) {
@@ -99,15 +99,15 @@ class Dump {
   }
   bool floating_ips() {
     return by_id(router_.floating_ip_limit(), &Router::next_floating_ip,
-                   [&](uint32_t id) { add(router_.floating_ip(id)->spec); });
+                 [&](uint32_t id) { add(router_.floating_ip(id)->spec); });
   }
   bool source_nats() {
     return by_id(router_.source_nat_limit(), &Router::next_source_nat,
-                   [&](uint32_t id) { add(router_.source_nat(id)->spec); });
+                 [&](uint32_t id) { add(router_.source_nat(id)->spec); });
   }
   bool policies() {
     return by_id(router_.policy_limit(), &Router::next_policy,
-                   [&](uint32_t id) { add(router_.policy(PolicyId{id})->spec); });
+                 [&](uint32_t id) { add(router_.policy(PolicyId{id})->spec); });
   }
 
   bool routes(VrfId only) {

@@ -54,8 +54,8 @@ class Dump : public testing::Test {
  protected:
   Dump() {
     for (uint32_t vrf : {3u, 1u, 2u}) r.exchange(VrfId{vrf}, VrfSpec{vrf, "", 0});
-    for (const char* text : {"fd00::/16", "10.0.0.0/16", "::/0", "10.0.0.0/8", "9.0.0.0/8", "0.0.0.0/0",
-                             "10.0.0.0/32"}) {
+    for (const char* text : {"fd00::/16", "10.0.0.0/16", "::/0", "10.0.0.0/8", "9.0.0.0/8",
+                             "0.0.0.0/0", "10.0.0.0/32"}) {
       add_route(r, 3, text);
     }
     add_route(r, 1, "10.0.0.0/8");
@@ -71,9 +71,9 @@ class Dump : public testing::Test {
   Router r;
 };
 
-const std::vector<std::string> kInOrder = {
-    "1 10.0.0.0/8", "3 0.0.0.0/0", "3 9.0.0.0/8", "3 10.0.0.0/8",
-    "3 10.0.0.0/16", "3 10.0.0.0/32", "3 ::/0", "3 fd00::/16"};
+const std::vector<std::string> kInOrder = {"1 10.0.0.0/8", "3 0.0.0.0/0",   "3 9.0.0.0/8",
+                                           "3 10.0.0.0/8", "3 10.0.0.0/16", "3 10.0.0.0/32",
+                                           "3 ::/0",       "3 fd00::/16"};
 
 TEST_F(Dump, RoutesAreInOrder) {
   const Step all = step(r, DumpTable::Routes, "", 1 << 20);
@@ -110,7 +110,9 @@ TEST_F(Dump, EveryStepGetsOn) {
       ASSERT_LT(++steps, 20u);
     } while (!cursor.empty());
     EXPECT_EQ(seen, kInOrder) << limit;
-    if (limit <= 46) { EXPECT_GE(steps, 8u); }
+    if (limit <= 46) {
+      EXPECT_GE(steps, 8u);
+    }
   }
 }
 
@@ -129,8 +131,8 @@ TEST_F(Dump, WhatStandsIsSeenOnceThoughOthersComeAndGo) {
 
 TEST_F(Dump, AVrfThatGoesInBetweenIsNoError) {
   Step s = step(r, DumpTable::Routes, "", 46 * 3);
-  for (const char* text : {"fd00::/16", "10.0.0.0/16", "::/0", "10.0.0.0/8", "9.0.0.0/8", "0.0.0.0/0",
-                           "10.0.0.0/32"}) {
+  for (const char* text : {"fd00::/16", "10.0.0.0/16", "::/0", "10.0.0.0/8", "9.0.0.0/8",
+                           "0.0.0.0/0", "10.0.0.0/32"}) {
     r.exchange(VrfId{3}, prefix(text), std::nullopt);
   }
   r.exchange(VrfId{3}, std::nullopt);

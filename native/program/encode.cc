@@ -1,5 +1,5 @@
-// Ops to bytes: the mirror of decode.cc, from the same list; and the way between next hop ops and the
-// one object that Router keeps for them.
+// Ops to bytes: the mirror of decode.cc, from the same list; and the way between next hop ops and
+// the one object that Router keeps for them.
 #include "base/bytes.h"
 #include "program/program.h"
 

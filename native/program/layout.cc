@@ -1,6 +1,6 @@
 // The core's own description, as JSON: all that the TypeScript side would otherwise have to copy by
-// hand. Names, codes and order come from the .def lists; what is listed here by hand (flags, limits)
-// is held against its source by layout_test.cc.
+// hand. Names, codes and order come from the .def lists; what is listed here by hand (flags,
+// limits) is held against its source by layout_test.cc.
 #include <initializer_list>
 
 #include "program/program.h"
@@ -105,14 +105,14 @@ void describe(Json& structs, Json& ops) {
   {                       \
     Json& json = structs; \
     json.open('{').pair("name", #Name).key("fields").open('[');
-#define OP(code, Name, wire)                                            \
-  {                                                                     \
-    Json& json = ops;                                                   \
+#define OP(code, Name, wire)                                                  \
+  {                                                                           \
+    Json& json = ops;                                                         \
     json.open('{').pair("code", code).pair("name", #Name).pair("wire", wire); \
     json.key("fields").open('[');
 #define FIELD(Type, name) field<Type>(json, #name);
 #define LIST(Element, name) list(json, #name, #Element);
-#define END(Name)            \
+#define END(Name)             \
   json.close(']').close('}'); \
   }
 #include "state/objects.def"
@@ -135,7 +135,8 @@ void reasons(Json& json) {
 #include "base/drop_reasons.def"
 #undef DROP
   json.close(']').key("flowDrops").open('[');
-#define FLOW_DROP(name, printed) json.open('{').pair("name", #name).pair("printed", printed).close('}');
+#define FLOW_DROP(name, printed) \
+  json.open('{').pair("name", #name).pair("printed", printed).close('}');
 #include "base/flow_drop_reasons.def"
 #undef FLOW_DROP
   json.close(']');

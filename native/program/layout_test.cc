@@ -22,7 +22,8 @@ struct Value {
 
   const Value& operator[](const std::string& key) const {
     static const Value none;
-    for (size_t i = 0; i < keys.size(); ++i) if (keys[i] == key) return items[i];
+    for (size_t i = 0; i < keys.size(); ++i)
+      if (keys[i] == key) return items[i];
     ADD_FAILURE() << "no key " << key;
     return none;
   }
@@ -86,7 +87,8 @@ class Layout : public testing::Test {
   }
   const Value& op(const std::string& wire) {
     static const Value none;
-    for (const Value& o : json["ops"].items) if (o["wire"].text == wire) return o;
+    for (const Value& o : json["ops"].items)
+      if (o["wire"].text == wire) return o;
     ADD_FAILURE() << "no op " << wire;
     return none;
   }
@@ -122,7 +124,8 @@ TEST_F(Layout, OpsAndTheirFieldsAreInWireOrder) {
   EXPECT_EQ(route["code"].number, 0x30u);
   EXPECT_EQ(route["name"].text, "RouteSpec");
   std::string fields;
-  for (const Value& f : route["fields"].items) fields += f["name"].text + ":" + f["type"].text + " ";
+  for (const Value& f : route["fields"].items)
+    fields += f["name"].text + ":" + f["type"].text + " ";
   EXPECT_EQ(fields,
             "vrf:u32 prefix:prefix next_hop:u32 label:u32 flags:u8 hash_fields:u8 mac:mac ");
   EXPECT_EQ(op("nh_ecmp_set")["fields"].items[4]["type"]["list"].text, "EcmpMember");
@@ -157,7 +160,8 @@ TEST_F(Layout, ListsNameStructs) {
     for (const Value& f : o["fields"].items) {
       if (f["type"].kind != '{') continue;
       bool found = false;
-      for (const Value& s : json["structs"].items) found |= s["name"].text == f["type"]["list"].text;
+      for (const Value& s : json["structs"].items)
+        found |= s["name"].text == f["type"]["list"].text;
       EXPECT_TRUE(found) << f["name"].text;
     }
   }
@@ -169,7 +173,8 @@ TEST_F(Layout, ReasonsAndCountersAreComplete) {
   ASSERT_EQ(json["flowDrops"].items.size(), static_cast<size_t>(FlowDrop::kCount));
   EXPECT_EQ(json["flowDrops"].items[18]["name"].text, "NoFipPortMap");
   EXPECT_EQ(json["status"].items[0]["code"].text, "OK");
-  EXPECT_EQ(json["status"].items[static_cast<size_t>(StatusCode::BadFile)]["code"].text, "BAD_FILE");
+  EXPECT_EQ(json["status"].items[static_cast<size_t>(StatusCode::BadFile)]["code"].text,
+            "BAD_FILE");
   EXPECT_EQ(json["vifCounters"].items.size(), kVifCounters);
   EXPECT_EQ(json["vrfCounters"].items.size(), kVrfCounters);
   EXPECT_EQ(json["totals"].items.size(), 8u);

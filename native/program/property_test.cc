@@ -1,7 +1,7 @@
 // Random Programs against a naive model: tables as plain maps, references found by looking at
-// everything. After every Program: the same verdict; the same dump, byte for byte; every derived form
-// (counts, MTUs, rewrites, maps) as worked out from scratch; and flows marked for a new decision
-// wherever what they would meet is not what it was.
+// everything. After every Program: the same verdict; the same dump, byte for byte; every derived
+// form (counts, MTUs, rewrites, maps) as worked out from scratch; and flows marked for a new
+// decision wherever what they would meet is not what it was.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -91,12 +91,15 @@ struct Model {
     for (const auto& [id, o] : next_hops) {
       switch (o.kind) {
         case NextHopKind::None:
-        case NextHopKind::Discard: break;
+        case NextHopKind::Discard:
+          break;
         case NextHopKind::Receive:
           ++w.vrfs[o.receive.vrf];
           if (o.receive.vif != ~0u) ++w.vifs[o.receive.vif];
           break;
-        case NextHopKind::L2Receive: ++w.vrfs[o.l2_receive.vrf]; break;
+        case NextHopKind::L2Receive:
+          ++w.vrfs[o.l2_receive.vrf];
+          break;
         case NextHopKind::Interface:
           ++w.vrfs[o.interface.vrf];
           ++w.vifs[o.interface.vif];
@@ -105,9 +108,15 @@ struct Model {
           ++w.vrfs[o.tunnel.vrf];
           ++w.vifs[o.tunnel.vif];
           break;
-        case NextHopKind::Ecmp: ++w.vrfs[o.ecmp.vrf]; break;
-        case NextHopKind::Replicate: ++w.vrfs[o.replicate.vrf]; break;
-        case NextHopKind::VrfTranslate: ++w.vrfs[o.vrf_translate.vrf]; break;
+        case NextHopKind::Ecmp:
+          ++w.vrfs[o.ecmp.vrf];
+          break;
+        case NextHopKind::Replicate:
+          ++w.vrfs[o.replicate.vrf];
+          break;
+        case NextHopKind::VrfTranslate:
+          ++w.vrfs[o.vrf_translate.vrf];
+          break;
       }
       for (uint32_t m : members(o)) ++w.members[m];
     }
@@ -157,10 +166,14 @@ struct Model {
 
   bool consistent() const {
     const Wanted w = wanted();
-    for (const auto& [id, n] : w.vrfs) if (!vrfs.contains(id)) return false;
-    for (const auto& [id, n] : w.vifs) if (!vifs.contains(id)) return false;
-    for (const auto& [id, n] : w.policies) if (!policies.contains(id)) return false;
-    for (const auto& [id, n] : w.next_hops) if (id != 0 && !next_hops.contains(id)) return false;
+    for (const auto& [id, n] : w.vrfs)
+      if (!vrfs.contains(id)) return false;
+    for (const auto& [id, n] : w.vifs)
+      if (!vifs.contains(id)) return false;
+    for (const auto& [id, n] : w.policies)
+      if (!policies.contains(id)) return false;
+    for (const auto& [id, n] : w.next_hops)
+      if (id != 0 && !next_hops.contains(id)) return false;
     std::set<uint32_t> ports;
     for (const auto& [id, s] : vifs) {
       if (s.port == ~0u) continue;
@@ -170,14 +183,17 @@ struct Model {
     for (const auto& [id, s] : floating_ips) {
       if (!floating.insert({s.vif, s.vrf, s.address.family, s.address.bytes}).second) return false;
     }
-    for (const auto& [id, o] : next_hops) if (depth(id) > kMaxNextHopDepth) return false;
+    for (const auto& [id, o] : next_hops)
+      if (depth(id) > kMaxNextHopDepth) return false;
     return true;
   }
 
   bool apply(const std::vector<Op>& ops) {
     Model after = *this;
-    for (const Op& op : ops) if (!validate(op).ok()) return false;
-    for (const Op& op : ops) if (!after.perform(op)) return false;
+    for (const Op& op : ops)
+      if (!validate(op).ok()) return false;
+    for (const Op& op : ops)
+      if (!after.perform(op)) return false;
     if (!after.consistent()) return false;
     *this = std::move(after);
     return true;
@@ -219,7 +235,8 @@ struct Model {
       for (const auto* list : {&s.network_policies, &s.ingress_groups, &s.egress_groups}) {
         for (const PolicyRef& r : *list) encode(policies.at(r.policy), out);
       }
-      for (const auto& [fid, f] : floating_ips) if (f.vif == vif) encode(f, out);
+      for (const auto& [fid, f] : floating_ips)
+        if (f.vif == vif) encode(f, out);
     }
     if (o.kind == NextHopKind::VrfTranslate && lookups < kMaxLookups) {
       crosses = true;
@@ -253,7 +270,8 @@ std::vector<uint8_t> dump_all(Router& router, size_t limit) {
     std::string cursor;
     do {
       EXPECT_TRUE(
-          dump(router, static_cast<DumpTable>(table), VrfId{}, cursor, out.size() + limit, out).ok());
+          dump(router, static_cast<DumpTable>(table), VrfId{}, cursor, out.size() + limit, out)
+              .ok());
     } while (!cursor.empty());
   }
   return out;
@@ -280,8 +298,10 @@ std::vector<Address> probes() {
 
 void expect_derived(const Model& model, Router& router) {
   const Model::Wanted w = model.wanted();
-  expect_counts(w.vrfs, Arbitrary::kVrfs, [&](uint32_t id) { return router.vrf_references(VrfId{id}); });
-  expect_counts(w.vifs, Arbitrary::kVifs, [&](uint32_t id) { return router.vif_references(VifId{id}); });
+  expect_counts(w.vrfs, Arbitrary::kVrfs,
+                [&](uint32_t id) { return router.vrf_references(VrfId{id}); });
+  expect_counts(w.vifs, Arbitrary::kVifs,
+                [&](uint32_t id) { return router.vif_references(VifId{id}); });
   expect_counts(w.next_hops, Arbitrary::kNextHops,
                 [&](uint32_t id) { return router.next_hop_references(NextHopId{id}); });
   expect_counts(w.policies, Arbitrary::kPolicies,
@@ -316,7 +336,8 @@ void expect_derived(const Model& model, Router& router) {
     } else if (o.kind == NextHopKind::Ecmp) {
       ASSERT_EQ(n->ecmp->members, o.ecmp.members);
       std::set<uint16_t> weights;
-      for (const EcmpMember& m : o.ecmp.members) if (m.weight != 0) weights.insert(m.weight);
+      for (const EcmpMember& m : o.ecmp.members)
+        if (m.weight != 0) weights.insert(m.weight);
       ASSERT_EQ(n->ecmp->equal_weights, weights.size() <= 1);
       ASSERT_NE(n->hash_fields, 0);
     } else if (o.kind == NextHopKind::Replicate) {
@@ -329,20 +350,23 @@ void expect_derived(const Model& model, Router& router) {
 
   for (uint32_t port = 0; port < Arbitrary::kPorts; ++port) {
     VifId bound;
-    for (const auto& [id, s] : model.vifs) if (s.port == port) bound = VifId{id};
+    for (const auto& [id, s] : model.vifs)
+      if (s.port == port) bound = VifId{id};
     ASSERT_EQ(router.vif_of_port(PortId{port}), bound);
     ASSERT_EQ(router.port_bindings(PortId{port}), bound.valid() ? 1u : 0u);
   }
   for (const auto& [id, s] : model.vifs) {
     std::vector<uint32_t> ids;
-    for (const auto& [fid, f] : model.floating_ips) if (f.vif == id) ids.push_back(fid);
+    for (const auto& [fid, f] : model.floating_ips)
+      if (f.vif == id) ids.push_back(fid);
     ASSERT_EQ(router.vif(VifId{id})->floating_ips, ids);
   }
   ASSERT_EQ(router.vrf_limit(), model.vrfs.empty() ? 0 : model.vrfs.rbegin()->first + 1);
   for (const auto& [id, s] : model.vrfs) {
     const Vrf& vrf = *router.vrf(VrfId{id});
     std::vector<uint32_t> ids;
-    for (const auto& [nid, nat] : model.source_nats) if (nat.vrf == id) ids.push_back(nid);
+    for (const auto& [nid, nat] : model.source_nats)
+      if (nat.vrf == id) ids.push_back(nid);
     ASSERT_EQ(vrf.source_nats, ids);
     bool target = false;
     for (const auto& [hid, o] : model.next_hops) {

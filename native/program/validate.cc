@@ -1,5 +1,5 @@
-// What an op may say, whatever the tables hold: ids inside their tables, values inside their ranges,
-// lists without doubles. The tables index by these ids without looking again.
+// What an op may say, whatever the tables hold: ids inside their tables, values inside their
+// ranges, lists without doubles. The tables index by these ids without looking again.
 #include <algorithm>
 
 #include "program/program.h"
@@ -7,11 +7,12 @@
 namespace vrouter {
 namespace {
 
-constexpr uint32_t kNone = ~0u;                    // "no port", "no vif", "all VRFs"
-constexpr uint32_t kFirstFreeLabel = 16;           // 0..15 are reserved (RFC 3032 §2.1)
-constexpr uint32_t kMinMtu = 576;                  // what every IPv4 host must take (RFC 1122)
+constexpr uint32_t kNone = ~0u;           // "no port", "no vif", "all VRFs"
+constexpr uint32_t kFirstFreeLabel = 16;  // 0..15 are reserved (RFC 3032 §2.1)
+constexpr uint32_t kMinMtu = 576;         // what every IPv4 host must take (RFC 1122)
 constexpr uint32_t kMaxMtu = 65535;
-constexpr uint32_t kMaxTimeoutSeconds = 2'000'000; // below half of what milliseconds in 32 bits count
+constexpr uint32_t kMaxTimeoutSeconds =
+    2'000'000;  // below half of what milliseconds in 32 bits count
 
 // The first thing that is wrong; later ones do not overwrite it.
 class Check {
@@ -62,7 +63,8 @@ bool printable_utf8(const std::string& text) {
       code = code << 6 | (byte & 0x3f);
     }
     constexpr uint32_t kShortest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kShortest[extra] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    if (code < kShortest[extra] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+      return false;
     if (code >= 0x80 && code < 0xa0) return false;  // C1 controls
     i += extra + 1;
   }

@@ -1,5 +1,5 @@
-// Builders of outer headers. One cursor writes the bytes front to back and records where the fix-ups
-// are; each tunnel kind is the sum of its layers, so no layer knows what stands around it.
+// Builders of outer headers. One cursor writes the bytes front to back and records where the
+// fix-ups are; each tunnel kind is the sum of its layers, so no layer knows what stands around it.
 #include "state/rewrite.h"
 
 namespace vrouter {
@@ -7,13 +7,13 @@ namespace {
 
 constexpr uint16_t kEtherIpv4 = 0x0800;
 constexpr uint16_t kEtherIpv6 = 0x86dd;
-constexpr uint16_t kGreMpls = 0x8847;   // RFC 4023 §4: the ethertype of MPLS unicast
+constexpr uint16_t kGreMpls = 0x8847;  // RFC 4023 §4: the ethertype of MPLS unicast
 constexpr uint8_t kProtocolUdp = 17;
 constexpr uint8_t kProtocolGre = 47;
 constexpr uint8_t kOuterTtl = 64;
 constexpr uint8_t kEthernetBytes = 14;
-constexpr uint32_t kMplsBottom = 0x100;  // S bit: one label only
-constexpr uint8_t kVxlanVniValid = 0x08; // RFC 7348 §5, the I flag
+constexpr uint32_t kMplsBottom = 0x100;   // S bit: one label only
+constexpr uint8_t kVxlanVniValid = 0x08;  // RFC 7348 §5, the I flag
 
 class Builder {
  public:

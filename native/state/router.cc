@@ -1,4 +1,5 @@
-// exchange() for every table, with the reference counts, rendered forms and touches that go with it.
+// exchange() for every table, with the reference counts, rendered forms and touches that go with
+// it.
 #include "state/router.h"
 
 #include <algorithm>
@@ -39,8 +40,8 @@ bool equal_weights(const std::vector<EcmpMember>& members) {
 }
 
 RouteSpec route_spec(VrfId vrf, const Prefix& prefix, const Route& route) {
-  return {vrf.value, prefix, route.next_hop.value, route.label,
-          route.flags, route.hash_fields, route.mac};
+  return {vrf.value,         prefix,   route.next_hop.value, route.label, route.flags,
+          route.hash_fields, route.mac};
 }
 
 MacSpec mac_spec(VrfId vrf, const Mac& mac, const MacEntry& entry) {
@@ -202,9 +203,8 @@ void Router::unbind_port(VifId vif, uint32_t port) {
   if (slot.vif != vif) return;
   slot.vif = VifId{};
   if (slot.bindings == 0) return;
-  const uint32_t other = vifs_.next(0, [&](const Vif& v) {
-    return v.in_use && v.spec.port == port && v.spec.vif != vif.value;
-  });
+  const uint32_t other = vifs_.next(
+      0, [&](const Vif& v) { return v.in_use && v.spec.port == port && v.spec.vif != vif.value; });
   if (other < vifs_.limit()) slot.vif = VifId{other};
 }
 

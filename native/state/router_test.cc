@@ -1,5 +1,5 @@
-// Tables one by one, without Programs: what program/property_test.cc covers in the large, here in the
-// small and by name.
+// Tables one by one, without Programs: what program/property_test.cc covers in the large, here in
+// the small and by name.
 #include "state/router.h"
 
 #include <gtest/gtest.h>
@@ -371,7 +371,8 @@ TEST_F(Touch, VifsTouchAllWhenTheyChange) {
 }
 
 TEST_F(Touch, NatTouchesAll) {
-  r.exchange_floating_ip(0, FloatingIpSpec{0, 1, 1, Address::from_v4(1), Address::from_v4(2), 0, 0, {}});
+  r.exchange_floating_ip(
+      0, FloatingIpSpec{0, 1, 1, Address::from_v4(1), Address::from_v4(2), 0, 0, {}});
   EXPECT_EQ(touched(), "12x");
   ++r.generation;
   r.exchange_source_nat(0, SourceNatSpec{0, 1, 2, {}, Address::from_v4(1), 1, 2});

@@ -28,8 +28,8 @@ class Slots {
 
   uint32_t limit() const { return static_cast<uint32_t>(chunks_.size()) << kChunkBits; }
 
-  // The first id from `from` on whose object `wanted(object)`; limit() if there is none. Chunks that
-  // were never made are stepped over.
+  // The first id from `from` on whose object `wanted(object)`; limit() if there is none. Chunks
+  // that were never made are stepped over.
   template <class Wanted>
   uint32_t next(uint32_t from, Wanted wanted) const {
     for (uint32_t id = from; id < limit();) {

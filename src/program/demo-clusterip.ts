@@ -355,7 +355,9 @@ class ClusteripDemo {
       const time = `${Number(timeNs - start) / 1000} us`;
       // What is in a tunnel goes on a line of its own.
       const [line, ...inside] = frameLine(frame).split(/(?=\{ )/);
-      this.#recorder.say(`${time.padStart(7)}  ${`${from} -> ${to}`.padEnd(19)}  ${line}`);
+      this.#recorder.say(
+        `${time.padStart(7)}  ${`${from} -> ${to}`.padEnd(19)}  ${line?.trimEnd()}`,
+      );
       for (const inner of inside) this.#recorder.say(`${' '.repeat(32)}${inner}`);
     }
   }

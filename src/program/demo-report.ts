@@ -144,7 +144,7 @@ export function reportJson(report: DemoReport): string {
 
 /** Breaks at blanks; lines that hold their own layout (two blanks in a row) are left alone. */
 function wrap(text: string, first: string, rest: string = `${first}  `): string {
-  if (/\S {2}/.test(text)) return first + text;
+  if (text.includes('  ')) return first + text;
   const lines: string[] = [];
   let indent = first;
   let line = '';

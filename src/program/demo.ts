@@ -21,7 +21,7 @@ async function clusterip(options: Options, write: (text: string) => void): Promi
     sabotage,
     pcap,
     narrate: text ? write : undefined,
-    colour: process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined,
+    colour: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
   };
   let report: DemoReport;
   if (options.netns === true) {

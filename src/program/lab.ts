@@ -33,6 +33,11 @@ export interface RunOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
+export interface StartOptions extends RunOptions {
+  /** Its end by itself is no failure of the lab's. */
+  readonly mayEnd?: boolean;
+}
+
 /** A process that runs until it is told to end. */
 export interface Service {
   readonly name: string;
@@ -40,6 +45,7 @@ export interface Service {
   /** All it has written so far. */
   readonly out: () => string;
   readonly err: () => string;
+  readonly ended: Promise<Ended>;
   /** SIGTERM, then SIGKILL when that is not heard. */
   stop(): Promise<Ended>;
 }
@@ -107,9 +113,9 @@ export class Lab {
     return this.#spawn(argv, options, Number.POSITIVE_INFINITY).ended;
   }
 
-  start(name: string, argv: readonly string[], options: RunOptions = {}): Service {
+  start(name: string, argv: readonly string[], options: StartOptions = {}): Service {
     const child = this.#spawn(argv, options, TAIL);
-    let told = false;
+    let told = options.mayEnd === true;
     void child.ended.then(({ status, err }) => {
       if (told || this.#closing) return;
       const words = err.trim().split('\n').slice(-5).join('\n');
@@ -120,6 +126,7 @@ export class Lab {
       pid: child.process.pid ?? 0,
       out: child.out,
       err: child.err,
+      ended: child.ended,
       stop: async () => {
         told = true;
         child.process.kill('SIGTERM');

@@ -113,6 +113,7 @@ describe('a thousand connections', () => {
         expect(commands).toContain(`${node} ${tool}`);
       }
     }
+    expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 16\n {34}\{ 10\.47\.255\.237:\d+ > /);
     expect(text).toMatch(/translate +10\.47\.255\.237:\d+ -> 10\.47\.255\.238:80\n/);
     expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*26 of 26 expectations met\.$/);
     expect(text).not.toContain('\u001b');

@@ -1,0 +1,80 @@
+/**
+ * A second opinion on a capture: tshark (Wireshark) takes every frame apart, all checksums checked, and
+ * what it says of them is counted. It knows nothing of us.
+ */
+import { LabError, type RunOptions, type Ended } from './lab.ts';
+
+export interface WireOpinion {
+  readonly frames: number;
+  /** UDP to 6635 with one MPLS label and IPv4 inside, by its own dissectors. */
+  readonly mplsOverUdp: number;
+  readonly sourcePorts: ReadonlySet<number>;
+  /** Frames it calls malformed, or with a wrong checksum in any layer: `frame 7: …`. */
+  readonly malformed: readonly string[];
+  /** Protocols of the other frames, with counts. */
+  readonly others: ReadonlyMap<string, number>;
+}
+
+const FIELDS = [
+  'frame.number',
+  'frame.protocols',
+  'udp.srcport',
+  'udp.dstport',
+  '_ws.malformed',
+  'ip.checksum.status',
+  'udp.checksum.status',
+  'tcp.checksum.status',
+  'icmp.checksum.status',
+] as const;
+/** Of a checksum.status field; the others are good, unverified, not present. */
+const BAD = '0';
+const TUNNELLED = /^eth:ethertype:ip:udp:mpls:ip(:|$)/;
+const MPLS_PORT = '6635';
+
+const CHECK = ['ip', 'udp', 'tcp', 'icmp'].flatMap((layer) =>
+  layer === 'icmp' ? [] : ['-o', `${layer}.check_checksum:TRUE`],
+);
+
+type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
+
+/** `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. */
+export async function askTshark(
+  run: Run,
+  file: string,
+  http: readonly number[],
+): Promise<WireOpinion> {
+  const { status, out, err } = await run([
+    ...['tshark', '-n', '-r', file, ...CHECK],
+    ...http.flatMap((port) => ['-d', `tcp.port==${port},http`]),
+    ...['-T', 'fields', '-E', 'separator=/t', '-E', 'occurrence=a', '-E', 'aggregator=,'],
+    ...FIELDS.flatMap((field) => ['-e', field]),
+  ]);
+  if (status !== 0) throw new LabError(`tshark ${file}: exit status ${status}: ${err.trim()}`);
+  return opinionOf(out);
+}
+
+/** Of its output: a line a frame, fields in the order of FIELDS. */
+export function opinionOf(text: string): WireOpinion {
+  const sourcePorts = new Set<number>();
+  const malformed: string[] = [];
+  const others = new Map<string, number>();
+  let frames = 0;
+  let mplsOverUdp = 0;
+  for (const line of text.split('\n')) {
+    if (line === '') continue;
+    frames += 1;
+    const [number, protocols = '', from = '', to = '', bad = '', ...checksums] = line.split('\t');
+    const wrong = checksums.flatMap((status, i) =>
+      status.split(',').includes(BAD) ? [(FIELDS[i + 5] ?? '').replace('.status', '')] : [],
+    );
+    if (bad !== '') wrong.unshift('malformed');
+    if (wrong.length > 0) malformed.push(`frame ${number}: ${wrong.join(', ')}`);
+    if (TUNNELLED.test(protocols) && to.split(',')[0] === MPLS_PORT) {
+      mplsOverUdp += 1;
+      sourcePorts.add(Number(from.split(',')[0]));
+    } else {
+      others.set(protocols, (others.get(protocols) ?? 0) + 1);
+    }
+  }
+  return { frames, mplsOverUdp, sourcePorts, malformed, others };
+}
