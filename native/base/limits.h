@@ -26,7 +26,7 @@ inline constexpr uint32_t kMaxLookups = 4;           // VRF translations of one 
 inline constexpr uint32_t kMaxPorts = 4400;
 inline constexpr uint32_t kMaxNameLength = 128;
 
-inline constexpr uint32_t kMaxProgramOps = 65536;    // bounds how long a commit holds the workers
+inline constexpr uint32_t kMaxProgramOps = 4096;      // a commit holds the workers: some milliseconds
 inline constexpr uint32_t kMaxProgramBytes = 16u << 20;
 
 inline constexpr uint32_t kDefaultFlows = 1u << 20;  // entries, both directions counted

@@ -1,13 +1,14 @@
-// Fuzz target: frames into the whole core. A router with everything in it (both families, NAT of each
-// kind, ECMP, policy, bridging, all tunnels, agent and host vifs), frames on every vif: raw bytes, and
-// well-formed templates of every protocol with bytes changed, so that all rooms are reached.
+// Fuzz target: frames into the whole core. A router with everything in it (both families, NAT of
+// each kind, ECMP, policy, bridging, all tunnels, agent and host vifs), frames on every vif: raw
+// bytes, and well-formed templates of every protocol with bytes changed, so that all rooms are
+// reached.
 //
 // Checked after every input, by abort():
 //  * accounting: received = forwarded + replied + punted + dropped + consumed + held
 //  * no buffer is lost
 //  * every IPv4 packet that leaves has a right header checksum and length
-// Input: byte 0 vif, byte 1 template (0 = raw bytes), byte 2 bit 0 = repair checksums, then raw bytes or
-// (position u8, value u8) changes.
+// Input: byte 0 vif, byte 1 template (0 = raw bytes), byte 2 bit 0 = repair checksums, then raw
+// bytes or (position u8, value u8) changes.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -256,7 +257,8 @@ std::vector<Op> configuration() {
   return ops;
 }
 
-// --- templates: written out by hand, independent of the router's own encoders ------------------------
+// --- templates: written out by hand, independent of the router's own encoders
+// ------------------------
 
 void put16(Bytes& b, uint32_t v) {
   b.push_back(static_cast<uint8_t>(v >> 8));
@@ -327,15 +329,15 @@ Bytes mpls_udp(uint32_t label, const Bytes& inner) {
   return fabric(v4("192.0.2.2", "192.0.2.1", 17, udp(50000, 6635, label_entry(label) + inner)));
 }
 Bytes vxlan(uint8_t vni, const Bytes& inner) {
-  return fabric(v4("192.0.2.2", "192.0.2.1", 17,
-                   udp(50000, 4789, Bytes{8, 0, 0, 0, 0, 0, vni, 0} + inner)));
+  return fabric(
+      v4("192.0.2.2", "192.0.2.1", 17, udp(50000, 4789, Bytes{8, 0, 0, 0, 0, 0, vni, 0} + inner)));
 }
 
 std::vector<Bytes> templates() {
   const Bytes big(1450, 'y');
   const Bytes echo = {8, 0, 0, 0, 0, 9, 0, 1, 'p', 'i', 'n', 'g'};
-  const Bytes arp = {0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1,
-                     0, 0, 0, 0, 0, 0, 10, 0, 0, 254};
+  const Bytes arp = {0,  1, 8, 0, 6, 4, 0, 1, 2, 0, 0,  0, 0, 1,
+                     10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 254};
   const Bytes syn = tcp(40000, 8888, 2);
   Bytes solicit = {135, 0, 0, 0, 0, 0, 0, 0};
   const Address gateway6 = ip("fd00::fe");
@@ -398,7 +400,8 @@ std::vector<Bytes> templates() {
   };
 }
 
-void repair(Bytes& b, size_t at) {  // header checksum of an IPv4 header at `at`, and of one tunnelled
+void repair(Bytes& b,
+            size_t at) {  // header checksum of an IPv4 header at `at`, and of one tunnelled
   if (b.size() < at + 20 || b[at] >> 4 != 4) return;
   const size_t header = (b[at] & 15u) * 4;
   if (header < 20 || b.size() < at + header) return;
@@ -418,7 +421,8 @@ void repair(Bytes& b, size_t at) {  // header checksum of an IPv4 header at `at`
 }
 
 struct World {
-  Engine engine{EngineOptions{.flow_entries = 4096, .buffers = 2048, .buffer_bytes = 2048, .seed = 9}};
+  Engine engine{
+      EngineOptions{.flow_entries = 4096, .buffers = 2048, .buffer_bytes = 2048, .seed = 9}};
   MemoryPort* ports[kPorts] = {};
   std::vector<Bytes> shapes = templates();
   uint64_t now = 1;
@@ -441,9 +445,10 @@ struct World {
       std::vector<Op> ops;
       Status status = decode(bytes, ops);
       if (status.ok()) {
-        status = apply(ops, engine.router(), [](void*, PortId p) { return p.value < kPorts; },
-                       nullptr)
-                     .status;
+        status =
+            apply(
+                ops, engine.router(), [](void*, PortId p) { return p.value < kPorts; }, nullptr)
+                .status;
       }
       if (!status.ok()) {
         std::fprintf(stderr, "configuration: op %u: %s %s\n", status.op_index,
@@ -454,21 +459,21 @@ struct World {
   }
 };
 
-// What the run reached, told at its end: a fuzzer that only ever sees one drop reason tests nothing.
+// What the run reached, told at its end: a fuzzer that only ever sees one drop reason tests
+// nothing.
 World* the_world = nullptr;
 void tell() {
   if (the_world == nullptr) return;
   const Counters& c = the_world->engine.counters();
-  std::fprintf(stderr, "received %llu forwarded %llu replied %llu punted %llu dropped %llu consumed %llu "
-               "generated %llu flows made %llu\n",
-               static_cast<unsigned long long>(c.received),
-               static_cast<unsigned long long>(c.forwarded),
-               static_cast<unsigned long long>(c.replied),
-               static_cast<unsigned long long>(c.punted),
-               static_cast<unsigned long long>(c.dropped),
-               static_cast<unsigned long long>(c.consumed),
-               static_cast<unsigned long long>(c.generated),
-               static_cast<unsigned long long>(the_world->engine.flows().created()));
+  std::fprintf(
+      stderr,
+      "received %llu forwarded %llu replied %llu punted %llu dropped %llu consumed %llu "
+      "generated %llu flows made %llu\n",
+      static_cast<unsigned long long>(c.received), static_cast<unsigned long long>(c.forwarded),
+      static_cast<unsigned long long>(c.replied), static_cast<unsigned long long>(c.punted),
+      static_cast<unsigned long long>(c.dropped), static_cast<unsigned long long>(c.consumed),
+      static_cast<unsigned long long>(c.generated),
+      static_cast<unsigned long long>(the_world->engine.flows().created()));
   for (uint32_t i = 0; i < kDropReasons; ++i) {
     if (c.drops[i] == 0) continue;
     std::fprintf(stderr, "  %-28s %llu\n", drop_name(static_cast<DropReason>(i)),
@@ -540,14 +545,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Counters& c = world.engine.counters();
   const uint64_t held = world.engine.context().fragments.held();
   if (c.received != c.forwarded + c.replied + c.punted + c.dropped + c.consumed + held) {
-    std::fprintf(stderr, "received %llu, forwarded %llu replied %llu punted %llu dropped %llu consumed "
-                 "%llu held %llu\n",
-                 static_cast<unsigned long long>(c.received),
-                 static_cast<unsigned long long>(c.forwarded),
-                 static_cast<unsigned long long>(c.replied),
-                 static_cast<unsigned long long>(c.punted),
-                 static_cast<unsigned long long>(c.dropped),
-                 static_cast<unsigned long long>(c.consumed), static_cast<unsigned long long>(held));
+    std::fprintf(
+        stderr,
+        "received %llu, forwarded %llu replied %llu punted %llu dropped %llu consumed "
+        "%llu held %llu\n",
+        static_cast<unsigned long long>(c.received), static_cast<unsigned long long>(c.forwarded),
+        static_cast<unsigned long long>(c.replied), static_cast<unsigned long long>(c.punted),
+        static_cast<unsigned long long>(c.dropped), static_cast<unsigned long long>(c.consumed),
+        static_cast<unsigned long long>(held));
     std::abort();
   }
   if (world.engine.pool().available() + held != world.engine.pool().total()) {
@@ -556,4 +561,3 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
-

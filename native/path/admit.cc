@@ -1,6 +1,6 @@
-// The vif a packet came in on: is it up, what is its VRF, is the frame for the router (routed) or for
-// another host (bridged), is it for a service of the router itself (ARP, ND, DHCP, echo), and must it
-// pass the flow table. One function per type of vif.
+// The vif a packet came in on: is it up, what is its VRF, is the frame for the router (routed) or
+// for another host (bridged), is it for a service of the router itself (ARP, ND, DHCP, echo), and
+// must it pass the flow table. One function per type of vif.
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
@@ -76,8 +76,8 @@ void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
   } else {
     if (!l2_enabled(spec)) return packet.drop(DropReason::IfDrop);
     meta.l2 = true;
-    // Neighbour discovery is the link's own business, never a connection (RFC 4861); a frame for a MAC
-    // nobody knows is flooded or dropped, and no flow could say where to.
+    // Neighbour discovery is the link's own business, never a connection (RFC 4861); a frame for a
+    // MAC nobody knows is flooded or dropped, and no flow could say where to.
     meta.wants_flow = (spec.flags & kVifPolicy) != 0 && meta.family != Family::None &&
                       !destination.is_group() && ndp == 0 &&
                       context.router.mac(VrfId{spec.vrf}, destination) != nullptr;

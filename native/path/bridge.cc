@@ -1,6 +1,6 @@
-// Bridged packets: by destination MAC inside their network. Group addresses and, where the vif allows
-// it, unknown unicast go to the network's broadcast next hop; frames from a tunnel never go back into
-// one (split horizon), and unknown ones are not flooded on.
+// Bridged packets: by destination MAC inside their network. Group addresses and, where the vif
+// allows it, unknown unicast go to the network's broadcast next hop; frames from a tunnel never go
+// back into one (split horizon), and unknown ones are not flooded on.
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 

@@ -1,5 +1,6 @@
-// Context: all that the rooms of the pipeline may touch besides the packets. One per worker; lives as
-// long as the worker. Time, randomness and output are in here, so a run is a function of its inputs.
+// Context: all that the rooms of the pipeline may touch besides the packets. One per worker; lives
+// as long as the worker. Time, randomness and output are in here, so a run is a function of its
+// inputs.
 #pragma once
 #include <cstdint>
 
@@ -23,14 +24,14 @@ struct Context {
   EventRing& events;
   FlowTimeouts& timeouts;
   FlowQuota quota{};
-  uint64_t now_ns = 0;              // since the router started
-  uint64_t seed = 0;                // of ECMP and entropy; fixed per run
-  uint16_t ip_identification = 0;   // of the outer IPv4 headers we make
-  uint64_t icmp_tokens_at = 0;      // token bucket of generated ICMP errors
+  uint64_t now_ns = 0;             // since the router started
+  uint64_t seed = 0;               // of ECMP and entropy; fixed per run
+  uint16_t ip_identification = 0;  // of the outer IPv4 headers we make
+  uint64_t icmp_tokens_at = 0;     // token bucket of generated ICMP errors
   uint32_t icmp_tokens = 0;
-  uint64_t aged_at_ns = 0;          // how far in time the sweep of the flow table has paid for
-  Burst released{};                 // fragments whose first has come; next through the rooms
-  Trace* trace = nullptr;           // explain only
+  uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
+  Burst released{};         // fragments whose first has come; next through the rooms
+  Trace* trace = nullptr;   // explain only
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;
   void* sink = nullptr;

@@ -1,6 +1,7 @@
-// Tunnels that end here: MPLSoUDP (6635, and the older 51234), MPLSoGRE, VXLAN. The outer headers are
-// taken off, the label or VNI is looked up, and what was inside is parsed as if it had just come in.
-// A packet that is for the router but is no tunnel of ours goes to the host, or is answered (echo).
+// Tunnels that end here: MPLSoUDP (6635, and the older 51234), MPLSoGRE, VXLAN. The outer headers
+// are taken off, the label or VNI is looked up, and what was inside is parsed as if it had just
+// come in. A packet that is for the router but is no tunnel of ours goes to the host, or is
+// answered (echo).
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/gre.h"
@@ -43,11 +44,11 @@ bool is_own_mac(Context& context, const Packet& packet, const uint8_t* mac) {
   return vif != nullptr && inner == vif->spec.mac;
 }
 
-// The inner packet of an L3 VNI: an Ethernet frame to the router (RFC 9135), or bare IP as the ancestor
-// sends it.
+// The inner packet of an L3 VNI: an Ethernet frame to the router (RFC 9135), or bare IP as the
+// ancestor sends it.
 void parse_routed_vxlan(Context& context, Packet& packet) {
-  const bool frame = packet.length > ethernet::kHeaderLength &&
-                     is_own_mac(context, packet, packet.data());
+  const bool frame =
+      packet.length > ethernet::kHeaderLength && is_own_mac(context, packet, packet.data());
   if (frame) {
     parse_frame(context, packet);
     if (packet.alive() && packet.meta.family == Family::None) {

@@ -1,6 +1,7 @@
-// The decision about a new flow, made once from its first packet, and again when something it depends
-// on has changed: where it goes, what it is translated to, whether policy lets it pass, and where its
-// replies will come in and go out. Reads tables, changes nothing; store_decision() writes the pair.
+// The decision about a new flow, made once from its first packet, and again when something it
+// depends on has changed: where it goes, what it is translated to, whether policy lets it pass, and
+// where its replies will come in and go out. Reads tables, changes nothing; store_decision() writes
+// the pair.
 //
 // Order: source (reverse path) → destination (route, floating IP of the sender, source NAT) →
 // ECMP member → floating IP of the receiver → policy of both vifs → the way back.
@@ -47,7 +48,8 @@ uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise) {
   return own != nullptr && own->kind != NextHopKind::Discard ? own->scope : otherwise;
 }
 
-// The sender's floating IP for this destination: one whose network has a longer (or the only) match.
+// The sender's floating IP for this destination: one whose network has a longer (or the only)
+// match.
 const FloatingIp* egress_floating_ip(Context& context, const Vif& vif, const FlowKey& key,
                                      const ResolveOptions& options, Resolved& best) {
   const FloatingIp* chosen = nullptr;
@@ -58,8 +60,8 @@ const FloatingIp* egress_floating_ip(Context& context, const Vif& vif, const Flo
         fip->spec.vrf == vif.spec.vrf || !same_address(fip->spec.fixed, key.family, key.source)) {
       continue;
     }
-    Resolved r = resolve_address(context, VrfId{fip->spec.vrf}, key.family, key.destination, key,
-                                 options);
+    Resolved r =
+        resolve_address(context, VrfId{fip->spec.vrf}, key.family, key.destination, key, options);
     if (!r.found) continue;
     if (!best.found || r.route_length > best.route_length) {
       best = r;
@@ -350,8 +352,8 @@ void store_translation(Flow& flow, const FlowKey& from, const FlowKey& to) {
 
 }  // namespace
 
-void store_decision(Context& context, const FlowKey& key, const Arrival& arrival,
-                    const Decision& d, Flow& forward, Flow& reverse) {
+void store_decision(Context& context, const FlowKey& key, const Arrival& arrival, const Decision& d,
+                    Flow& forward, Flow& reverse) {
   const NextHop* out = context.router.next_hop(d.forward.next_hop);
   const bool to_vif = out != nullptr && out->kind == NextHopKind::Interface;
   const bool translated = d.vrf != d.reverse_vrf;
@@ -367,15 +369,16 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
     flow.vif = vif.valid() ? static_cast<uint16_t>(vif.value) : uint16_t{0xffff};
     flow.vrf = static_cast<uint16_t>(vrf.value);
     flow.rpf_next_hop = rpf;
-    flow.flags = static_cast<uint8_t>(
-        (flow.flags & ~(kFlowTranslated | kFlowFromFabric | kFlowL2)) |
-        (translated ? kFlowTranslated : 0) | (vif.valid() ? 0 : kFlowFromFabric) |
-        (d.l2 ? kFlowL2 : 0));
+    flow.flags =
+        static_cast<uint8_t>((flow.flags & ~(kFlowTranslated | kFlowFromFabric | kFlowL2)) |
+                             (translated ? kFlowTranslated : 0) |
+                             (vif.valid() ? 0 : kFlowFromFabric) | (d.l2 ? kFlowL2 : 0));
   };
   place(forward, d.vrf, arrival.vif, d.forward, d.forward_rpf, d.nat);
-  place(reverse, d.reverse_vrf, d.action == FlowAction::Drop ? arrival.vif
-                                : to_vif                     ? out->vif
-                                                             : VifId{},
+  place(reverse, d.reverse_vrf,
+        d.action == FlowAction::Drop ? arrival.vif
+        : to_vif                     ? out->vif
+                                     : VifId{},
         d.reverse, d.reverse_rpf, mirrored_nat(d.nat));
   if (d.nat != 0) {
     store_translation(forward, key, d.translated);

@@ -1,5 +1,6 @@
-// The next hop's rewrite is pushed and its few variable fields are filled in: one function for MPLSoUDP,
-// MPLSoGRE and VXLAN over IPv4 and IPv6, and for plain Ethernet. The shapes are data (state/rewrite.h).
+// The next hop's rewrite is pushed and its few variable fields are filled in: one function for
+// MPLSoUDP, MPLSoGRE and VXLAN over IPv4 and IPv6, and for plain Ethernet. The shapes are data
+// (state/rewrite.h).
 #include "base/checksum.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
@@ -102,7 +103,9 @@ void encapsulate_one(Context& context, Packet& packet) {
   }
   if (meta.split_to != 0) return send_fragments(context, packet, meta.split_to);
   ensure_hash(context, meta, packet.data());
-  if (out->kind == NextHopKind::Tunnel && out->encap != Encap::None && meta.label == kNoLabel) {
+  // None was given; or one too long for MPLS, from when the tunnel was VXLAN.
+  const bool no_label = out->encap == Encap::Vxlan ? meta.label == kNoLabel : meta.label >= kNoLabel;
+  if (out->kind == NextHopKind::Tunnel && no_label) {
     return packet.drop(out->encap == Encap::Vxlan ? DropReason::InvalidVnid
                                                   : DropReason::InvalidLabel);
   }

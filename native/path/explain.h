@@ -1,5 +1,5 @@
-// Trace: what one packet met, room by room. The same rooms run with and without it; without, it is a
-// null pointer tested at the few places that would write a line.
+// Trace: what one packet met, room by room. The same rooms run with and without it; without, it is
+// a null pointer tested at the few places that would write a line.
 #pragma once
 #include <string>
 

@@ -1,5 +1,5 @@
-// The end of every packet: counted by its verdict, then handed to its port or freed. Nothing else in
-// the pipeline counts packets or frees them.
+// The end of every packet: counted by its verdict, then handed to its port or freed. Nothing else
+// in the pipeline counts packets or frees them.
 #include "path/rooms.h"
 #include "wire/print.h"
 

@@ -1,6 +1,6 @@
-// Does the packet still fit: hops left, and size for the next hop it got. Stands in front of translate,
-// for the errors sent from here quote the packet as its sender made it.
-// RFC 1812 §5.3.1 (TTL), RFC 1191 and RFC 8201 (too big).
+// Does the packet still fit: hops left, and size for the next hop it got. Stands in front of
+// translate, for the errors sent from here quote the packet as its sender made it. RFC 1812 §5.3.1
+// (TTL), RFC 1191 and RFC 8201 (too big).
 #include "path/rooms.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"

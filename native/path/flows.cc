@@ -1,6 +1,6 @@
-// The two flow rooms. look_up_flows() finds the flows of a whole burst (hash and prefetch, prefetch,
-// find, act: separate loops, so that the memory accesses of many packets overlap); open_flows()
-// decides the first packets. Writes the flow table, the quotas, FlowCreated events.
+// The two flow rooms. look_up_flows() finds the flows of a whole burst (hash and prefetch,
+// prefetch, find, act: separate loops, so that the memory accesses of many packets overlap);
+// open_flows() decides the first packets. Writes the flow table, the quotas, FlowCreated events.
 //
 // While explaining (context.trace) nothing is written to the table: a flow that is hit is copied to
 // the trace's scratch pair, one that would be made is built there.
@@ -27,8 +27,8 @@ Arrival arrival_of(const Packet& packet) {
   return a;
 }
 
-// The initiator's arrival as far as its entry remembers it, for a decision that a packet of the other
-// direction makes due. The tunnel's far end is not among it.
+// The initiator's arrival as far as its entry remembers it, for a decision that a packet of the
+// other direction makes due. The tunnel's far end is not among it.
 Arrival remembered_arrival(Context& context, const Flow& forward) {
   Arrival a;
   a.known_source = false;
@@ -107,7 +107,7 @@ FlowKey reverse_key(const FlowKey& translated, uint32_t scope) {
 }
 
 const char* action_text(const Flow& flow) {
-  return flow.action == FlowAction::Drop ? flow_drop_name(flow.drop)
+  return flow.action == FlowAction::Drop  ? flow_drop_name(flow.drop)
          : flow.action == FlowAction::Nat ? "NAT"
                                           : "forward";
 }
@@ -156,8 +156,8 @@ void follow(Context& context, Packet& packet, FlowId id) {
   }
 }
 
-// Decides a pair again. Returns false if it had to go; the packet is then as if never seen before, or
-// dropped.
+// Decides a pair again. Returns false if it had to go; the packet is then as if never seen before,
+// or dropped.
 bool decide_again(Context& context, Packet& packet, FlowId id) {
   Flow& flow = flow_at(context, id);
   const bool initiator = (flow.flags & kFlowInitiator) != 0;
@@ -172,8 +172,7 @@ bool decide_again(Context& context, Packet& packet, FlowId id) {
   const FlowKey key = forward.key();
   const Decision d = decide(context, key, arrival, &forward);
   const bool same_binding =
-      d.action == FlowAction::Drop ||
-      reverse.matches(reverse_key(d.translated, d.reverse_scope));
+      d.action == FlowAction::Drop || reverse.matches(reverse_key(d.translated, d.reverse_scope));
   if (d.refuse || !same_binding) {
     if (context.trace == nullptr) {
       context.flows.erase(id);
@@ -239,10 +238,10 @@ void open(Context& context, Packet& packet) {
   const Decision d = decide(context, meta.key, arrival, nullptr);
   if (context.trace != nullptr) {
     context.trace->note("open_flow", "no flow; %s%s",
-                        d.refuse                          ? "refused: "
-                        : d.action == FlowAction::Drop    ? "a flow that drops: "
-                        : d.action == FlowAction::Nat     ? "a flow with NAT would be made"
-                                                          : "a flow would be made",
+                        d.refuse                       ? "refused: "
+                        : d.action == FlowAction::Drop ? "a flow that drops: "
+                        : d.action == FlowAction::Nat  ? "a flow with NAT would be made"
+                                                       : "a flow would be made",
                         d.refuse                       ? drop_name(d.packet_drop)
                         : d.action == FlowAction::Drop ? flow_drop_name(d.drop)
                                                        : "");

@@ -1,6 +1,6 @@
-// Splits an IPv4 packet that is too big and may be split (RFC 791 §3.2), before the tunnel's header is
-// pushed: each piece travels on its own. Copied options go into every piece, others into the first.
-// A piece that is itself a fragment keeps its place in the whole.
+// Splits an IPv4 packet that is too big and may be split (RFC 791 §3.2), before the tunnel's header
+// is pushed: each piece travels on its own. Copied options go into every piece, others into the
+// first. A piece that is itself a fragment keeps its place in the whole.
 #include "path/rooms.h"
 #include "wire/ipv4.h"
 
@@ -66,8 +66,8 @@ void send_fragments(Context& context, Packet& packet, uint32_t mtu) {
     std::memcpy(p + header, payload + done, bytes);
     const bool last = done + bytes == total && !more_behind;
     ipv4::set_total_length(p, static_cast<uint16_t>(header + bytes));
-    ipv4::set_fragment_word(p, static_cast<uint16_t>((base + done) / 8 |
-                                                     (last ? 0 : ipv4::kMoreFragments)));
+    ipv4::set_fragment_word(
+        p, static_cast<uint16_t>((base + done) / 8 | (last ? 0 : ipv4::kMoreFragments)));
     ipv4::write_checksum(p);
     out->meta.split_to = 0;
     out->meta.copy = true;

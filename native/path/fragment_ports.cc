@@ -1,5 +1,5 @@
-// Ports of fragments: a first fragment leaves its ports behind, later ones borrow them, and those that
-// come before their first wait, bounded (path/fragments.h). Both families.
+// Ports of fragments: a first fragment leaves its ports behind, later ones borrow them, and those
+// that come before their first wait, bounded (path/fragments.h). Both families.
 #include "path/rooms.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"

@@ -1,7 +1,6 @@
-// FragmentTable: later fragments borrow the ports of their first. A later fragment that comes before
-// its first waits, bounded in number (kFragmentHold) and time (kFragmentNs).
-// RFC 791, RFC 8200 §4.5; overlapping first fragments are refused (RFC 5722, RFC 1858).
-// Owned by one worker.
+// FragmentTable: later fragments borrow the ports of their first. A later fragment that comes
+// before its first waits, bounded in number (kFragmentHold) and time (kFragmentNs). RFC 791, RFC
+// 8200 §4.5; overlapping first fragments are refused (RFC 5722, RFC 1858). Owned by one worker.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -34,8 +33,8 @@ class FragmentTable {
             uint16_t* destination_port);
   // Keeps a later fragment; false: no room, the caller drops it.
   bool hold(const FragmentKey& key, Packet* packet, uint64_t now_ns);
-  Packet* take_held(const FragmentKey& key);   // one at a time, oldest first; nullptr: none
-  Packet* take_expired(uint64_t now_ns);       // held too long; the caller drops it
+  Packet* take_held(const FragmentKey& key);  // one at a time, oldest first; nullptr: none
+  Packet* take_expired(uint64_t now_ns);      // held too long; the caller drops it
   uint32_t held() const { return held_; }
 
  private:

@@ -1,7 +1,7 @@
-// ICMP and ICMPv6 errors the router sends about packets it cannot forward: made as new packets, from the
-// gateway's address, back to the source, by the same rooms as everything else but without a flow.
-// RFC 792, RFC 1812 §4.3.2, RFC 4443. Never about an ICMP error, a later fragment, or a packet with a
-// group or unset address; and no more than RouterSpec::icmp_errors_per_second.
+// ICMP and ICMPv6 errors the router sends about packets it cannot forward: made as new packets,
+// from the gateway's address, back to the source, by the same rooms as everything else but without
+// a flow. RFC 792, RFC 1812 §4.3.2, RFC 4443. Never about an ICMP error, a later fragment, or a
+// packet with a group or unset address; and no more than RouterSpec::icmp_errors_per_second.
 #include "base/checksum.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
@@ -55,8 +55,8 @@ bool may_answer(const Packet& packet) {
 }
 
 // The address the error comes from: the gateway of the vif the packet came in on; for one out of a
-// tunnel, of the vif it was going to. The router's underlay address is for the fabric alone: a tenant
-// never sees it. None: no error is sent.
+// tunnel, of the vif it was going to. The router's underlay address is for the fabric alone: a
+// tenant never sees it. None: no error is sent.
 Address reporter(Context& context, const Packet& packet) {
   const PacketMeta& meta = packet.meta;
   const bool v4 = meta.family == Family::V4;

@@ -10,8 +10,8 @@ namespace vrouter {
 void clamp_mss(Packet& packet, uint32_t mtu) {
   const PacketMeta& meta = packet.meta;
   if ((meta.tcp_flags & tcp::kSyn) == 0 || meta.icmp_error) return;
-  const uint32_t headers = tcp::kHeaderLength + (meta.family == Family::V4 ? ipv4::kHeaderLength
-                                                                           : ipv6::kHeaderLength);
+  const uint32_t headers =
+      tcp::kHeaderLength + (meta.family == Family::V4 ? ipv4::kHeaderLength : ipv6::kHeaderLength);
   if (mtu <= headers) return;
   const uint32_t most = mtu - headers;
   tcp::clamp_mss(packet.data() + meta.l4, static_cast<uint16_t>(most > 65535 ? 65535 : most));

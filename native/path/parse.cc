@@ -1,9 +1,10 @@
-// Frame -> offsets, addresses and flow key. Every length is checked here, once: the rooms behind rely
-// on l3, l4 and l3_length. Runs again on what a tunnel carried (decap.cc).
+// Frame -> offsets, addresses and flow key. Every length is checked here, once: the rooms behind
+// rely on l3, l4 and l3_length. Runs again on what a tunnel carried (decap.cc).
 //
-// Keys (the ancestor's rules): TCP, UDP, SCTP by ports; ICMP echo by identifier; an ICMP error by the
-// packet it quotes, reversed, so that it meets the flow of the direction it travels in; other ICMP by
-// type; the rest by addresses and protocol. Later fragments have no ports yet (fragment_ports.cc).
+// Keys (the ancestor's rules): TCP, UDP, SCTP by ports; ICMP echo by identifier; an ICMP error by
+// the packet it quotes, reversed, so that it meets the flow of the direction it travels in; other
+// ICMP by type; the rest by addresses and protocol. Later fragments have no ports yet
+// (fragment_ports.cc).
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
@@ -116,7 +117,8 @@ void parse_transport(Packet& packet, const uint8_t* source, const uint8_t* desti
                                                    : icmp6::is_error(icmp::type(p));
       if (error && !meta.fragment) {
         key_by_quoted(packet, meta.l4 + icmp::kHeaderLength, end);
-        if (meta.inner_l4 == 0) make_key(meta.key, meta.family, source, destination, meta.protocol, 0, 0);
+        if (meta.inner_l4 == 0)
+          make_key(meta.key, meta.family, source, destination, meta.protocol, 0, 0);
         return;
       }
       break;
@@ -148,8 +150,8 @@ void parse_ipv4(Packet& packet) {
   meta.fragment = ipv4::is_fragment(p);
   const uint32_t offset = ipv4::fragment_offset(p);
   meta.first_fragment = meta.fragment && offset == 0;
-  if (meta.fragment && !fragment_is_sane(offset, meta.l3_length - ipv4::header_length(p),
-                                         ipv4::more_fragments(p))) {
+  if (meta.fragment &&
+      !fragment_is_sane(offset, meta.l3_length - ipv4::header_length(p), ipv4::more_fragments(p))) {
     return packet.drop(DropReason::Fragments);
   }
   if (meta.protocol == ip::kTcp && offset == 8) return packet.drop(DropReason::Fragments);
@@ -178,8 +180,9 @@ void parse_ipv6(Packet& packet) {
   // An atomic fragment is a whole packet (RFC 6946).
   meta.fragment = upper.fragment && (upper.more || upper.fragment_offset != 0);
   meta.first_fragment = meta.fragment && upper.fragment_offset == 0;
-  if (meta.fragment && !fragment_is_sane(upper.fragment_offset,
-                                         meta.l3_length - (upper.fragment_header + 8), upper.more)) {
+  if (meta.fragment &&
+      !fragment_is_sane(upper.fragment_offset, meta.l3_length - (upper.fragment_header + 8),
+                        upper.more)) {
     return packet.drop(DropReason::Fragments);
   }
   if (upper.later_fragment()) {
@@ -210,13 +213,14 @@ void parse_ip(Context& context, Packet& packet, uint32_t offset) {
   }
   if (packet.alive()) packet.trim(offset + meta.l3_length);  // Ethernet padding goes
   if (context.trace != nullptr && packet.alive()) {
-    context.trace->note(
-        "parse", "%s -> %s protocol %u ports %u -> %u%s%s",
-        Address::from_bytes(meta.key.family, meta.key.source).text().c_str(),
-        Address::from_bytes(meta.key.family, meta.key.destination).text().c_str(),
-        meta.key.protocol, meta.key.source_port, meta.key.destination_port,
-        meta.icmp_error ? " (quoted by an ICMP error)" : "",
-        !meta.fragment ? "" : meta.first_fragment ? " (first fragment)" : " (later fragment)");
+    context.trace->note("parse", "%s -> %s protocol %u ports %u -> %u%s%s",
+                        Address::from_bytes(meta.key.family, meta.key.source).text().c_str(),
+                        Address::from_bytes(meta.key.family, meta.key.destination).text().c_str(),
+                        meta.key.protocol, meta.key.source_port, meta.key.destination_port,
+                        meta.icmp_error ? " (quoted by an ICMP error)" : "",
+                        !meta.fragment        ? ""
+                        : meta.first_fragment ? " (first fragment)"
+                                              : " (later fragment)");
   }
 }
 

@@ -25,7 +25,6 @@ void age_flows(Context& context) {
   context.flows.age(now_ms(context), static_cast<uint32_t>(due), context.timeouts);
 }
 
-
 void way_in(Context& context, Burst& burst) {
   parse(context, burst);
   admit(context, burst);

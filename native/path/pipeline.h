@@ -4,8 +4,9 @@
 
 namespace vrouter {
 
-// Takes a burst that a port filled (meta.vif set, counted as received by the caller) through all rooms.
-// Every packet is transmitted, held, or freed when it returns, and its way out is counted once.
+// Takes a burst that a port filled (meta.vif set, counted as received by the caller) through all
+// rooms. Every packet is transmitted, held, or freed when it returns, and its way out is counted
+// once.
 void forward(Context& context, Burst& burst);
 
 // Housekeeping between bursts: ages flows, drops fragments held too long. Bounded work.

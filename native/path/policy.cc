@@ -27,7 +27,8 @@ bool rule_matches(const PolicyRule& rule, const FlowKey& key) {
 
 enum class Match { None, Pass, Deny };
 
-Match first_match(const Router& router, const std::vector<PolicyRef>& policies, const FlowKey& key) {
+Match first_match(const Router& router, const std::vector<PolicyRef>& policies,
+                  const FlowKey& key) {
   for (const PolicyRef& ref : policies) {
     const PolicyTable* policy = router.policy(PolicyId{ref.policy});
     if (policy == nullptr) continue;

@@ -1,6 +1,7 @@
 // The agent vif (pkt0): packets for the control side leave through it behind the ancestor's 30-byte
 // header, and packets from there enter with the same header.
-// Layout: Ethernet (14) | ifindex u16, vrf u16, cmd u16, five u32 parameters, u8 and 3 pad; big-endian.
+// Layout: Ethernet (14) | ifindex u16, vrf u16, cmd u16, five u32 parameters, u8 and 3 pad;
+// big-endian.
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 

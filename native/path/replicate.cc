@@ -1,8 +1,9 @@
 // Broadcast, multicast and unknown unicast: one copy for each leaf of a replicate next hop.
 //
-// Who gets a copy depends on where the packet came from (the ancestor's matrix): a tenant's goes to all
-// leaves; one out of an EVPN or fabric tunnel goes to local tenants (and TOR switches) only, so that it
-// cannot circle. Never back to the vif or tunnel end it came from. The original is consumed.
+// Who gets a copy depends on where the packet came from (the ancestor's matrix): a tenant's goes to
+// all leaves; one out of an EVPN or fabric tunnel goes to local tenants (and TOR switches) only, so
+// that it cannot circle. Never back to the vif or tunnel end it came from. The original is
+// consumed.
 #include "path/rooms.h"
 
 namespace vrouter {
@@ -50,7 +51,8 @@ void walk(Context& context, const Packet& packet, const NextHop& tree, uint32_t 
     const NextHop* next_hop = context.router.next_hop(id);
     if (next_hop == nullptr) continue;
     if (next_hop->kind == NextHopKind::Replicate) {
-      if (leaf_allowed(packet, next_hop->replicate_kind)) walk(context, packet, *next_hop, depth + 1);
+      if (leaf_allowed(packet, next_hop->replicate_kind))
+        walk(context, packet, *next_hop, depth + 1);
       continue;
     }
     const bool tunnel = next_hop->kind == NextHopKind::Tunnel;

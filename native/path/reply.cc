@@ -1,6 +1,6 @@
-// What the router answers itself: ARP (RFC 826) and neighbour solicitations (RFC 4861) for the gateway
-// and by proxy, ICMP echo to the gateway and to its own underlay address. The question is turned round
-// in its own buffer and leaves by the vif it came in on.
+// What the router answers itself: ARP (RFC 826) and neighbour solicitations (RFC 4861) for the
+// gateway and by proxy, ICMP echo to the gateway and to its own underlay address. The question is
+// turned round in its own buffer and leaves by the vif it came in on.
 #include "base/checksum.h"
 #include "path/rooms.h"
 #include "wire/arp.h"
@@ -147,8 +147,7 @@ void answer_neighbour_solicitation(Context& context, Packet& packet) {
   uint8_t asker[16];
   std::memcpy(target, ndp::target(n), 16);
   std::memcpy(asker, probe ? kAllNodes : ipv6::source(l3), 16);
-  const Mac asker_mac =
-      probe ? Mac{{0x33, 0x33, 0, 0, 0, 1}} : ethernet::source(p);
+  const Mac asker_mac = probe ? Mac{{0x33, 0x33, 0, 0, 0, 1}} : ethernet::source(p);
   const uint32_t total = meta.l3 + ipv6::kHeaderLength + ndp::kAdvertisementLength;
   if (total > packet.length) {
     if (packet.tailroom() < total - packet.length) return packet.drop(DropReason::Push);
@@ -157,8 +156,9 @@ void answer_neighbour_solicitation(Context& context, Packet& packet) {
   packet.trim(total);
   ethernet::write(p, asker_mac, how.mac, ethernet::kTypeIpv6);
   ipv6::write(l3, 0, 0, ndp::kAdvertisementLength, ip::kIcmpv6, ndp::kHopLimit, target, asker);
-  ndp::write_advertisement(n, ndp::kFlagRouter * (how.answer == Answer::Ours) |
-                                  ndp::kFlagSolicited * !probe | ndp::kFlagOverride,
+  ndp::write_advertisement(n,
+                           ndp::kFlagRouter * (how.answer == Answer::Ours) |
+                               ndp::kFlagSolicited * !probe | ndp::kFlagOverride,
                            target, how.mac);
   const uint32_t reply_sum = pseudo_sum_v6(target, asker, ip::kIcmpv6, ndp::kAdvertisementLength);
   icmp::set_checksum(n, checksum_finish(checksum_add(reply_sum, n, ndp::kAdvertisementLength)));
@@ -174,10 +174,12 @@ bool answer_echo(Context& context, Packet& packet) {
   uint8_t* icmp = p + meta.l4;
   const bool v4 = meta.family == Family::V4;
   const uint8_t* to = v4 ? ipv4::destination(l3) : ipv6::destination(l3);
-  if (!is_gateway(vif, meta.family, to) && !is_underlay(context, vif, meta.family, to)) return false;
+  if (!is_gateway(vif, meta.family, to) && !is_underlay(context, vif, meta.family, to))
+    return false;
   if (meta.protocol != (v4 ? ip::kIcmp : ip::kIcmpv6)) return false;
   if (icmp::type(icmp) != (v4 ? icmp::kEcho : icmp6::kEcho)) return false;
-  if (!v4 && (ipv6::source(l3)[0] == 0xff || meta.l4 != meta.l3 + ipv6::kHeaderLength)) return false;
+  if (!v4 && (ipv6::source(l3)[0] == 0xff || meta.l4 != meta.l3 + ipv6::kHeaderLength))
+    return false;
   uint8_t asker[16];
   const uint32_t size = v4 ? 4 : 16;
   std::memcpy(asker, v4 ? ipv4::source(l3) : ipv6::source(l3), size);
@@ -185,8 +187,8 @@ bool answer_echo(Context& context, Packet& packet) {
   ethernet::write(p, asker_mac, vif.spec.mac, meta.ether_type);
   const uint16_t old = load_be16(icmp);
   icmp::set_type(icmp, v4 ? icmp::kEchoReply : icmp6::kEchoReply);
-  icmp::set_checksum(icmp, checksum_apply(icmp::checksum(icmp),
-                                          checksum_delta16(old, load_be16(icmp))));
+  icmp::set_checksum(icmp,
+                     checksum_apply(icmp::checksum(icmp), checksum_delta16(old, load_be16(icmp))));
   if (v4) {
     ipv4::set_source(l3, to);
     ipv4::set_destination(l3, asker);

@@ -82,7 +82,8 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     }
   }
   const uint8_t fields = hash_fields != 0 ? hash_fields : composite.hash_fields;
-  return choose_member(set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
+  return choose_member(
+      set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
 }
 
 }  // namespace
@@ -171,8 +172,8 @@ Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8
     none.vrf = vrf;
     return none;
   }
-  Resolved out = resolve_next_hop(context, route->next_hop, route->label, route->hash_fields, key,
-                                  options);
+  Resolved out =
+      resolve_next_hop(context, route->next_hop, route->label, route->hash_fields, key, options);
   if (!out.crossed) out.vrf = vrf;
   out.route_length = route->length;
   return out;

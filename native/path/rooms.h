@@ -8,19 +8,19 @@
 namespace vrouter {
 
 // --- rooms, in order (pipeline.cc) ---------------------------------------------------------------
-void parse(Context& context, Burst& burst);          // frame -> offsets, addresses, flow key
-void admit(Context& context, Burst& burst);          // the vif: ARP / ND, traps, ours or bridged
-void decap(Context& context, Burst& burst);          // tunnels that end here -> inner packet
-void match_fragments(Context& context, Burst& burst); // ports of fragments, or wait for them
-void look_up_flows(Context& context, Burst& burst);  // hit: action; stale: decide again
-void open_flows(Context& context, Burst& burst);     // miss: decide, insert both directions
-void look_up_routes(Context& context, Burst& burst); // packets without a resolved flow, by address
-void look_up_macs(Context& context, Burst& burst);   // bridged packets, by MAC
-void check_fit(Context& context, Burst& burst);      // TTL, size: errors are made before translation
-void translate(Context& context, Burst& burst);      // NAT
-void replicate(Context& context, Burst& burst);      // broadcast, unknown unicast, multicast
-void encapsulate(Context& context, Burst& burst);    // next hop's rewrite pushed, vif chosen
-void finish(Context& context, Burst& burst);         // count, transmit, free
+void parse(Context& context, Burst& burst);            // frame -> offsets, addresses, flow key
+void admit(Context& context, Burst& burst);            // the vif: ARP / ND, traps, ours or bridged
+void decap(Context& context, Burst& burst);            // tunnels that end here -> inner packet
+void match_fragments(Context& context, Burst& burst);  // ports of fragments, or wait for them
+void look_up_flows(Context& context, Burst& burst);    // hit: action; stale: decide again
+void open_flows(Context& context, Burst& burst);       // miss: decide, insert both directions
+void look_up_routes(Context& context, Burst& burst);  // packets without a resolved flow, by address
+void look_up_macs(Context& context, Burst& burst);    // bridged packets, by MAC
+void check_fit(Context& context, Burst& burst);    // TTL, size: errors are made before translation
+void translate(Context& context, Burst& burst);    // NAT
+void replicate(Context& context, Burst& burst);    // broadcast, unknown unicast, multicast
+void encapsulate(Context& context, Burst& burst);  // next hop's rewrite pushed, vif chosen
+void finish(Context& context, Burst& burst);       // count, transmit, free
 
 // Rooms from look_up_routes to finish, for one packet the router made itself.
 void send(Context& context, Packet* packet);
@@ -31,25 +31,26 @@ void parse_frame(Context& context, Packet& packet);
 // Reads the IP packet at `offset` (family by its version nibble); l2_length becomes `offset`.
 void parse_ip(Context& context, Packet& packet, uint32_t offset);
 
-// --- resolve.cc: address -> concrete next hop ------------------------------------------------------
+// --- resolve.cc: address -> concrete next hop
+// ------------------------------------------------------
 struct Resolved {
-  NextHopId next_hop = kDiscard;   // Interface, Tunnel, Receive, L2Receive, Replicate or Discard
+  NextHopId next_hop = kDiscard;  // Interface, Tunnel, Receive, L2Receive, Replicate or Discard
   uint32_t label = kNoLabel;
-  uint16_t member = 0xffff;        // of the outermost ECMP set on the way
-  VrfId vrf;                       // where the last lookup was made
-  bool found = false;              // a route (or an explicit next hop) existed
-  bool crossed = false;            // by VRF translate
+  uint16_t member = 0xffff;                // of the outermost ECMP set on the way
+  VrfId vrf;                               // where the last lookup was made
+  bool found = false;                      // a route (or an explicit next hop) existed
+  bool crossed = false;                    // by VRF translate
   DropReason drop = DropReason::Discards;  // when next_hop is kDiscard
-  uint32_t route_length = 0;       // of the first match
+  uint32_t route_length = 0;               // of the first match
 };
 
 struct ResolveOptions {
-  uint16_t pinned = 0xffff;              // stay with this member if it is still there
-  NextHopId kept;                        // no member yet: stay with the one that is this next hop
-  uint32_t kept_label = kNoLabel;        // … by this label
-  bool local_only = false;               // ECMP: members on this node only
-  const Address* prefer_tunnel = nullptr; // ECMP: the member that reaches this far end (way back)
-  VifId prefer_vif;                      // ECMP: the member on this vif (way back)
+  uint16_t pinned = 0xffff;                // stay with this member if it is still there
+  NextHopId kept;                          // no member yet: stay with the one that is this next hop
+  uint32_t kept_label = kNoLabel;          // … by this label
+  bool local_only = false;                 // ECMP: members on this node only
+  const Address* prefer_tunnel = nullptr;  // ECMP: the member that reaches this far end (way back)
+  VifId prefer_vif;                        // ECMP: the member on this vif (way back)
 };
 
 Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8_t* destination,
@@ -63,38 +64,40 @@ bool source_matches(Context& context, NextHopId next_hop, VifId vif, const Addre
 NextHopId reverse_next_hop(Context& context, VrfId vrf, Family family, const uint8_t* source,
                            VifId vif, const Address& outer_source, bool* has_route);
 
-// --- policy.cc -------------------------------------------------------------------------------------
-// What the vif's policies say of a new flow as its tenant sees it. towards: to the tenant.
-// Returns FlowDrop::Unknown when it may pass.
+// --- policy.cc
+// ------------------------------------------------------------------------------------- What the
+// vif's policies say of a new flow as its tenant sees it. towards: to the tenant. Returns
+// FlowDrop::Unknown when it may pass.
 FlowDrop judge(Context& context, const Vif& vif, const FlowKey& key, bool towards);
 
-// --- flow decisions (decide.cc) ---------------------------------------------------------------------
-// All that a pair of entries will hold; nothing has been changed when it is returned.
+// --- flow decisions (decide.cc)
+// --------------------------------------------------------------------- All that a pair of entries
+// will hold; nothing has been changed when it is returned.
 struct Decision {
   FlowAction action = FlowAction::Drop;
   FlowDrop drop = FlowDrop::Unknown;
   DropReason packet_drop = DropReason::FlowActionDrop;  // for this packet, if no flow can be made
-  bool refuse = false;             // no flow at all: drop the packet with packet_drop
-  uint8_t nat = 0;                 // of the forward half
-  FlowKey translated;              // the forward packet as it leaves
+  bool refuse = false;  // no flow at all: drop the packet with packet_drop
+  uint8_t nat = 0;      // of the forward half
+  FlowKey translated;   // the forward packet as it leaves
   uint32_t reverse_scope = 0;
-  VrfId vrf;                       // forward: where the destination is looked up
-  VrfId reverse_vrf;               // reverse: where the initiator is looked up
+  VrfId vrf;          // forward: where the destination is looked up
+  VrfId reverse_vrf;  // reverse: where the initiator is looked up
   Resolved forward;
   Resolved reverse;
-  uint32_t forward_rpf = 0;        // next hop the forward packets must come from
+  uint32_t forward_rpf = 0;  // next hop the forward packets must come from
   uint32_t reverse_rpf = 0;
-  uint32_t source_nat = ~0u;       // rule whose port was taken
+  uint32_t source_nat = ~0u;  // rule whose port was taken
   bool l2 = false;
 };
-struct Arrival {                   // how the initiator's packets come in
-  VifId vif;                       // invalid: out of a tunnel
-  NextHopId entry;                 // what the label or VNI names, for tunnels
+struct Arrival {    // how the initiator's packets come in
+  VifId vif;        // invalid: out of a tunnel
+  NextHopId entry;  // what the label or VNI names, for tunnels
   VrfId vrf;
   Address outer_source;
-  bool known_source = true;        // false: decided again by a packet of the other direction
+  bool known_source = true;  // false: decided again by a packet of the other direction
   bool l2 = false;
-  uint8_t mac[6] = {};             // l2: destination MAC
+  uint8_t mac[6] = {};  // l2: destination MAC
 };
 // existing: the forward half being decided again, or nullptr.
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival, const Flow* existing);
@@ -108,39 +111,55 @@ Flow& reverse_of(Context& context, FlowId id);
 // Looks up, decides again or opens: what the two flow rooms do, for one packet.
 void flow_for_packet(Context& context, Packet& packet);
 
-// --- translate.cc ------------------------------------------------------------------------------------
+// --- translate.cc
+// ------------------------------------------------------------------------------------
 void translate_packet(Context& context, Packet& packet, const Flow& flow, const Flow& reverse);
 
-// --- reply.cc ------------------------------------------------------------------------------------------
-// ARP request or neighbour solicitation from a tenant or the fabric: answer, flood or drop.
+// --- reply.cc
+// ------------------------------------------------------------------------------------------ ARP
+// request or neighbour solicitation from a tenant or the fabric: answer, flood or drop.
 void answer_arp(Context& context, Packet& packet);
 void answer_neighbour_solicitation(Context& context, Packet& packet);
 // ICMP(v6) echo to the gateway or to the router's own underlay address, turned round in place.
 bool answer_echo(Context& context, Packet& packet);
 bool is_gateway(const Vif& vif, Family family, const uint8_t* address);
 
-// --- icmp_error.cc: errors about `packet`, made as new packets and sent; rate limited ---------------------
+// --- icmp_error.cc: errors about `packet`, made as new packets and sent; rate limited
+// ---------------------
 void send_time_exceeded(Context& context, const Packet& packet);
 void send_unreachable(Context& context, const Packet& packet);
 void send_too_big(Context& context, const Packet& packet, uint32_t mtu);
 
-// --- fragment_ip.cc: splits an IPv4 packet to `mtu`, sends the pieces through encapsulate --------------
+// --- fragment_ip.cc: splits an IPv4 packet to `mtu`, sends the pieces through encapsulate
+// --------------
 void send_fragments(Context& context, Packet& packet, uint32_t mtu);
 // Ports of fragments: learn from a first, borrow or wait for a later one (fragment_ports.cc).
 void borrow_ports(Context& context, Packet& packet);
 
-// --- mss.cc ------------------------------------------------------------------------------------------------
+// --- mss.cc
+// ------------------------------------------------------------------------------------------------
 void clamp_mss(Packet& packet, uint32_t mtu);
 
-// --- punt.cc -------------------------------------------------------------------------------------------------
+// --- punt.cc
+// -------------------------------------------------------------------------------------------------
 enum class TrapReason : uint16_t {  // the ancestor's agent header `cmd`
-  Switch = 0, Route = 1, Arp = 2, L2Protocols = 3, Nexthop = 4, Resolve = 5, FlowMiss = 6,
-  L3Protocols = 7, Diag = 8, ZeroTtl = 12, IcmpError = 13,
+  Switch = 0,
+  Route = 1,
+  Arp = 2,
+  L2Protocols = 3,
+  Nexthop = 4,
+  Resolve = 5,
+  FlowMiss = 6,
+  L3Protocols = 7,
+  Diag = 8,
+  ZeroTtl = 12,
+  IcmpError = 13,
 };
 void punt(Context& context, Packet& packet, TrapReason reason);
 void inject_from_agent(Context& context, Packet& packet);
 
-// --- small shared facts ---------------------------------------------------------------------------------------
+// --- small shared facts
+// ---------------------------------------------------------------------------------------
 uint64_t choice_hash(const FlowKey& key, uint8_t fields, uint64_t seed);
 // Outer UDP source port for a packet with this hash: 49152..65535 (RFC 7510 §3).
 inline uint16_t entropy_port(uint64_t hash) {

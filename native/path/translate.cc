@@ -1,6 +1,6 @@
 // NAT: writes a flow's translated addresses and ports into a packet, with checksums by precomputed
-// deltas (RFC 1624). ICMP errors are translated outside and in the packet they quote (RFC 5508), whole
-// checksums made anew: they are rare and small. A zero UDP checksum over IPv4 stays zero.
+// deltas (RFC 1624). ICMP errors are translated outside and in the packet they quote (RFC 5508),
+// whole checksums made anew: they are rare and small. A zero UDP checksum over IPv4 stays zero.
 #include "base/checksum.h"
 #include "path/rooms.h"
 #include "wire/icmp.h"
@@ -70,8 +70,8 @@ void translate_transport(Packet& packet, const Flow& flow, const Translation& to
       break;
     case ip::kIcmp:
     case ip::kIcmpv6: {
-      const bool echo = meta.protocol == ip::kIcmp ? icmp::is_echo(icmp::type(p))
-                                                   : icmp6::is_echo(icmp::type(p));
+      const bool echo =
+          meta.protocol == ip::kIcmp ? icmp::is_echo(icmp::type(p)) : icmp6::is_echo(icmp::type(p));
       if (echo) icmp::set_identifier(p, to.source_port);
       apply_delta(p + icmp::kChecksumAt, flow.l4_delta);
       break;
@@ -92,7 +92,8 @@ void write_addresses(uint8_t* l3, Family family, const uint8_t* source,
   }
 }
 
-// The quoted packet travelled the other way: its source is our destination. `n`: bytes from l4 in view.
+// The quoted packet travelled the other way: its source is our destination. `n`: bytes from l4 in
+// view.
 void translate_quoted(Packet& packet, const Flow& flow, const Translation& to) {
   const PacketMeta& meta = packet.meta;
   uint8_t* l3 = packet.data() + meta.inner_l3;
@@ -134,7 +135,8 @@ void translate_icmp_error(Packet& packet, const Flow& flow, const Translation& t
   PacketMeta& meta = packet.meta;
   uint8_t* l3 = packet.data() + meta.l3;
   const uint32_t size = meta.family == Family::V4 ? 4 : 16;
-  // Who reports: the far end itself is hidden behind its translated address, a router between is not.
+  // Who reports: the far end itself is hidden behind its translated address, a router between is
+  // not.
   const uint8_t* reporter = meta.family == Family::V4 ? ipv4::source(l3) : ipv6::source(l3);
   const FlowKey key = flow.key();
   const uint8_t* source = std::memcmp(reporter, key.source, size) == 0 ? to.source : nullptr;
@@ -176,11 +178,10 @@ void translate(Context& context, Burst& burst) {
     translate_packet(context, packet, flow, reverse_of(context, packet.meta.flow));
     if (context.trace != nullptr) {
       const Translation to = translation_of(flow, reverse_of(context, packet.meta.flow));
-      context.trace->note("translate", "%s:%u -> %s:%u",
-                          Address::from_bytes(flow.family, to.source).text().c_str(),
-                          to.source_port,
-                          Address::from_bytes(flow.family, to.destination).text().c_str(),
-                          to.destination_port);
+      context.trace->note(
+          "translate", "%s:%u -> %s:%u", Address::from_bytes(flow.family, to.source).text().c_str(),
+          to.source_port, Address::from_bytes(flow.family, to.destination).text().c_str(),
+          to.destination_port);
     }
   }
 }

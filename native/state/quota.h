@@ -1,7 +1,6 @@
-// FlowQuota: how many flow entries entered by each vif and are routed in each VRF. Kept apart from the
-// vifs and VRFs themselves, for flows outlive them: a vif made anew under an old id starts with what is
-// still there.
-// Written by whoever inserts or erases flows (worker); read by open_flow.
+// FlowQuota: how many flow entries entered by each vif and are routed in each VRF. Kept apart from
+// the vifs and VRFs themselves, for flows outlive them: a vif made anew under an old id starts with
+// what is still there. Written by whoever inserts or erases flows (worker); read by open_flow.
 #pragma once
 #include <cstdint>
 #include <vector>

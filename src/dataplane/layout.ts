@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '83fbec64b82b86c41c02b605922e179770f60a38276579ffffe5459143b6536d',
+  digest: 'a83695b12ae13c9da7347cdd51a483db04b43b6264275e7a10431ae9d50fceeb',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -644,7 +644,7 @@ export const layout = {
     maxLookups: 4,
     maxPorts: 4400,
     maxNameLength: 128,
-    maxProgramOps: 65536,
+    maxProgramOps: 4096,
     maxProgramBytes: 16777216,
     defaultFlows: 1048576,
     maxFlows: 16777216,

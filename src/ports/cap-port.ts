@@ -21,7 +21,10 @@ interface CapModule {
   readonly Cap: new () => Handle;
 }
 
-const PACKAGE = { name: 'cap', needs: "libpcap's headers (Debian: libpcap-dev) and a C++ compiler" };
+const PACKAGE = {
+  name: 'cap',
+  needs: "libpcap's headers (Debian: libpcap-dev) and a C++ compiler",
+};
 const SNAP_BYTES = 65_535;
 /** Frames the kernel holds while we are busy. */
 const RING_BYTES = 8 << 20;
@@ -60,6 +63,11 @@ export class CapPort {
     handle.on('packet', (bytes, truncated) => this.#take(bytes, truncated));
   }
 
+  /** Throws NO_PACKAGE where `cap` cannot be loaded. */
+  static async available(load?: (name: string) => Promise<unknown>): Promise<void> {
+    await loadOptional<CapModule>(PACKAGE, load);
+  }
+
   /** NO_PACKAGE without `cap`; PORT_FAILED, with libpcap's words, when the interface cannot be opened. */
   static async open(
     options: CapOptions,
@@ -77,7 +85,10 @@ export class CapPort {
     }
     if (link !== 'ETHERNET') {
       handle.close();
-      throw new VRouterError('PORT_FAILED', `${options.interface}: link type ${link}, not Ethernet`);
+      throw new VRouterError(
+        'PORT_FAILED',
+        `${options.interface}: link type ${link}, not Ethernet`,
+      );
     }
     return new CapPort(options.interface, handle, buffer);
   }
@@ -105,7 +116,10 @@ export class CapPort {
   #take(bytes: number, truncated: boolean): void {
     if (this.#closed) return;
     if (truncated) this.truncated += 1;
-    this.#waiting.push({ timeNs: nowNs(), frame: Uint8Array.from(this.#buffer.subarray(0, bytes)) });
+    this.#waiting.push({
+      timeNs: nowNs(),
+      frame: Uint8Array.from(this.#buffer.subarray(0, bytes)),
+    });
     this.#schedule();
   }
 

@@ -72,7 +72,10 @@ export class RawPort {
   ): Promise<RawPort> {
     const { protocol, family = 4 } = options;
     if (!Number.isInteger(protocol) || protocol < 1 || protocol > 255) {
-      throw new VRouterError('BAD_VALUE', `IP protocol ${protocol}: a whole number of 1 to 255 is needed`);
+      throw new VRouterError(
+        'BAD_VALUE',
+        `IP protocol ${protocol}: a whole number of 1 to 255 is needed`,
+      );
     }
     const { createSocket, AddressFamily } = await loadOptional<RawSocketModule>(PACKAGE, load);
     try {

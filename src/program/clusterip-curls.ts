@@ -31,7 +31,8 @@ function curl(...args: string[]): string[] {
   return ['curl', '-q', '--silent', '--show-error', '--noproxy', '*', ...args];
 }
 
-const url = (service: ServicePlan, port: number, path = '/') => `http://${service.ipv4}:${port}${path}`;
+const url = (service: ServicePlan, port: number, path = '/') =>
+  `http://${service.ipv4}:${port}${path}`;
 
 export interface CurlRun {
   /** Exit status; null: it could not be started. */
@@ -143,7 +144,9 @@ export interface Held {
 /** Connects until a backend on the other node answers; that connection stays open until it is stopped. */
 export async function holdRemote(stage: NetnsStage): Promise<Held | undefined> {
   const remote = new Set(
-    stage.backends.filter(({ node }) => node.name === NODES.remote.name).map((pod) => pod.plan.name),
+    stage.backends
+      .filter(({ node }) => node.name === NODES.remote.name)
+      .map((pod) => pod.plan.name),
   );
   let failures = 0;
   for (let tries = 1; tries <= HELD_TRIES && failures < HELD_FAILURES; tries += 1) {

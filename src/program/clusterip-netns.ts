@@ -41,7 +41,7 @@ import {
 import { type Ended, type Lab, LabError, type Service } from './lab.ts';
 import { addBridge, connectVeth, type NetworkNamespace } from './netns.ts';
 
-const NODE_MACS: Readonly<Record<string, string>> = {
+export const NODE_MACS: Readonly<Record<string, string>> = {
   [NODES.client.name]: '52:54:00:00:02:22',
   [NODES.remote.name]: '52:54:00:00:03:33',
 };
@@ -298,7 +298,11 @@ export class NetnsStage {
   }
 
   /** The service's next hop on a node, when it has so many members; what there is when it does not come. */
-  async serviceMembers(node: NetnsNode, members: number, patienceMs: number): Promise<NextHopView[]> {
+  async serviceMembers(
+    node: NetnsNode,
+    members: number,
+    patienceMs: number,
+  ): Promise<NextHopView[]> {
     const vrf = await node.vrf(POD_NETWORK);
     const ask = () => node.nextHopsTo(vrf, WEB.ipv4);
     const settled = await this.lab.poll(async () => {

@@ -56,7 +56,7 @@ const PATIENCE_MS = 5_000;
 const TAIL = 64 << 10;
 
 export function haveCommand(name: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, name), constants.X_OK);
       return true;

@@ -113,7 +113,8 @@ export class NetworkNamespace {
   /** Interfaces inside go with it. Synchronous, so that it can be done while the process ends. */
   removeNow(): void {
     const done = spawnSync('ip', ['netns', 'del', this.name], { encoding: 'utf8' });
-    if (done.status !== 0) throw new CommandError(`ip netns del ${this.name}: ${done.stderr.trim()}`);
+    if (done.status !== 0)
+      throw new CommandError(`ip netns del ${this.name}: ${done.stderr.trim()}`);
   }
 }
 

@@ -2,7 +2,7 @@
  * A second opinion on a capture: tshark (Wireshark) takes every frame apart, all checksums checked, and
  * what it says of them is counted. It knows nothing of us.
  */
-import { LabError, type RunOptions, type Ended } from './lab.ts';
+import { type Ended, LabError, type RunOptions } from './lab.ts';
 
 export interface WireOpinion {
   readonly frames: number;

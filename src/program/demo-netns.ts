@@ -1,0 +1,480 @@
+/**
+ * `vrouter demo clusterip --netns`: the scenario with real processes, network namespaces, kernels, curl and
+ * HTTP servers, judged by the same sentences as the simulated one and by tshark. Needs root.
+ *
+ * Invariants
+ *  * All it makes is gone when it returns, throws, or is interrupted (lab.ts).
+ *  * The verdict comes from what was observed: the clients, the nodes' own views over their sockets, the
+ *    kernels' counters, a capture of the fabric.
+ */
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from '../cli/io.ts';
+import { readPcap } from '../codec/pcap.ts';
+import { CapPort } from '../ports/cap-port.ts';
+import { FABRIC_WIRE } from '../sim/cluster.ts';
+import {
+  BACKENDS,
+  CLIENT,
+  MULTI_PORT,
+  NODES,
+  POD_GATEWAY,
+  POD_NETWORK,
+  SERVICE_NETWORK,
+  topology,
+  UNMAPPED_PORT,
+  WEB,
+  WEB_PORT,
+} from '../sim/clusterip-plan.ts';
+import { FabricAudit } from '../sim/fabric-audit.ts';
+import {
+  type CurlLoad,
+  curls,
+  curlUnmapped,
+  type Held,
+  holdRemote,
+  ping,
+} from './clusterip-curls.ts';
+import {
+  addressesSeen,
+  compositeOfTwo,
+  everyPacketAccounted,
+  fabricIsSound,
+  firstIsServed,
+  flowsOfConnection,
+  gatewayAnswers,
+  portsAreServed,
+  vifShowsPod,
+} from './clusterip-expectations.ts';
+import {
+  floatingIp,
+  type NetnsNode,
+  NetnsStage,
+  NODE_MACS,
+  type PlacedPod,
+} from './clusterip-netns.ts';
+import {
+  captureIsWhole,
+  curlsAreServed,
+  echoesReturn,
+  thirdComesAndGoes,
+  tsharkAgrees,
+  unmappedFails,
+} from './clusterip-netns-expectations.ts';
+import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
+import { DemoRecorder, type DemoReport } from './demo-report.ts';
+import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
+import { haveCommand, Lab } from './lab.ts';
+import { askTshark } from './tshark.ts';
+
+export interface ClusteripNetnsOptions extends Omit<ClusteripOptions, 'connections'> {
+  /** curls to the service, and to each port of the service of two ports. Default 200. */
+  readonly connections?: number | undefined;
+  /** Command line of this program, which is started again for each process. */
+  readonly program?: readonly string[] | undefined;
+}
+
+const CURLS = 200;
+const MAX_CURLS = 20_000;
+const FEW_CURLS = 40;
+const UNMAPPED_TRIES = 4;
+const PINGS = 5;
+const ROUTES_MS = 10_000;
+const QUIET_MS = 10_000;
+
+/** What has to be there, and the Debian package it is in. */
+const TOOLS: Readonly<Record<string, string>> = {
+  ip: 'iproute2',
+  nsenter: 'util-linux',
+  setpriv: 'util-linux',
+  ping: 'iputils-ping',
+  curl: 'curl',
+  tshark: 'tshark',
+};
+
+/** Faults that can be put into real processes, by the ways an operator has. */
+const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
+
+/** Why it cannot run here; nothing: it can. */
+export async function missingForNetns(): Promise<string[]> {
+  const missing: string[] = [];
+  if (process.getuid?.() !== 0) missing.push('root (network namespaces, TAP devices)');
+  for (const [tool, debian] of Object.entries(TOOLS)) {
+    if (!haveCommand(tool)) missing.push(`the command ${tool} (Debian: ${debian})`);
+  }
+  try {
+    await CapPort.available();
+  } catch (error) {
+    missing.push((error as Error).message);
+  }
+  return missing;
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Rejects on a signal, so that what was made is removed before the process ends. */
+function interruption(): { readonly signalled: Promise<never>; readonly forget: () => void } {
+  let interrupt: (signal: NodeJS.Signals) => void = () => {};
+  const signalled = new Promise<never>((_, reject) => {
+    interrupt = (signal) => reject(new UsageError(`demo clusterip: interrupted by ${signal}`));
+  });
+  signalled.catch(() => {});
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  return {
+    signalled,
+    forget: () => {
+      for (const signal of SIGNALS) process.off(signal, interrupt);
+    },
+  };
+}
+
+function thisProgram(): string[] {
+  const script = process.argv[1];
+  if (script === undefined)
+    throw new UsageError('demo clusterip: --netns: not started from a script');
+  return [process.execPath, ...process.execArgv, script];
+}
+
+export async function runClusteripNetns(options: ClusteripNetnsOptions): Promise<DemoReport> {
+  const { sabotage, connections = CURLS } = options;
+  if (!Number.isInteger(connections) || connections < 1 || connections > MAX_CURLS) {
+    throw new UsageError(`demo clusterip: --connections: 1 to ${MAX_CURLS}, not ${connections}`);
+  }
+  if (sabotage !== undefined) {
+    findSabotage(sabotage);
+    if (!POSSIBLE_SABOTAGE.includes(sabotage)) {
+      throw new UsageError(
+        `demo clusterip: --sabotage ${sabotage}: on simulated nodes only; with --netns: ${POSSIBLE_SABOTAGE.join(', ')}`,
+      );
+    }
+  }
+  const missing = await missingForNetns();
+  if (missing.length > 0) {
+    throw new UsageError(
+      `demo clusterip: --netns needs what is not there:\n  ${missing.join('\n  ')}`,
+    );
+  }
+  const { signalled, forget } = interruption();
+  const lab = new Lab();
+  try {
+    const demo = new ClusteripNetnsDemo(options, connections, lab);
+    const running = demo.run();
+    // It fails too when it is interrupted; whoever is first tells why.
+    running.catch(() => {});
+    return await Promise.race([running, lab.broken, signalled]);
+  } finally {
+    await lab.close();
+    forget();
+  }
+}
+
+class ClusteripNetnsDemo {
+  readonly #options: ClusteripNetnsOptions;
+  readonly #connections: number;
+  readonly #recorder: DemoRecorder;
+  readonly #stage: NetnsStage;
+  readonly #heard = new Set<string>();
+  readonly #callers = new Set<string>();
+
+  constructor(options: ClusteripNetnsOptions, connections: number, lab: Lab) {
+    this.#options = options;
+    this.#connections = connections;
+    this.#recorder = new DemoRecorder({
+      demo: 'clusterip',
+      setting: 'netns',
+      options: {
+        seed: options.seed.toString(),
+        connections,
+        sabotage: options.sabotage ?? null,
+      },
+      topology: topology(),
+      narrate: options.narrate,
+      colour: options.colour,
+    });
+    this.#stage = new NetnsStage({
+      lab,
+      program: options.program ?? thisProgram(),
+      seed: options.seed,
+      connectNetworks: options.sabotage !== 'no-policy',
+    });
+  }
+
+  async run(): Promise<DemoReport> {
+    try {
+      await this.#start();
+      await this.#setUp();
+      await this.#gateway();
+      await this.#firstConnection();
+      await this.#manyCurls();
+      await this.#ports();
+      await this.#thirdBackend();
+      await this.#wires();
+      return this.#recorder.finish();
+    } finally {
+      this.#stage.closeClients();
+    }
+  }
+
+  // --- steps -----------------------------------------------------------------------------------
+
+  async #start(): Promise<void> {
+    const [web1, web2] = BACKENDS;
+    const stage = this.#stage;
+    const { client, remote, control } = NODES;
+    const say = (line: string) => this.#recorder.say(line);
+    this.#recorder.step('Network namespaces and processes');
+    await stage.addFabric();
+    const capture = await stage.startCapture();
+    say(`fabric: a bridge; vrouter capture, process ${capture.pid}`);
+    const exchange = await stage.startControl();
+    say(`${control.name}: vrouter control, process ${exchange.pid}`);
+    const near = await stage.startNode(client.name, [CLIENT, web1]);
+    const far = await stage.startNode(remote.name, [web2]);
+    for (const [name, { pid }] of [
+      [client.name, near],
+      [remote.name, far],
+    ] as const) {
+      say(`${name}: vrouter node, process ${pid}, namespace ${stage.node(name).namespace.name}`);
+    }
+    for (const pod of stage.backends) {
+      const { pid } = await stage.startServer(pod);
+      say(`${pod.plan.name}: HTTP server, process ${pid}, namespace ${pod.namespace.name}`);
+    }
+  }
+
+  async #setUp(): Promise<void> {
+    const [web1, web2] = BACKENDS;
+    const stage = this.#stage;
+    this.#recorder.step('Networks, pods and services; routes travel');
+    const near = stage.node(NODES.client.name);
+    await stage.serviceMembers(near, 2, ROUTES_MS);
+    for (const { plan, node, vif } of stage.pods.values()) {
+      const id = (await node.vif(vif))?.id ?? -1;
+      this.#recorder.say(
+        `${node.name}: vif0/${id} ${vif}, ${plan.ipv4}, label ${await node.labelOf(id)}`,
+      );
+    }
+    await this.#sabotage();
+    const vrf = await near.vrf(POD_NETWORK);
+    const remoteVif = await stage.node(NODES.remote.name).vif(stage.pod(web2.name).vif);
+    const remoteLabel =
+      remoteVif === undefined
+        ? undefined
+        : await stage.node(NODES.remote.name).labelOf(remoteVif.id);
+    const local = await near.vif(stage.pod(web1.name).vif);
+    this.#recorder.expect(
+      vifShowsPod(await near.vif(stage.pod(CLIENT.name).vif), vrf, CLIENT),
+      compositeOfTwo(await near.nextHopsTo(vrf, WEB.ipv4), remoteLabel, local?.id),
+    );
+  }
+
+  async #sabotage(): Promise<void> {
+    const { sabotage } = this.#options;
+    if (sabotage === undefined) return;
+    this.#recorder.say(`SABOTAGE: ${findSabotage(sabotage).what}`);
+    if (sabotage !== 'drop-nat') return;
+    const { node, vif } = this.#stage.pod(BACKENDS[1].name);
+    const { address, vrf } = floatingIp(WEB);
+    await node.call('fip.remove', { vif, address, vrf });
+    await node.call('fip.add', { vif, address, vrf, ports: [] });
+    await this.#stage.serviceMembers(this.#stage.node(NODES.client.name), 2, ROUTES_MS);
+  }
+
+  async #gateway(): Promise<void> {
+    const web2 = BACKENDS[1];
+    this.#recorder.step('ping: the gateway, then a pod on the other node');
+    const gateway = await ping(this.#stage, POD_GATEWAY, PINGS);
+    this.#recorder.say(`${POD_GATEWAY}: ${gateway.received} of ${gateway.sent} answered`);
+    const pod = await ping(this.#stage, web2.ipv4, PINGS);
+    this.#recorder.say(`${web2.ipv4}: ${pod.received} of ${pod.sent} answered`);
+    const mac = await this.#stage.pod(CLIENT.name).namespace.neighbour(POD_GATEWAY);
+    this.#recorder.expect(
+      gatewayAnswers(mac),
+      echoesReturn('ping-gateway', `the vRouter answers for ${POD_GATEWAY}`, gateway),
+      echoesReturn('ping-pod', `${web2.name} on ${web2.node} answers, through the tunnel`, pod),
+    );
+  }
+
+  async #firstConnection(): Promise<void> {
+    const stage = this.#stage;
+    const near = stage.node(NODES.client.name);
+    const far = stage.node(NODES.remote.name);
+    const backend = BACKENDS[1];
+    this.#recorder.step(`A connection to ${WEB.ipv4}:${WEB_PORT} that leaves the node, held open`);
+    const held = await holdRemote(stage);
+    this.#sayHeld(held);
+    const flows = async (node: NetnsNode) =>
+      held === undefined ? [] : (await node.flows(matchOf(held))).flows;
+    this.#recorder.expect(
+      firstIsServed(held?.page.backend),
+      ...flowsOfConnection(await flows(near), await flows(far), backend),
+    );
+    this.#recorder.step('The tables of both nodes, while that connection is open');
+    await this.#tables(stage.pod(CLIENT.name), POD_NETWORK, held, true);
+    await this.#tables(stage.pod(backend.name), SERVICE_NETWORK, held, false);
+    await held?.curl.stop();
+  }
+
+  async #manyCurls(): Promise<void> {
+    const [web1, web2] = BACKENDS;
+    this.#recorder.step(`${this.#connections} curls, each two requests on a connection of its own`);
+    const done = await this.#curls(WEB, WEB_PORT, this.#connections);
+    for (const [name, n] of done.perBackend) this.#recorder.say(`${name} served ${n} connections`);
+    this.#recorder.say(`${done.answers} pages of ${done.requests} came whole`);
+    this.#recorder.expect(...curlsAreServed(done, [web1, web2]));
+  }
+
+  async #ports(): Promise<void> {
+    this.#recorder.step(`${MULTI_PORT.ipv4}, a service of two ports; and a port without a mapping`);
+    const loads = [];
+    for (const { port, toPort } of MULTI_PORT.ports) {
+      const done = await this.#curls(MULTI_PORT, port, this.#connections);
+      loads.push({ ...done, port, toPort });
+      this.#recorder.say(
+        `port ${port}: ${done.closed} of ${done.connections} curls, served on port ${done.servedOn.join(', ') || '-'}`,
+      );
+    }
+    const refused = await curlUnmapped(this.#stage, UNMAPPED_PORT, UNMAPPED_TRIES);
+    this.#recorder.say(
+      `port ${UNMAPPED_PORT} of ${WEB.ipv4}: ${refused.tries} curls, ${refused.answered} answered, ` +
+        `${refused.refused.length} refused by name`,
+    );
+    this.#recorder.expect(...portsAreServed(loads), unmappedFails(refused));
+  }
+
+  async #thirdBackend(): Promise<void> {
+    const pod = BACKENDS[2];
+    const stage = this.#stage;
+    const near = stage.node(NODES.client.name);
+    this.#recorder.step(`${pod.name} joins on ${pod.node} while all runs, and leaves again`);
+    const members = async (count: number) => {
+      const [top] = await stage.serviceMembers(near, count, ROUTES_MS);
+      return top?.slots?.filter((slot) => slot !== null).length ?? 0;
+    };
+    await stage.addBackend(pod);
+    const membersWith = await members(3);
+    const before = await this.#curls(WEB, WEB_PORT, FEW_CURLS);
+    await stage.removeBackend(pod.name);
+    const membersAfter = await members(2);
+    const after = await this.#curls(WEB, WEB_PORT, FEW_CURLS);
+    for (const [what, load] of [
+      [`with ${pod.name}`, before],
+      [`without ${pod.name}`, after],
+    ] as const) {
+      const went = [...load.perBackend].map(([name, n]) => `${n} to ${name}`).join(', ');
+      this.#recorder.say(
+        `${what}: ${load.closed} of ${load.connections} curls: ${went || 'to nobody'}`,
+      );
+    }
+    this.#recorder.expect(
+      thirdComesAndGoes({ pod, membersWith, membersAfter, with: before, after }),
+    );
+  }
+
+  async #wires(): Promise<void> {
+    this.#recorder.step('The wires, and where every packet went');
+    const nodes = [...this.#stage.nodes.values()];
+    const accounts = await this.#accounts(nodes);
+    let sent = 0;
+    for (const node of nodes) sent += Number((await node.vif('fabric'))?.tx.packets ?? 0);
+    await this.#stage.stopCapture();
+    const audit = this.#audit();
+    const http = [WEB, MULTI_PORT].flatMap(({ ports }) => ports.map(({ port }) => port));
+    const { lab, capture } = this.#stage;
+    const opinion = await askTshark((argv) => lab.run(argv), capture, [...new Set(http)]);
+    this.#recorder.say(
+      `${audit.frames} frames crossed the fabric, ${audit.sourcePorts.size} UDP source ports`,
+    );
+    for (const label of [...audit.labels].sort()) this.#recorder.say(`to ${label}`);
+    this.#recorder.expect(
+      ...addressesSeen(this.#heard, this.#callers),
+      ...fabricIsSound(audit),
+      tsharkAgrees(opinion),
+      captureIsWhole({ captured: audit.frames, sent }),
+      ...accounts,
+    );
+    const { pcap } = this.#options;
+    if (pcap === undefined) return;
+    mkdirSync(pcap, { recursive: true });
+    copyFileSync(capture, join(pcap, 'fabric.pcap'));
+    this.#recorder.say(`written: fabric.pcap, ${audit.frames} frames`);
+  }
+
+  // --- what is observed and shown --------------------------------------------------------------
+
+  async #curls(service: typeof WEB, port: number, count: number): Promise<CurlLoad> {
+    const done = await curls(this.#stage, service, port, count);
+    for (const end of done.heard) this.#heard.add(end);
+    for (const caller of done.callers) this.#callers.add(caller);
+    return done;
+  }
+
+  /** When the kernels' counts and the nodes' agree, or patience is over. */
+  async #accounts(nodes: readonly NetnsNode[]) {
+    const accounts = [];
+    for (const node of nodes) {
+      const read = async () => {
+        const entered = await this.#stage.entered(node);
+        const { totals } = await node.status();
+        return { node: node.name, entered, totals, dropped: await node.drops() };
+      };
+      const settled = await this.#stage.lab.poll(async () => {
+        const account = await read();
+        return everyPacketAccounted(account).ok ? account : undefined;
+      }, QUIET_MS);
+      accounts.push(everyPacketAccounted(settled ?? (await read())));
+    }
+    return accounts;
+  }
+
+  #audit(): FabricAudit {
+    const { capture } = this.#stage;
+    const names = new Map(Object.entries(NODE_MACS).map(([name, mac]) => [mac, name]));
+    const audit = new FabricAudit();
+    for (const { timeNs, frame } of readPcap('fabric.pcap', readFileSync(capture))) {
+      const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
+      const mac = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?!$)/g, '$1:');
+      const [to, from] = [names.get(mac(0)) ?? '', names.get(mac(6)) ?? ''];
+      audit.see({ timeNs, wire: FABRIC_WIRE, from, to, frame: bytes });
+    }
+    return audit;
+  }
+
+  #sayHeld(held: Held | undefined): void {
+    if (held === undefined) {
+      this.#recorder.say('no connection was answered from the other node');
+      return;
+    }
+    const { page, tries } = held;
+    this.#recorder.say(
+      tries === 1
+        ? 'the first connection does'
+        : `connection ${tries} does; those before it were served on ${NODES.client.name} itself`,
+    );
+    this.#recorder.say(
+      `${page.backend} answers on port ${page.port}, called by ${page.caller}:${page.callerPort}`,
+    );
+  }
+
+  async #tables(
+    { node, vif }: PlacedPod,
+    network: string,
+    held: Held | undefined,
+    legend: boolean,
+  ): Promise<void> {
+    const vrf = await node.vrf(network);
+    const view = await node.vif(vif);
+    const show = this.#recorder.table.bind(this.#recorder);
+    if (view !== undefined) show(vifTable(node.name, view, legend));
+    show(routeTable(node.name, await node.routes(vrf)));
+    const tree = await node.nextHopsTo(vrf, WEB.ipv4);
+    if (tree.length > 0) show(nextHopTable(node.name, tree));
+    show(labelTable(node.name, await node.labels()));
+    if (held === undefined) return;
+    const match = matchOf(held);
+    show(flowTable(node.name, match, await node.flows(match)));
+  }
+}
+
+/** The client's end: the service's node and the backend's both know it under that. */
+const matchOf = ({ page }: Held) => `${CLIENT.ipv4}:${page.callerPort} & proto tcp`;
