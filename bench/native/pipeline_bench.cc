@@ -33,6 +33,7 @@
 #include "port/generator_port.h"
 #include "program/program.h"
 #include "state/rewrite.h"
+#include "wire/udp.h"
 #include "worker/engine.h"
 
 namespace vrouter {
@@ -150,7 +151,7 @@ Bytes from_fabric(const Bytes& inner) {
   store_be32(&p[16], kThisNode);
   store_be16(&p[10], checksum(p.data(), 20));
   store_be16(&p[20], 50000);
-  store_be16(&p[22], kMplsUdpPort);
+  store_be16(&p[22], udp::kPortMpls);
   store_be16(&p[24], static_cast<uint16_t>(length - 20));
   store_be32(&p[28], kLabelIn << 12 | 1u << 8 | 64);
   p.insert(p.end(), inner.begin(), inner.end());
@@ -360,7 +361,7 @@ void check_frame(const Bytes& f, const std::map<uint64_t, uint32_t>& clients) {
     fail("outer IPv4 header");
   }
   if (checksum(outer, 20) != 0) fail("outer IPv4 checksum");
-  if (load_be16(outer + 20) < kEntropyLow || load_be16(outer + 22) != kMplsUdpPort ||
+  if (load_be16(outer + 20) < kEntropyLow || load_be16(outer + 22) != udp::kPortMpls ||
       load_be16(outer + 24) != f.size() - 34 || load_be16(outer + 26) != 0) {
     fail("outer UDP header");
   }

@@ -519,7 +519,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                                                  : uint32_t{frame[11]} % kPorts;
     }
     // Few changes: many would only ever meet the parser.
-    const size_t end = 3 + 2 * size_t{data[2] >> 5u};
+    const size_t end = 3 + 2 * static_cast<size_t>(data[2] >> 5);
     for (size_t i = 3; i + 1 < size && i < end; i += 2) {
       frame[(data[i] + 31u * (i / 2 - 1)) % frame.size()] = data[i + 1];
     }

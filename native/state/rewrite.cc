@@ -2,18 +2,16 @@
 // fix-ups are; each tunnel kind is the sum of its layers, so no layer knows what stands around it.
 #include "state/rewrite.h"
 
+#include "wire/ethernet.h"
+#include "wire/ip.h"
+#include "wire/mpls.h"
+#include "wire/udp.h"
+#include "wire/vxlan.h"
+
 namespace vrouter {
 namespace {
 
-constexpr uint16_t kEtherIpv4 = 0x0800;
-constexpr uint16_t kEtherIpv6 = 0x86dd;
-constexpr uint16_t kGreMpls = 0x8847;  // RFC 4023 §4: the ethertype of MPLS unicast
-constexpr uint8_t kProtocolUdp = 17;
-constexpr uint8_t kProtocolGre = 47;
 constexpr uint8_t kOuterTtl = 64;
-constexpr uint8_t kEthernetBytes = 14;
-constexpr uint32_t kMplsBottom = 0x100;   // S bit: one label only
-constexpr uint8_t kVxlanVniValid = 0x08;  // RFC 7348 §5, the I flag
 
 class Builder {
  public:
@@ -85,21 +83,21 @@ class Builder {
 
   void gre() {
     u16(0);  // no checksum, key or sequence number
-    u16(kGreMpls);
+    u16(ethernet::kTypeMpls);
   }
 
   void label() {
     r.label_at = r.length;
     r.label_shift = 12;
-    r.label_low = kMplsBottom;
+    r.label_low = mpls::kBottomBit;
     r.ttl_in_label = 1;
     zeros(2);
-    u8(kMplsBottom >> 8);
+    u8(mpls::kBottomBit >> 8);
     u8(0);
   }
 
   void vxlan() {
-    u8(kVxlanVniValid);
+    u8(vxlan::kFlagVni);
     zeros(3);
     r.label_at = r.length;
     r.label_shift = 8;
@@ -138,11 +136,12 @@ Rewrite build_interface(const InterfaceSpec& spec) {
 Rewrite build_tunnel(const TunnelSpec& spec, Payload payload) {
   const bool v6 = spec.destination.family == Family::V6;
   const Encap encap = static_cast<Encap>(spec.encap);
-  static_assert(kEthernetBytes + 40 + 8 + 8 + kEthernetBytes <= sizeof(Rewrite::bytes));
+  static_assert(ethernet::kHeaderLength + 40 + 8 + 8 + ethernet::kHeaderLength <=
+                sizeof(Rewrite::bytes));
 
   Builder b;
-  b.ethernet(spec.destination_mac, spec.source_mac, v6 ? kEtherIpv6 : kEtherIpv4);
-  b.ip(spec.source, spec.destination, encap == Encap::MplsOverGre ? kProtocolGre : kProtocolUdp);
+  b.ethernet(spec.destination_mac, spec.source_mac, v6 ? ethernet::kTypeIpv6 : ethernet::kTypeIpv4);
+  b.ip(spec.source, spec.destination, encap == Encap::MplsOverGre ? ip::kGre : ip::kUdp);
   switch (encap) {
     case Encap::None:
       break;
@@ -151,11 +150,11 @@ Rewrite build_tunnel(const TunnelSpec& spec, Payload payload) {
       b.label();
       break;
     case Encap::MplsOverUdp:
-      b.udp(kMplsUdpPort);
+      b.udp(udp::kPortMpls);
       b.label();
       break;
     case Encap::Vxlan:
-      b.udp(kVxlanPort);
+      b.udp(udp::kPortVxlan);
       b.vxlan();
       if (payload == Payload::Routed && !spec.l3_vxlan_mac.is_zero()) {
         b.ethernet(spec.l3_vxlan_mac, spec.source_mac);

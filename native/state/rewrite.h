@@ -14,9 +14,6 @@
 
 namespace vrouter {
 
-inline constexpr uint16_t kMplsUdpPort = 6635;
-inline constexpr uint16_t kMplsUdpOldPort = 51234;  // older Contrail; accepted on receive
-inline constexpr uint16_t kVxlanPort = 4789;
 inline constexpr uint16_t kEntropyLow = 49152;      // outer source ports: 49152..65535
 
 struct alignas(64) Rewrite {

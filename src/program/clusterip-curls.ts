@@ -43,23 +43,28 @@ export interface CurlRun {
   readonly error: string;
 }
 
-const MARK = '@curl ';
+/** Of the line that curl writes after each page. `@` in front would name a file. */
+const MARK = 'curl: ';
 
-/** Pages that came whole, and curl's own lines between them. */
+/** Pages count that came whole, with status 200, on the first connection. */
 export function readCurl(status: number | null, out: string, err: string): CurlRun {
   const pages: Page[] = [];
   const heard: string[] = [];
   let page: Page | undefined;
+  let whole = false;
   for (const line of out.split('\n')) {
-    if (line.startsWith('{')) page = JSON.parse(line) as Page;
-    else if (line.startsWith(MARK)) {
+    if (line.startsWith('{')) {
+      page = JSON.parse(line) as Page;
+      whole = false;
+    } else if (line.length === PAGE_FILLER && /^\.+$/.test(line)) {
+      whole = true;
+    } else if (line.startsWith(MARK)) {
       const [code, from = '', connects] = line.slice(MARK.length).split(' ');
-      // A second connection would be another flow.
-      const sameConnection = connects === (heard.length === 0 ? '1' : '0');
+      const newConnections = heard.length === 0 ? '1' : '0';
       if (code === '200') heard.push(from);
-      if (code !== '200' || !sameConnection) page = undefined;
-    } else if (page !== undefined && line.length === PAGE_FILLER && /^\.+$/.test(line)) {
-      pages.push(page);
+      const counts = whole && code === '200' && connects === newConnections;
+      if (page !== undefined && counts) pages.push(page);
+      page = undefined;
     }
   }
   return { status, pages, heard, error: err.trim() };

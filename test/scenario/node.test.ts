@@ -425,7 +425,7 @@ describe('the socket', () => {
     const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.write('x'.repeat((1 << 20) + 1));
     await closed;
-    expect(answers.join('')).toContain('a line is longer than');
+    expect(answers.join('')).toContain('line: longer than');
     expect((await call<StatusView>(near, 'status')).name).toBe('cent222');
   });
 
