@@ -151,6 +151,20 @@ void stay(ResolveOptions& options, const Flow& flow) {
   }
 }
 
+void note_floating_ip(Context& context, const FloatingIp& fip, const char* whose) {
+  if (context.trace == nullptr) return;
+  context.trace->note("decide", "%s floating IP %u: %s for %s%s", whose, fip.spec.floating_ip,
+                      fip.spec.address.text().c_str(), fip.spec.fixed.text().c_str(),
+                      fip.spec.port_map != 0 ? ", by port map" : "");
+}
+
+void note_policy(Context& context, const Vif& vif, bool towards, FlowDrop verdict) {
+  if (context.trace == nullptr) return;
+  context.trace->note("policy", "vif0/%u, %s its tenant: %s", vif.spec.vif,
+                      towards ? "towards" : "from",
+                      verdict == FlowDrop::Unknown ? "passes" : flow_drop_name(verdict));
+}
+
 Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key) {
   Mac mac;
   std::memcpy(mac.bytes.data(), arrival.mac, 6);
@@ -186,6 +200,12 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     bool has_route = false;
     const NextHopId back = reverse_next_hop(context, arrival.vrf, key.family, key.source,
                                             arrival.vif, arrival.outer_source, &has_route);
+    if (context.trace != nullptr) {
+      context.trace->note("decide", "source: %s",
+                          back != kDiscard ? "its route leads back there"
+                          : has_route      ? "its route leads elsewhere"
+                                           : "no route");
+    }
     if (back == kDiscard) return refuse(d, DropReason::InvalidSource);
     d.forward_rpf = back.value;
   } else if (existing != nullptr && !arrival.known_source) {
@@ -223,6 +243,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
 
   // Sender's side of NAT.
   if (sender_fip != nullptr) {
+    note_floating_ip(context, *sender_fip, "sender's");
     d.nat |= kNatSource;
     set_address(d.translated.source, sender_fip->spec.address);
     d.reverse_vrf = VrfId{sender_fip->spec.vrf};
@@ -257,6 +278,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
       }
       d.nat |= kNatDestination;
       set_address(d.translated.destination, fip->spec.fixed);
+      note_floating_ip(context, *fip, "receiver's");
       if (!from_vif) {
         // Replies are routed in the floating IP's network, if it knows the way.
         if (router.route(VrfId{fip->spec.vrf}, key.family, key.source) != nullptr) {
@@ -295,10 +317,12 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
   // Policy, each vif from its own side.
   if (tenant) {
     const FlowDrop verdict = judge(context, *in_vif, key, false);
+    note_policy(context, *in_vif, false, verdict);
     if (verdict != FlowDrop::Unknown) return deny(d, key, verdict, DropReason::FlowActionDrop);
   }
   if (out_vif != nullptr && out_vif->spec.type == static_cast<uint8_t>(VifType::Virtual)) {
     const FlowDrop verdict = judge(context, *out_vif, d.translated, true);
+    note_policy(context, *out_vif, true, verdict);
     if (verdict != FlowDrop::Unknown) return deny(d, key, verdict, DropReason::FlowActionDrop);
   }
 

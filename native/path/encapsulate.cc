@@ -104,7 +104,8 @@ void encapsulate_one(Context& context, Packet& packet) {
   if (meta.split_to != 0) return send_fragments(context, packet, meta.split_to);
   ensure_hash(context, meta, packet.data());
   // None was given; or one too long for MPLS, from when the tunnel was VXLAN.
-  const bool no_label = out->encap == Encap::Vxlan ? meta.label == kNoLabel : meta.label >= kNoLabel;
+  const bool no_label =
+      out->encap == Encap::Vxlan ? meta.label == kNoLabel : meta.label >= kNoLabel;
   if (out->kind == NextHopKind::Tunnel && no_label) {
     return packet.drop(out->encap == Encap::Vxlan ? DropReason::InvalidVnid
                                                   : DropReason::InvalidLabel);

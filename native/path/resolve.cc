@@ -86,6 +86,20 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
       set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
 }
 
+void note_route(Context& context, VrfId vrf, Family family, const uint8_t* address,
+                const Route* route) {
+  if (context.trace == nullptr) return;
+  const std::string text = Address::from_bytes(family, address).text();
+  if (route == nullptr) {
+    context.trace->note("route", "VRF %u has no route for %s", vrf.value, text.c_str());
+    return;
+  }
+  const std::string label =
+      route->label == kNoLabel ? "" : ", label " + std::to_string(route->label);
+  context.trace->note("route", "VRF %u: %s matches a /%u, next hop %u%s", vrf.value, text.c_str(),
+                      route->length, route->next_hop.value, label.c_str());
+}
+
 }  // namespace
 
 uint64_t choice_hash(const FlowKey& key, uint8_t fields, uint64_t seed) {
@@ -123,6 +137,11 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
           return out;
         }
         const EcmpMember& member = next_hop->ecmp->members[static_cast<size_t>(i)];
+        if (context.trace != nullptr) {
+          context.trace->note("choose_path", "ECMP next hop %u: member %u of %zu, next hop %u",
+                              id.value, member.member, next_hop->ecmp->members.size(),
+                              member.next_hop);
+        }
         if (out.member == kNoMember) out.member = member.member;
         inner.pinned = kNoMember;  // name a member of the outermost set only
         inner.kept = NextHopId{};
@@ -136,6 +155,7 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
           return out;
         }
         const Route* route = context.router.route(next_hop->vrf, key.family, key.destination);
+        note_route(context, next_hop->vrf, key.family, key.destination, route);
         out.crossed = true;
         out.vrf = next_hop->vrf;
         if (route == nullptr) {
@@ -167,6 +187,7 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
 Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8_t* destination,
                          const FlowKey& key, const ResolveOptions& options) {
   const Route* route = context.router.route(vrf, family, destination);
+  note_route(context, vrf, family, destination, route);
   if (route == nullptr) {
     Resolved none;
     none.vrf = vrf;

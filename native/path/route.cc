@@ -28,11 +28,6 @@ void route_one(Context& context, Packet& packet) {
     std::memcpy(key.destination, destination, meta.family == Family::V4 ? 4 : 16);
     r = resolve_address(context, meta.vrf, meta.family, destination, key, options);
   }
-  if (context.trace != nullptr) {
-    context.trace->note("route", "VRF %u: %s, next hop %u, label %d", meta.vrf.value,
-                        r.found ? "match" : "no route", r.next_hop.value,
-                        r.label == kNoLabel ? -1 : static_cast<int>(r.label));
-  }
   if (r.next_hop == kDiscard) {
     if (!r.found && !meta.generated) send_unreachable(context, packet);
     return packet.drop(r.drop);
