@@ -159,11 +159,12 @@ async function main() {
     const wide = Math.max(...results.map((one) => one.name.length), 4);
     console.log(`\n${about.cpu}, ${about.cores} cores, Linux ${about.kernel}, Node ${about.node}`);
     console.log(
-      `${'name'.padEnd(wide)}  ${'median'.padStart(10)} ${'min'.padStart(10)} ${'max'.padStart(10)}`,
+      `  ${'name'.padEnd(wide)}  ${'median'.padStart(10)} ${'min'.padStart(10)} ${'max'.padStart(10)}`,
     );
-    for (const { name, unit, ...figure } of results) {
+    for (const [i, { file, name, unit, ...figure }] of results.entries()) {
+      if (file !== results[i - 1]?.file) console.log(file);
       const numbers = [figure.median, figure.min, figure.max].map((v) => shown(v).padStart(10));
-      console.log(`${name.padEnd(wide)}  ${numbers.join(' ')}  ${unit}`);
+      console.log(`  ${name.padEnd(wide)}  ${numbers.join(' ')}  ${unit}`);
     }
   }
   if (options.save !== undefined) {

@@ -65,6 +65,11 @@ export class RawPort {
     });
   }
 
+  /** Throws NO_PACKAGE where `raw-socket` cannot be loaded. */
+  static async available(load?: (name: string) => Promise<unknown>): Promise<void> {
+    await loadOptional<RawSocketModule>(PACKAGE, load);
+  }
+
   /** NO_PACKAGE without `raw-socket`; PORT_FAILED, with the kernel's words, without the right to. */
   static async open(
     options: RawOptions,

@@ -78,7 +78,7 @@ async function request(
 ): Promise<CurlRun> {
   const where = url(service, port);
   const write = `${MARK}%{http_code} %{remote_ip}:%{remote_port} %{num_connects}\\n`;
-  const limits = ['--connect-timeout', '5', '--max-time', '20'];
+  const limits = ['--fail-early', '--connect-timeout', '5', '--max-time', '20'];
   const argv = curl(...limits, '--write-out', write, ...Array<string>(REQUESTS).fill(where));
   const { status, out, err } = await stage.run(from, argv);
   return readCurl(status, out, err);

@@ -53,7 +53,7 @@ export interface Service {
 const POLL_MS = 20;
 const PATIENCE_MS = 5_000;
 /** What is kept of a service's output. */
-const TAIL = 64 << 10;
+const TAIL = 1 << 20;
 
 export function haveCommand(name: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => {
@@ -98,13 +98,10 @@ export class Lab {
   }
 
   async namespace(name: string): Promise<NetworkNamespace> {
-    const made = await NetworkNamespace.create(`vrd${process.pid}-${name}`);
-    // close() may have come while the kernel was at it.
-    if (this.#closing) {
-      made.removeNow();
-      throw new LabError('the lab is closed');
-    }
+    if (this.#closing) throw new LabError('the lab is closed');
+    const made = NetworkNamespace.make(`vrd${process.pid}-${name}`);
     this.#namespaces.push(made);
+    await made.prepare();
     return made;
   }
 
@@ -222,7 +219,7 @@ export class Lab {
     };
     this.#closing = true;
     for (const child of this.#children) child.kill('SIGKILL');
-    for (const namespace of this.#namespaces.splice(0)) attempt(() => namespace.removeNow());
+    for (const namespace of this.#namespaces.splice(0)) attempt(() => namespace.remove());
     attempt(() => rmSync(this.directory, { recursive: true, force: true }));
     return left;
   }

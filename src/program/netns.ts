@@ -5,7 +5,7 @@
  * Invariants
  *  * Nothing outside the namespaces made here changes: interfaces are born inside, settings are written
  *    inside.
- *  * A new namespace has its loopback up and IPv6 off: no neighbour discovery or listener reports that
+ *  * A prepared namespace has its loopback up and IPv6 off: no neighbour discovery or listener reports that
  *    nobody asked for.
  *  * A command that fails is a CommandError that names the command and holds its own words.
  */
@@ -32,6 +32,13 @@ export function command(argv: readonly string[]): Promise<string> {
   });
 }
 
+function commandNow(argv: readonly string[]): void {
+  const [file = '', ...args] = argv;
+  const { status, stderr, error } = spawnSync(file, args, { encoding: 'utf8' });
+  if (status === 0) return;
+  throw new CommandError(`${argv.join(' ')}: ${error?.message ?? stderr.trim()}`);
+}
+
 /** What the kernel counts of an interface, seen from inside: rx is what came in. */
 export interface InterfaceCounters {
   readonly rxPackets: number;
@@ -54,18 +61,17 @@ export class NetworkNamespace {
     this.name = name;
   }
 
-  static async create(name: string): Promise<NetworkNamespace> {
-    await command(['ip', 'netns', 'add', name]);
-    const made = new NetworkNamespace(name);
-    try {
-      await made.set('net/ipv6/conf/default/disable_ipv6', '1');
-      await made.set('net/ipv6/conf/all/disable_ipv6', '1');
-      await made.ip('link', 'set', 'lo', 'up');
-    } catch (error) {
-      made.removeNow();
-      throw error;
-    }
-    return made;
+  /** Synchronous: whoever makes it can note it before anything else happens, and so remove it. */
+  static make(name: string): NetworkNamespace {
+    commandNow(['ip', 'netns', 'add', name]);
+    return new NetworkNamespace(name);
+  }
+
+  /** To be done first. */
+  async prepare(): Promise<void> {
+    await this.set('net/ipv6/conf/default/disable_ipv6', '1');
+    await this.set('net/ipv6/conf/all/disable_ipv6', '1');
+    await this.ip('link', 'set', 'lo', 'up');
   }
 
   get path(): string {
@@ -110,11 +116,9 @@ export class NetworkNamespace {
     return found?.lladdr;
   }
 
-  /** Interfaces inside go with it. Synchronous, so that it can be done while the process ends. */
-  removeNow(): void {
-    const done = spawnSync('ip', ['netns', 'del', this.name], { encoding: 'utf8' });
-    if (done.status !== 0)
-      throw new CommandError(`ip netns del ${this.name}: ${done.stderr.trim()}`);
+  /** Interfaces inside go with it. Synchronous, so that it can be done while this process ends. */
+  remove(): void {
+    commandNow(['ip', 'netns', 'del', this.name]);
   }
 }
 

@@ -16,7 +16,7 @@ class FakeCap extends EventEmitter {
   static last: FakeCap;
   static link = 'ETHERNET';
   static refuse: Error | undefined;
-  buffer = Buffer.alloc(0);
+  buffer: Buffer = Buffer.alloc(0);
   closed = false;
   sent: Buffer[] = [];
 
