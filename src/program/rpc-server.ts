@@ -11,7 +11,6 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { LineFramer } from '../codec/line-framer.ts';
 import {
   type Answer,
   decodeRequest,
@@ -20,6 +19,7 @@ import {
   MAX_REQUEST_BYTES,
   type RpcErrorBody,
 } from '../cli/protocol.ts';
+import { LineFramer } from '../codec/line-framer.ts';
 import { suggestion } from '../config/nearest.ts';
 import { ConfigError, ParseError, VRouterError } from '../errors.ts';
 

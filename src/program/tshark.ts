@@ -25,15 +25,21 @@ const FIELDS = [
   'udp.checksum.status',
   'tcp.checksum.status',
   'icmp.checksum.status',
+  'tcp.checksum',
+  'tcp.checksum_calculated',
 ] as const;
+const STATUSES = FIELDS.slice(5, 9);
 /** Of a checksum.status field; the others are good, unverified, not present. */
 const BAD = '0';
+/**
+ * Both are zero in ones' complement, and every receiver takes them alike (RFC 1071). Linux writes the first
+ * where it completes a TCP checksum in software; tshark wants the second and calls the first bad.
+ */
+const BOTH_ZERO = '0xffff 0x0000';
 const TUNNELLED = /^eth:ethertype:ip:udp:mpls:ip(:|$)/;
 const MPLS_PORT = '6635';
 
-const CHECK = ['ip', 'udp', 'tcp', 'icmp'].flatMap((layer) =>
-  layer === 'icmp' ? [] : ['-o', `${layer}.check_checksum:TRUE`],
-);
+const CHECK = ['ip', 'udp', 'tcp'].flatMap((layer) => ['-o', `${layer}.check_checksum:TRUE`]);
 
 type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
 
@@ -63,10 +69,14 @@ export function opinionOf(text: string): WireOpinion {
   for (const line of text.split('\n')) {
     if (line === '') continue;
     frames += 1;
-    const [number, protocols = '', from = '', to = '', bad = '', ...checksums] = line.split('\t');
-    const wrong = checksums.flatMap((status, i) =>
-      status.split(',').includes(BAD) ? [(FIELDS[i + 5] ?? '').replace('.status', '')] : [],
-    );
+    const fields = line.split('\t');
+    const [number, protocols = '', from = '', to = '', bad = ''] = fields;
+    const [tcp, calculated] = fields.slice(5 + STATUSES.length);
+    const wrong = STATUSES.filter((name, i) => {
+      const isBad = (fields[5 + i] ?? '').split(',').includes(BAD);
+      const isZero = name === 'tcp.checksum.status' && `${tcp} ${calculated}` === BOTH_ZERO;
+      return isBad && !isZero;
+    }).map((name) => name.replace('.status', ''));
     if (bad !== '') wrong.unshift('malformed');
     if (wrong.length > 0) malformed.push(`frame ${number}: ${wrong.join(', ')}`);
     if (TUNNELLED.test(protocols) && to.split(',')[0] === MPLS_PORT) {

@@ -50,7 +50,10 @@ function members(): Map<number, number> {
 }
 
 function send(ports: readonly number[], flags: 'S' | 'A'): number {
-  node.dp.inject(alice.port === 'alice' ? 1 : 0, ports.map((p) => segment(p, flags)));
+  node.dp.inject(
+    alice.port === 'alice' ? 1 : 0,
+    ports.map((p) => segment(p, flags)),
+  );
   node.run();
   return node.collect().fabric.length;
 }
@@ -259,7 +262,13 @@ describe('the worker thread under commits', () => {
       dp.commit([
         // The very next hop the flows use gets another neighbour MAC, and back.
         { ...udpTunnel, destinationMac: round % 2 ? '00:1b:21:bb:f9:48' : '00:1b:21:bb:f9:49' },
-        { op: 'route_set', vrf: RED, prefix: `10.250.${last}.0/24`, nextHop: remote.nextHop, label: 3000 },
+        {
+          op: 'route_set',
+          vrf: RED,
+          prefix: `10.250.${last}.0/24`,
+          nextHop: remote.nextHop,
+          label: 3000,
+        },
         {
           op: 'route_set',
           vrf: RED,

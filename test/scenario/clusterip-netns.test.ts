@@ -278,6 +278,20 @@ describe('the second opinion', () => {
     ]);
   });
 
+  it('takes both zeros for right, as receivers do', async (ctx) => {
+    needed(ctx);
+    const frame = Buffer.from(segment());
+    const tcp = INNER_IP + 20;
+    // What is taken out of the checksum goes into a word of the data: the sum stays.
+    const word = tcp + 40;
+    const sum = frame.readUInt16BE(word) + frame.readUInt16BE(tcp + 16);
+    frame.writeUInt16BE((sum & 0xffff) + (sum >> 16), word);
+    frame.writeUInt16BE(0xffff, tcp + 16);
+    expect((await ask([frame])).malformed).toEqual([]);
+    frame.writeUInt16BE(0xfffe, tcp + 16);
+    expect((await ask([frame])).malformed).toEqual(['frame 1: tcp.checksum']);
+  });
+
   it('does not take another port, or another payload, for MPLS over UDP', async (ctx) => {
     needed(ctx);
     const frame = segment();
@@ -287,15 +301,38 @@ describe('the second opinion', () => {
   });
 
   it('counts by what tshark printed', () => {
-    const good = '1\teth:ethertype:ip:udp:mpls:ip:tcp\t50000\t6635\t\t1,1\t3\t1\t';
-    const bad = '2\teth:ethertype:ip:udp:mpls:ip:tcp\t50001\t6635\tMalformed Packet\t1,0\t3\t1\t';
-    const other = '3\teth:ethertype:arp\t\t\t\t\t\t\t';
-    const opinion = opinionOf(`${[good, bad, other].join('\n')}\n`);
+    const line = (number: number, bad: string, ip: string, tcp: string, sums = '0x1234\t') =>
+      [
+        number,
+        'eth:ethertype:ip:udp:mpls:ip:tcp',
+        50_000 + number,
+        6635,
+        bad,
+        ip,
+        3,
+        tcp,
+        '',
+        sums,
+      ].join('\t');
+    const opinion = opinionOf(
+      `${[
+        line(1, '', '1,1', '1'),
+        line(2, 'Malformed Packet', '1,0', '1'),
+        '3\teth:ethertype:arp\t\t\t\t\t\t\t\t\t',
+        line(4, '', '1,1', '0', '0xffff\t0x0000'), // the other zero
+        line(5, '', '1,1', '0', '0xffff\t0x0001'),
+        line(6, '', '0,1', '0', '0xffff\t0x0000'),
+      ].join('\n')}\n`,
+    );
     expect(opinion).toEqual({
-      frames: 3,
-      mplsOverUdp: 2,
-      sourcePorts: new Set([50_000, 50_001]),
-      malformed: ['frame 2: malformed, ip.checksum'],
+      frames: 6,
+      mplsOverUdp: 5,
+      sourcePorts: new Set([50_001, 50_002, 50_004, 50_005, 50_006]),
+      malformed: [
+        'frame 2: malformed, ip.checksum',
+        'frame 5: tcp.checksum',
+        'frame 6: ip.checksum',
+      ],
       others: new Map([['eth:ethertype:arp', 1]]),
     });
   });

@@ -9,10 +9,10 @@ import { flowMatches, flowMatchText, parseFlowMatch } from '../../../src/cli/flo
 import { buildFrame } from '../../../src/cli/frame.ts';
 import { frameLine, frameOfHex } from '../../../src/cli/frame-text.ts';
 import type { Io } from '../../../src/cli/io.ts';
-import { LineFramer } from '../../../src/codec/line-framer.ts';
 import { run } from '../../../src/cli/main.ts';
 import { decodeAnswer, decodeRequest } from '../../../src/cli/protocol.ts';
 import { VERSION } from '../../../src/cli/version.ts';
+import { LineFramer } from '../../../src/codec/line-framer.ts';
 import { SCHEMA_NAMES } from '../../../src/config/json-schema.ts';
 import { ParseError } from '../../../src/errors.ts';
 
