@@ -269,7 +269,13 @@ void open(Context& context, Packet& packet) {
     follow(context, packet, kScratchForward);
     return;
   }
-  const FlowTable::Pair pair = context.flows.insert(meta.key, reply, now_ms(context));
+  FlowTable::Pair pair = context.flows.insert(meta.key, reply, now_ms(context));
+  if (pair.result == FlowInsert::Exists && pair.reverse.valid() &&
+      reopened(packet, context.flows[pair.reverse])) {
+    // Translated, it is what a dead connection to another address was: that one makes room.
+    context.flows.erase(pair.reverse);
+    pair = context.flows.insert(meta.key, reply, now_ms(context));
+  }
   if (pair.result != FlowInsert::Ok) {
     packet.drop(pair.result == FlowInsert::Full ? DropReason::FlowTableFull
                                                 : DropReason::FlowUnusable);

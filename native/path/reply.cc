@@ -180,6 +180,12 @@ bool answer_echo(Context& context, Packet& packet) {
   if (icmp::type(icmp) != (v4 ? icmp::kEcho : icmp6::kEcho)) return false;
   if (!v4 && (ipv6::source(l3)[0] == 0xff || meta.l4 != meta.l3 + ipv6::kHeaderLength))
     return false;
+  const uint32_t length = meta.l3_length - (uint32_t{meta.l4} - meta.l3);
+  const uint32_t sum = v4 ? 0 : pseudo_sum_v6(ipv6::source(l3), to, ip::kIcmpv6, length);
+  if (checksum_finish(checksum_add(sum, icmp, length)) != 0) {  // a host would say nothing either
+    packet.drop(DropReason::CksumErr);
+    return true;
+  }
   uint8_t asker[16];
   const uint32_t size = v4 ? 4 : 16;
   std::memcpy(asker, v4 ? ipv4::source(l3) : ipv6::source(l3), size);

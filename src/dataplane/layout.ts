@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: 'a83695b12ae13c9da7347cdd51a483db04b43b6264275e7a10431ae9d50fceeb',
+  digest: '6d44a276e3708dddcd820d4b80481cd6fc62ababa14051a276f9d59ebca4d235',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -385,7 +385,7 @@ export const layout = {
     {
       name: 'FlowUnusable',
       printed: 'Flow Unusable',
-      why: 'the vif or VRF has used up its flow quota',
+      why: 'the flow quota is used up, or another flow has the same addresses once translated',
     },
     { name: 'FlowNoMemory', printed: 'Flow No Memory', why: 'memory for a flow could not be had' },
     {
@@ -464,7 +464,11 @@ export const layout = {
     { name: 'InvalidPacket', printed: 'Invalid Packets', why: 'malformed frame or header' },
     { name: 'Misc', printed: 'Misc', why: 'anything else' },
     { name: 'NowhereToGo', printed: 'Nowhere to go', why: "the next hop's vif has no port" },
-    { name: 'CksumErr', printed: 'Checksum errors', why: 'IPv4 header checksum wrong' },
+    {
+      name: 'CksumErr',
+      printed: 'Checksum errors',
+      why: 'the checksum of an IPv4 header, or of an echo to the router, is wrong',
+    },
     { name: 'NoFmd', printed: 'No Fmd', why: 'no forwarding metadata' },
     { name: 'InvalidVnid', printed: 'Invalid VNID', why: 'VNI unknown' },
     {

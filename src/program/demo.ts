@@ -8,12 +8,14 @@ interface Options {
   readonly seed: bigint;
   readonly json?: boolean;
   readonly sabotage?: string;
-  readonly connections: number;
+  readonly connections?: number;
   readonly pcap?: string;
 }
 
 async function clusterip(options: Options, write: (text: string) => void): Promise<void> {
-  const { seed, connections, sabotage, pcap } = options;
+  const { seed, sabotage, pcap } = options;
+  // A simulated connection is cheap; a real one is a curl.
+  const connections = options.connections ?? (options.netns === true ? 200 : 1000);
   const text = options.json !== true;
   const run = {
     seed,
@@ -53,9 +55,10 @@ export function registerDemo(program: Command): void {
       new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
     )
     .addOption(
-      new Option('--connections <n>', 'connections to spread over the backends')
-        .argParser(wholeNumber(20_000))
-        .default(1000),
+      new Option(
+        '--connections <n>',
+        'connections to spread over the backends (1000; with --netns 200 curls a port, at least 20)',
+      ).argParser(wholeNumber(20_000)),
     )
     .option('--pcap <directory>', 'write what crossed each wire, a pcap file a wire')
     .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')

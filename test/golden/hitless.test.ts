@@ -233,6 +233,49 @@ describe('a flow is decided again', () => {
   });
 });
 
+describe('a port used again', () => {
+  // Two services with bob behind both: translated, connections to them from one port look the same.
+  const services = ['10.96.0.1', '10.96.0.2'];
+  const behind: Op[] = services.flatMap((address, i): Op[] => [
+    { op: 'route_set', vrf: RED, prefix: `${address}/32`, nextHop: bob.nextHop },
+    {
+      op: 'floating_ip_set',
+      floatingIp: 10 + i,
+      vif: bob.vif,
+      vrf: RED,
+      address,
+      fixed: bob.ipv4,
+      portMap: 1,
+      ports: [{ protocol: 6, port: 80, toPort: 8080 }],
+    },
+  ]);
+  const toService = (i: number, flags: 'S' | 'A' | 'R', seq: number, ack = 0) =>
+    packet(
+      ether({ dst: GATEWAY_MAC, src: alice.mac }),
+      ipv4({ src: alice.ipv4, dst: services[i]! }),
+      tcp({ sport: 4000, dport: 80, flags, seq, ack }),
+    );
+  const bobSees = (frame: Uint8Array) => node.sendFrames('alice', [frame]).bob.length;
+
+  it('goes to the new service once the old connection is dead', () => {
+    node = new Node(behind);
+    expect(bobSees(toService(0, 'S', 1))).toBe(1);
+    // Still alive: bob could not tell the two apart.
+    expect(bobSees(toService(1, 'S', 100))).toBe(0);
+    expect(node.dp.readCounters().drops.get('Flow Unusable')).toBe(1n);
+    // Bob refuses the first, as a kernel does; that ends it.
+    const refusal = packet(
+      ether({ dst: GATEWAY_MAC, src: bob.mac }),
+      ipv4({ src: bob.ipv4, dst: alice.ipv4 }),
+      tcp({ sport: 8080, dport: 4000, flags: 'RA', seq: 0, ack: 2 }),
+    );
+    expect(node.sendFrames('bob', [refusal]).alice).toHaveLength(1);
+    expect(bobSees(toService(1, 'S', 100))).toBe(1);
+    expect(node.dp.flows().find((f) => f.initiator)?.destination).toBe(services[1]);
+    expect(node.dp.flows()).toHaveLength(2);
+  });
+});
+
 describe('the worker thread under commits', () => {
   it('loses nothing while next hops, routes and policies are replaced', async () => {
     node = new Node(service);

@@ -7,7 +7,6 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { VRouterError } from '../../../src/errors.ts';
 import { CapPort, type CapturedFrame } from '../../../src/ports/cap-port.ts';
-import { feed } from '../../../src/ports/feed.ts';
 import { loadOptional } from '../../../src/ports/optional.ts';
 import { RAW_PROTOCOL, RawPort } from '../../../src/ports/raw-port.ts';
 
@@ -152,27 +151,6 @@ describe('CapPort', () => {
       message: 'eth0: No such device exists',
     });
     FakeCap.refuse = undefined;
-  });
-
-  it('feeds a memory port, and counts what did not fit', async () => {
-    const { port, cap } = await open();
-    const injected: number[] = [];
-    const counts = feed(
-      port,
-      {
-        inject: (_port, frames) => {
-          const room = Math.min(frames.length, 3 - injected.length);
-          injected.push(...frames.slice(0, room).map((frame) => frame[0] ?? -1));
-          return room;
-        },
-      },
-      7,
-    );
-    for (let i = 0; i < 5; i++) cap.arrive(i, 60);
-    await turn();
-    expect(injected).toEqual([0, 1, 2]);
-    expect(counts).toEqual({ taken: 3, lost: 2 });
-    port.close();
   });
 });
 
