@@ -14,6 +14,18 @@
 #include "path/rooms.h"
 
 namespace vrouter {
+FlowKey reversed(const FlowKey& key, uint32_t scope) {
+  FlowKey r = key;
+  std::memcpy(r.source, key.destination, 16);
+  std::memcpy(r.destination, key.source, 16);
+  if (has_ports(key.protocol)) {  // ICMP: the identifier stands in the same place both ways
+    r.source_port = key.destination_port;
+    r.destination_port = key.source_port;
+  }
+  r.scope = scope;
+  return r;
+}
+
 namespace {
 
 constexpr uint32_t kPortTries = 512;  // how many ports of a range one new flow may probe
@@ -100,18 +112,6 @@ SourceNat* find_source_nat(Context& context, VrfId from, VrfId to, const FlowKey
     }
   }
   return nullptr;
-}
-
-FlowKey reversed(const FlowKey& key, uint32_t scope) {
-  FlowKey r = key;
-  std::memcpy(r.source, key.destination, 16);
-  std::memcpy(r.destination, key.source, 16);
-  if (has_ports(key.protocol)) {  // ICMP: the identifier stands in the same place both ways
-    r.source_port = key.destination_port;
-    r.destination_port = key.source_port;
-  }
-  r.scope = scope;
-  return r;
 }
 
 // A port of the rule's range whose reply key is not taken; false: none found in kPortTries.

@@ -67,20 +67,6 @@ bool arrives_right(Context& context, const Packet& packet, Flow& flow) {
   return true;
 }
 
-void raise_event(Context& context, FlowId forward, const Flow& flow) {
-  Event event{};
-  event.time_ns = context.now_ns;
-  event.kind = static_cast<uint32_t>(EventKind::FlowCreated);
-  event.flow = forward.value;
-  event.reverse = flow.reverse;
-  event.vrf = flow.vrf;
-  event.key = flow.key();
-  event.action = static_cast<uint8_t>(flow.action);
-  event.drop = static_cast<uint8_t>(flow.drop);
-  event.vif = flow.vif;
-  context.events.push(event);
-}
-
 bool over_quota(Context& context, const Flow& flow) {
   if (flow.vif != 0xffff) {
     const Vif* vif = context.router.vif(VifId{flow.vif});
@@ -92,18 +78,6 @@ bool over_quota(Context& context, const Flow& flow) {
   const Vrf* vrf = context.router.vrf(VrfId{flow.vrf});
   return vrf != nullptr && vrf->spec.flow_quota != 0 &&
          context.quota.vrfs[flow.vrf] >= vrf->spec.flow_quota;
-}
-
-FlowKey reverse_key(const FlowKey& translated, uint32_t scope) {
-  FlowKey r = translated;
-  std::memcpy(r.source, translated.destination, 16);
-  std::memcpy(r.destination, translated.source, 16);
-  if (has_ports(translated.protocol)) {
-    r.source_port = translated.destination_port;
-    r.destination_port = translated.source_port;
-  }
-  r.scope = scope;
-  return r;
 }
 
 const char* action_text(const Flow& flow) {
@@ -172,7 +146,7 @@ bool decide_again(Context& context, Packet& packet, FlowId id) {
   const FlowKey key = forward.key();
   const Decision d = decide(context, key, arrival, &forward);
   const bool same_binding =
-      d.action == FlowAction::Drop || reverse.matches(reverse_key(d.translated, d.reverse_scope));
+      d.action == FlowAction::Drop || reverse.matches(reversed(d.translated, d.reverse_scope));
   if (d.refuse || !same_binding) {
     if (context.trace == nullptr) {
       context.flows.erase(id);
@@ -250,7 +224,7 @@ void open(Context& context, Packet& packet) {
     packet.drop(d.packet_drop);
     return;
   }
-  const FlowKey reply = reverse_key(d.translated, d.reverse_scope);
+  const FlowKey reply = reversed(d.translated, d.reverse_scope);
   Flow scratch_forward{};
   Flow scratch_reverse{};
   scratch_forward.set_key(meta.key);
@@ -286,7 +260,8 @@ void open(Context& context, Packet& packet) {
   store_decision(context, meta.key, arrival, d, forward, reverse);
   context.quota.enter(forward);
   context.quota.enter(reverse);
-  raise_event(context, pair.forward, forward);
+  context.events.push(
+      flow_event(EventKind::FlowCreated, context.now_ns, pair.forward, forward, reverse));
   follow(context, packet, pair.forward);
 }
 

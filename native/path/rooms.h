@@ -90,6 +90,8 @@ struct Decision {
   uint32_t source_nat = ~0u;  // rule whose port was taken
   bool l2 = false;
 };
+// The key of a packet's replies, which come in with `scope`.
+FlowKey reversed(const FlowKey& key, uint32_t scope);
 struct Arrival {    // how the initiator's packets come in
   VifId vif;        // invalid: out of a tunnel
   NextHopId entry;  // what the label or VNI names, for tunnels

@@ -10,6 +10,23 @@
 
 namespace vrouter {
 
+Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow& forward,
+                 const Flow& reverse) {
+  Event event{};
+  event.time_ns = time_ns;
+  event.kind = static_cast<uint32_t>(kind);
+  event.flow = forward_id.value;
+  event.reverse = forward.reverse;
+  event.vrf = forward.vrf;
+  event.key = forward.key();
+  event.action = static_cast<uint8_t>(forward.action);
+  event.drop = static_cast<uint8_t>(forward.drop);
+  event.vif = forward.vif;
+  event.packets = forward.packets + reverse.packets;
+  event.bytes = forward.bytes + reverse.bytes;
+  return event;
+}
+
 EventRing::EventRing(uint32_t capacity) {
   const uint32_t slots = std::bit_ceil(std::clamp(capacity, 2u, 1u << 24));
   ring_.reset(new (std::nothrow) Event[slots]);

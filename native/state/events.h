@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "packet/packet.h"
+#include "state/flow.h"
 
 namespace vrouter {
 
@@ -27,6 +28,10 @@ struct Event {           // 96 bytes, little-endian host layout, exported as it 
   uint64_t spare;
 };
 static_assert(sizeof(Event) == 96);
+
+// What a pair has to tell; counters are the sum of both halves.
+Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow& forward,
+                 const Flow& reverse);
 
 class EventRing {
  public:

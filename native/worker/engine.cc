@@ -222,19 +222,7 @@ void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
   const Flow& reverse = flows[reverse_id];
   context.quota.leave(forward);
   context.quota.leave(reverse);
-  Event event{};
-  event.time_ns = context.now_ns;
-  event.kind = static_cast<uint32_t>(EventKind::FlowDeleted);
-  event.flow = forward_id.value;
-  event.reverse = reverse_id.value;
-  event.vrf = forward.vrf;
-  event.key = forward.key();
-  event.action = static_cast<uint8_t>(forward.action);
-  event.drop = static_cast<uint8_t>(forward.drop);
-  event.vif = forward.vif;
-  event.packets = forward.packets + reverse.packets;
-  event.bytes = forward.bytes + reverse.bytes;
-  events.push(event);
+  events.push(flow_event(EventKind::FlowDeleted, context.now_ns, forward_id, forward, reverse));
 }
 
 // ------------------------------------------------------------------------------------------
