@@ -5,6 +5,7 @@
       "native/base/checksum.cc",
       "native/base/drop.cc",
       "native/base/status.cc",
+      "native/offload/checksum.cc",
       "native/packet/packet.cc",
       "native/path/admit.cc",
       "native/path/bridge.cc",
@@ -35,6 +36,7 @@
       "native/port/netdevice.cc",
       "native/port/pcap_file.cc",
       "native/port/pcap_port.cc",
+      "native/port/sockets.cc",
       "native/port/tap_port.cc",
       "native/program/apply.cc",
       "native/program/decode.cc",
@@ -55,7 +57,8 @@
     ],
     "addon_sources": [
       "native/binding/addon.cc",
-      "native/binding/dataplane.cc"
+      "native/binding/dataplane.cc",
+      "native/binding/descriptor.cc"
     ],
     "addon_defines": [
       "NAPI_VERSION=9",

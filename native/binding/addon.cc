@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include "binding/dataplane.h"
+#include "binding/descriptor.h"
 #include "binding/records.h"
 #include "program/program.h"
 
@@ -38,8 +39,12 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new std::shared_ptr<AddonState>(state));
   env.AddCleanupHook([state] {
     while (!state->open.empty()) (*state->open.begin())->shut();
+    while (!state->descriptors.empty()) (*state->descriptors.begin())->shut();
   });
   exports.Set("Dataplane", Dataplane::define(env, state));
+  exports.Set("Descriptor", Descriptor::define(env, state));
+  exports.Set("openNetlink", Napi::Function::New(env, open_netlink, "openNetlink"));
+  exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("layout", Napi::Function::New(env, layout, "layout"));
   exports.Set("recordLayout", Napi::Function::New(env, record_layout, "recordLayout"));
   exports.Set("setErrorClass", Napi::Function::New(env, set_error_class, "setErrorClass"));

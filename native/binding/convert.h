@@ -19,13 +19,16 @@
 namespace vrouter {
 
 class Dataplane;
+class Descriptor;
 
 // One per environment (main thread or worker): never process-global. Dataplanes share it, because
 // at teardown their finalizers may run after the environment's own.
 struct AddonState {
   Napi::FunctionReference constructor;
+  Napi::FunctionReference descriptor_constructor;
   Napi::FunctionReference error_class;  // VRouterError, handed in by src/dataplane/binding.ts
   std::unordered_set<Dataplane*> open;
+  std::unordered_set<Descriptor*> descriptors;
 };
 
 // Throws new VRouterError(code, message, opIndex, field), or, before the class has been handed in,

@@ -81,6 +81,7 @@ Packet* PacketPool::allocate() {
   packet->capacity = kHeadroom + buffer_bytes_;
   packet->offset = kHeadroom;
   packet->length = 0;
+  packet->offload = Offload{};
   packet->meta = PacketMeta{};  // zero, ids invalid
   permit(packet->base, packet->capacity);
   return packet;
@@ -107,6 +108,11 @@ Packet* PacketPool::copy(const Packet& from) {
   packet->length = from.length;
   std::memcpy(packet->data(), from.data(), from.length);
   packet->meta = from.meta;
+  packet->offload = from.offload;
+  const uint32_t moved = offset - from.offset;  // modulo 2^32: offsets may move either way
+  if (packet->offload.transport != 0) packet->offload.transport += moved;
+  if (packet->offload.outer_transport != 0) packet->offload.outer_transport += moved;
+  if (packet->offload.inner_network != 0) packet->offload.inner_network += moved;
   return packet;
 }
 

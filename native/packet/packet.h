@@ -82,11 +82,27 @@ struct PacketMeta {
   DropReason drop;
 };
 
+// What a frame leaves undone, for whoever can do it later: virtio_net_hdr (virtio 1.3 §5.1.6), with
+// offsets from Packet::base, so that they survive push() and pull(). A frame as it is on a wire has
+// all of it zero. A super-packet (segmentation != None) always has `checksum` too.
+enum class Segmentation : uint8_t { None, TcpV4, TcpV6, Udp };
+struct Offload {
+  Segmentation segmentation;  // the transport payload is several segments'
+  bool checksum;              // the transport checksum field holds the pseudo header's sum only
+  bool ecn;                   // TCP: CWR is for the first segment alone
+  uint16_t segment;           // payload bytes of each segment but the last
+  uint16_t field;             // where the checksum is, from `transport`
+  uint32_t transport;         // transport header all this is about, from base
+  uint32_t outer_transport;   // 0: not in a UDP tunnel; else its UDP header, from base
+  uint32_t inner_network;     // … and the IP header in it
+};
+
 struct Packet {
   uint8_t* base;       // start of the buffer
   uint32_t capacity;   // bytes in the buffer
   uint32_t offset;     // data() = base + offset
   uint32_t length;
+  Offload offload;
   PacketMeta meta;
 
   uint8_t* data() { return base + offset; }

@@ -11,7 +11,7 @@
 #include <cerrno>
 
 #include "base/bytes.h"
-#include "base/checksum.h"
+#include "offload/checksum.h"
 #include "port/netdevice.h"
 
 namespace vrouter {
@@ -49,16 +49,6 @@ const tpacket_auxdata* auxiliary_of(const msghdr& message) {
     }
   }
   return nullptr;
-}
-
-// The field at start + offset holds the pseudo header's sum; what is missing is the sum of all
-// bytes from start. False: the header points outside the frame.
-bool complete_checksum(Packet& packet, uint32_t start, uint32_t offset) {
-  if (start < 14 || start >= packet.length || start + offset + 2 > packet.length) return false;
-  uint8_t* from = packet.data() + start;
-  const uint16_t sum = checksum(from, packet.length - start);
-  store_be16(from + offset, udp_checksum_nonzero(sum));  // right for TCP too: both are zero
-  return true;
 }
 
 void insert_vlan_tag(Packet& packet, uint16_t type, uint16_t tag) {
@@ -138,7 +128,10 @@ AfPacketPort::Fate AfPacketPort::complete(Packet& packet, const void* vnet_heade
   if ((header.msg_flags & MSG_TRUNC) != 0) return Fate::Discard;
   if ((vnet.flags & kNeedsChecksum) != 0) {
     // Host byte order, and before the tag goes back: the offsets are of the frame without it.
-    if (!complete_checksum(packet, vnet.checksum_start, vnet.checksum_offset)) return Fate::Error;
+    packet.offload.checksum = true;
+    packet.offload.transport = packet.offset + vnet.checksum_start;
+    packet.offload.field = vnet.checksum_offset;
+    if (vnet.checksum_start < 14 || !complete_checksum(packet)) return Fate::Error;
     ++checksums_completed;
   }
   const tpacket_auxdata* auxiliary = auxiliary_of(header);

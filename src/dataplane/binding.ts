@@ -58,7 +58,24 @@ export interface NativeDataplane {
   close(): void;
 }
 
+/** native/binding/descriptor.h: a descriptor the event loop watches; datagram-shaped. */
+export interface NativeDescriptor {
+  readonly fd: number;
+  /** Level-triggered: called again while there is something to read. */
+  onReadable(listener: () => void): void;
+  /** Bytes read; 0: the other side has closed; -1: nothing there now. */
+  read(into: Uint8Array): number;
+  /** Bytes written; -1: no room now. */
+  write(bytes: Uint8Array): number;
+  close(): void;
+}
+
 export interface Addon {
+  readonly Descriptor: new (fd: number) => NativeDescriptor;
+  /** A netlink socket of this network namespace, bound to the groups in the mask; its descriptor. */
+  openNetlink(protocol: number, groups: number): number;
+  /** Unix, SOCK_SEQPACKET. */
+  socketPair(): [number, number];
   readonly Dataplane: new (options?: DataplaneOptions) => NativeDataplane;
   readonly version: string;
   layout(): string;

@@ -42,6 +42,7 @@ import {
   vifIntent,
   vrfIntent,
 } from './node-intents.ts';
+import type { NodeContext, NodePart, StartPart } from './node-part.ts';
 import { JoinedRouteSource } from './route-sources.ts';
 import { type Methods, RpcServer } from './rpc-server.ts';
 import { viewMethods } from './view-methods.ts';
@@ -62,6 +63,9 @@ const schemas = {
 /** Flow events are told in batches, so often; the ring holds what comes between. */
 const EVENTS_MS = 1000;
 
+/** In the order of starting. */
+const PARTS: readonly StartPart[] = [];
+
 export interface RunningProcess {
   readonly socket: string;
   stop(): Promise<void>;
@@ -81,6 +85,7 @@ class VrouterNode {
   #exchange: 'none' | 'connecting' | 'connected' | 'lost' = 'none';
   #lostEvents = 0n;
   readonly #timer: NodeJS.Timeout;
+  readonly #parts: NodePart[] = [];
 
   constructor(file: NodeFile, log: Logger) {
     this.#file = file;
@@ -265,10 +270,34 @@ class VrouterNode {
     };
   }
 
+  context(): NodeContext {
+    return {
+      file: this.#file,
+      log: this.#log,
+      dataplane: this.#dataplane,
+      agent: this.#agent,
+      commit: (change, undo) => this.#commit(change, undo),
+      addVif: (vif) => this.#addVif(vif),
+      removeVif: (vif) => this.#removeVif(vif),
+    };
+  }
+
+  async startParts(): Promise<void> {
+    for (const start of PARTS) {
+      const part = await start(this.context());
+      if (part !== undefined) this.#parts.push(part);
+    }
+  }
+
+  async stopParts(): Promise<void> {
+    for (const part of this.#parts.splice(0).toReversed()) await part.stop?.();
+  }
+
   methods(): Methods {
     const agent = this.#agent;
     return {
       ...viewMethods(this.#dataplane),
+      ...Object.assign({}, ...this.#parts.map((part) => part.methods)),
       status: (params) => {
         checkParams(schemas.none, 'status', params);
         return this.#status();
@@ -351,10 +380,12 @@ export async function startNode(configFile: string): Promise<RunningProcess> {
   const socket = file.socket ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
   let server: RpcServer;
   try {
+    await node.startParts();
     server = await RpcServer.listen(socket, node.methods(), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );
   } catch (error) {
+    await node.stopParts();
     node.close();
     throw error;
   }
@@ -364,6 +395,7 @@ export async function startNode(configFile: string): Promise<RunningProcess> {
     async stop() {
       log.info('stopping');
       await server.close();
+      await node.stopParts();
       node.close();
     },
   };
