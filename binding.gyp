@@ -38,6 +38,7 @@
       "native/port/pcap_port.cc",
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
+      "native/port/virtio_header.cc",
       "native/program/apply.cc",
       "native/program/decode.cc",
       "native/program/dump.cc",

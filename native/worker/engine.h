@@ -25,6 +25,7 @@
 #include "base/status.h"
 #include "path/context.h"
 #include "port/port.h"
+#include "worker/pace.h"
 
 namespace vrouter {
 
@@ -33,6 +34,7 @@ struct EngineOptions {
   uint32_t buffers = kDefaultBuffers;
   uint32_t buffer_bytes = kDefaultBufferBytes;
   uint64_t seed = 1;
+  PaceOptions pace;
 };
 
 class Engine {
