@@ -6,6 +6,8 @@
       "native/base/drop.cc",
       "native/base/status.cc",
       "native/offload/checksum.cc",
+      "native/offload/coalesce.cc",
+      "native/offload/segment.cc",
       "native/packet/packet.cc",
       "native/path/admit.cc",
       "native/path/bridge.cc",
