@@ -38,6 +38,7 @@
       "native/port/pcap_port.cc",
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
+      "native/port/unix_channel.cc",
       "native/program/apply.cc",
       "native/program/decode.cc",
       "native/program/dump.cc",
@@ -47,6 +48,8 @@
       "native/state/ecmp.cc",
       "native/state/events.cc",
       "native/state/flow.cc",
+      "native/state/flow_adopt.cc",
+      "native/state/flow_file.cc",
       "native/state/rewrite.cc",
       "native/state/router.cc",
       "native/table/lpm.cc",
@@ -57,6 +60,7 @@
     ],
     "addon_sources": [
       "native/binding/addon.cc",
+      "native/binding/channel.cc",
       "native/binding/dataplane.cc",
       "native/binding/descriptor.cc"
     ],

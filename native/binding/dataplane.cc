@@ -1,6 +1,10 @@
 #include "binding/dataplane.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
@@ -23,6 +27,7 @@ constexpr uint32_t kMinBufferBytes = 512;
 constexpr uint32_t kMaxBufferBytes = 65536;
 constexpr uint32_t kMinMtu = 68;  // RFC 791
 constexpr uint32_t kMaxMtu = 65521;
+constexpr uint32_t kMaxDescriptor = 1u << 20;
 constexpr uint32_t kMaxPathBytes = 4096;
 constexpr uint32_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
 constexpr uint32_t kMaxDumpBytes = 64u << 20;
@@ -205,6 +210,19 @@ std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std:
   return port;
 }
 
+// The port over a descriptor that somebody has opened; takes it over, unless it fails.
+std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* status,
+                                 std::string* detail) {
+  close(fd);
+  *status = Status::fail(StatusCode::BadValue, "fd");
+  *detail = "TODO-MERGE " + request.kind;
+  return nullptr;
+}
+
+bool is_kernel_port(const PortRequest& request) {
+  return request.kind == "tap" || request.kind == "af_packet";
+}
+
 bool is_pcap(const Port& port) { return std::strcmp(port.kind(), "pcap") == 0; }
 
 }  // namespace
@@ -216,6 +234,9 @@ Napi::Function Dataplane::define(Napi::Env env, const std::shared_ptr<AddonState
                       InstanceMethod<&Dataplane::add_port>("addPort"),
                       InstanceMethod<&Dataplane::remove_port>("removePort"),
                       InstanceMethod<&Dataplane::port_info>("portInfo"),
+                      InstanceMethod<&Dataplane::port_descriptor>("portDescriptor"),
+                      InstanceMethod<&Dataplane::flow_file>("flowFile"),
+                      InstanceMethod<&Dataplane::claim_flows>("claimFlows"),
                       InstanceMethod<&Dataplane::start>("start"),
                       InstanceMethod<&Dataplane::stop>("stop"),
                       InstanceMethod<&Dataplane::step>("step"),
@@ -250,6 +271,8 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "buffers", kMinBuffers, kMaxBuffers, options.buffers) ||
         !read_option(env, *state_, given, "bufferBytes", kMinBufferBytes, kMaxBufferBytes,
                      options.buffer_bytes) ||
+        !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
+        !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
       return;
@@ -309,17 +332,36 @@ MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
 Napi::Value Dataplane::add_port(Info info) {
   Napi::Env env = info.Env();
   PortRequest request;
-  if (!read_port_request(env, *state_, info[0], request) || !ready(env)) return {};
+  uint32_t fd = kMaxDescriptor;
+  PortId wanted;
+  if (!read_port_request(env, *state_, info[0], request)) return {};
+  if (!info[1].IsUndefined() &&
+      !read_u32(env, *state_, info[1], "at", 0, kMaxPorts - 1, wanted.value)) {
+    return {};
+  }
+  if (!info[2].IsUndefined() &&
+      !read_u32(env, *state_, info[2], "fd", 0, kMaxDescriptor - 1, fd)) {
+    return {};
+  }
+  if (!ready(env)) return {};
 
   Status status;
   std::string detail;
-  std::unique_ptr<Port> port = open_port(request, &status, &detail);
+  std::unique_ptr<Port> port;
+  if (fd == kMaxDescriptor) {
+    port = open_port(request, &status, &detail);
+  } else if (is_kernel_port(request)) {
+    port = adopt_port(request, static_cast<int>(fd), &status, &detail);
+  } else {
+    status = Status::fail(StatusCode::BadValue, "fd");
+    detail = "a " + request.kind + " port has no descriptor";
+  }
   if (port == nullptr) {
     throw_error(env, *state_, status_code(status.code),
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
     return {};
   }
-  const PortId id = engine_->add_port(std::move(port));
+  const PortId id = engine_->add_port(std::move(port), wanted);
   if (!id.valid()) return outcome(env, Status::fail(StatusCode::TableFull, "port"));
   return Napi::Number::New(env, id.value);
 }
@@ -336,6 +378,49 @@ Napi::Value Dataplane::remove_port(Info info) {
   }
   const Status removed = engine_->remove_port(id);
   return outcome(info.Env(), removed.ok() ? status : removed);
+}
+
+// portDescriptor(port) -> fd: a duplicate, the caller's; -1: the port has none.
+Napi::Value Dataplane::port_descriptor(Info info) {
+  Napi::Env env = info.Env();
+  PortId id;
+  if (!find_port(env, info[0], id)) return {};
+  const int fd = engine_->port(id)->fd();
+  const int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0 && fd >= 0) {
+    throw_error(env, *state_, "PORT_FAILED", std::strerror(errno), kNoOp, "port");
+    return {};
+  }
+  return Napi::Number::New(env, copy);
+}
+
+// flowFile() -> what became of the option.
+Napi::Value Dataplane::flow_file(Info info) {
+  Napi::Env env = info.Env();
+  if (!ready(env)) return {};
+  const FlowFileReport& report = engine_->flow_file();
+  Napi::Object faults = Napi::Object::New(env);
+  for (uint32_t i = 1; i < static_cast<uint32_t>(FlowFault::kCount); ++i) {
+    faults.Set(flow_fault_name(static_cast<FlowFault>(i)), report.flows.faults[i]);
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("file", report.file);
+  out.Set("adopted", report.adopted);
+  out.Set("reason", report.reason);
+  out.Set("runs", Napi::BigInt::New(env, report.runs));
+  out.Set("owner", Napi::BigInt::New(env, report.owner));
+  out.Set("entries", report.flows.entries);
+  out.Set("dropped", report.flows.dropped);
+  out.Set("faults", faults);
+  return out;
+}
+
+// claimFlows(owner) -> whether there were no flows of another's.
+Napi::Value Dataplane::claim_flows(Info info) {
+  Napi::Env env = info.Env();
+  uint64_t owner = 0;
+  if (!read_u64(env, *state_, info[0], "owner", owner) || !ready(env)) return {};
+  return Napi::Boolean::New(env, engine_->claim_flows(owner));
 }
 
 Napi::Value Dataplane::port_info(Info info) {
@@ -642,6 +727,34 @@ Napi::Value Dataplane::info_object(Info info) {
 Napi::Value Dataplane::close(Info info) {
   shut();
   return info.Env().Undefined();
+}
+
+Napi::Value open_port_descriptor(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  AddonState& state = **env.GetInstanceData<std::shared_ptr<AddonState>>();
+  PortRequest request;
+  if (!read_port_request(env, state, info[0], request)) return {};
+  if (!is_kernel_port(request)) {
+    refuse(env, state, "kind", "tap or af_packet");
+    return {};
+  }
+  Status status;
+  std::string detail;
+  const std::unique_ptr<Port> port = open_port(request, &status, &detail);
+  int fd = -1;
+  if (port != nullptr) {
+    fd = fcntl(port->fd(), F_DUPFD_CLOEXEC, 0);  // the port closes its own
+    if (fd < 0) status = Status::fail(StatusCode::PortFailed, "fd");
+  }
+  if (fd < 0) {
+    throw_error(env, state, status_code(status.code),
+                detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
+    return {};
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("fd", fd);
+  out.Set("mtu", port->mtu());
+  return out;
 }
 
 }  // namespace vrouter
