@@ -39,6 +39,7 @@
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
       "native/port/unix_channel.cc",
+      "native/port/virtio_header.cc",
       "native/program/apply.cc",
       "native/program/decode.cc",
       "native/program/dump.cc",

@@ -24,7 +24,7 @@ namespace {
 constexpr uint32_t kMaxBuffers = 1u << 20;
 constexpr uint32_t kMinBuffers = 4 * kBurst;
 constexpr uint32_t kMinBufferBytes = 512;
-constexpr uint32_t kMaxBufferBytes = 65536;
+constexpr uint32_t kMaxBufferBytes = 66560;  // a super-packet of 65,535 bytes, with its tags
 constexpr uint32_t kMinMtu = 68;  // RFC 791
 constexpr uint32_t kMaxMtu = 65521;
 constexpr uint32_t kMaxDescriptor = 1u << 20;
@@ -141,9 +141,24 @@ struct PortRequest {
   std::string kind, read, write, name, netns, interface;
   uint32_t mtu = 0;
   bool promiscuous = true;  // the router's MAC is rarely the interface's own
+  TapOffloads offloads = TapOffloads::Tenant;
   bool paced = false;
   uint64_t origin_ns = 0;
 };
+
+bool read_offloads(Napi::Env env, AddonState& state, Napi::Object spec, TapOffloads& out) {
+  std::string name;
+  if (!read_option(env, state, spec, "offloads", 16, name)) return false;
+  if (name.empty() || name == "tenant") return true;
+  if (name == "none") {
+    out = TapOffloads::None;
+  } else if (name == "uplink") {
+    out = TapOffloads::Uplink;
+  } else {
+    return refuse(env, state, "offloads", "none, tenant or uplink");
+  }
+  return true;
+}
 
 bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out) {
   Napi::Object spec;
@@ -174,7 +189,8 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
     return read_property(env, spec, "name", name) &&
            read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
            read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
-           read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
+           read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu) &&
+           read_offloads(env, state, spec, out.offloads);
   }
   if (out.kind == "af_packet") {
     Napi::Value name;
@@ -200,7 +216,7 @@ std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std:
     return nullptr;
   }
   if (request.kind == "tap") {
-    return TapPort::open(request.name, request.netns, request.mtu, status, detail);
+    return TapPort::open(request.name, request.netns, request.mtu, request.offloads, status, detail);
   }
   if (request.kind == "af_packet") {
     return AfPacketPort::open(request.interface, request.promiscuous, status, detail);
@@ -213,10 +229,10 @@ std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std:
 // The port over a descriptor that somebody has opened; takes it over, unless it fails.
 std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* status,
                                  std::string* detail) {
-  close(fd);
-  *status = Status::fail(StatusCode::BadValue, "fd");
-  *detail = "TODO-MERGE " + request.kind;
-  return nullptr;
+  if (request.kind == "tap") {
+    return TapPort::adopt(fd, request.mtu, request.offloads, status, detail);
+  }
+  return AfPacketPort::adopt(fd, status, detail);
 }
 
 bool is_kernel_port(const PortRequest& request) {

@@ -25,8 +25,10 @@ namespace {
 
 constexpr size_t kCacheLine = 64;
 
+// An odd number of cache lines: the headers of neighbouring buffers fall into different sets of the
+// cache, whatever the size.
 size_t stride_of(uint32_t buffer_bytes) {
-  return (size_t{kHeadroom} + buffer_bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+  return ((size_t{kHeadroom} + buffer_bytes + kCacheLine - 1) / kCacheLine | 1) * kCacheLine;
 }
 
 // Buffers nobody owns are not to be touched; only the address sanitizer can enforce it.

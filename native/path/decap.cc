@@ -156,6 +156,7 @@ void decap_one(Context& context, Packet& packet) {
                         meta.in_label, meta.outer_source.text().c_str(), entry.value);
   }
   packet.pull(at + header);
+  packet.offload.outer_transport = packet.offload.inner_network = 0;
   enter(context, packet, entry, tunnel.encap);
 }
 

@@ -2,13 +2,18 @@
 // MPLSoUDP, MPLSoGRE and VXLAN over IPv4 and IPv6, and for plain Ethernet. The shapes are data
 // (state/rewrite.h).
 #include "base/checksum.h"
+#include "offload/checksum.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 
 namespace vrouter {
 namespace {
 
-void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrite) {
+// A super-packet near 64 KiB may not fit the outer length fields: they wrap here, and are right
+// again in its segments, for it is cut before it leaves (worker/transmit.h). inner_network: where
+// the inner IP header is, from base.
+void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrite,
+                  uint32_t inner_network) {
   const PacketMeta& meta = packet.meta;
   const uint32_t inner = packet.length;
   uint8_t* h = packet.push(rewrite.length);
@@ -27,6 +32,11 @@ void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrite) {
   if (rewrite.source_port_at != Rewrite::kNone) {
     store_be16(h + rewrite.source_port_at, entropy_port(meta.hash));
     store_be16(h + rewrite.udp_length_at, static_cast<uint16_t>(inner + rewrite.udp_adjust));
+  }
+  Offload& offload = packet.offload;
+  if (offload.segmentation != Segmentation::None) {
+    offload.outer_transport = packet.offset + rewrite.l3 + (rewrite.family == 4 ? 20 : 40);
+    offload.inner_network = inner_network;
   }
   uint32_t word = meta.label << rewrite.label_shift | rewrite.label_low;
   if (rewrite.ttl_in_label != 0) word |= meta.l2 ? 64u : meta.ttl;
@@ -82,6 +92,13 @@ void to_host(Context& context, Packet& packet, const NextHop& out) {
   packet.meta.verdict = Verdict::Transmit;
 }
 
+// Fragments have their checksums whole, and what is in a tunnel already has two outer headers
+// behind us, which nothing can describe: a checksum is finished, a super-packet refused.
+bool can_carry(Packet& packet, const NextHop& out) {
+  const bool nested = packet.offload.outer_transport != 0 && out.kind == NextHopKind::Tunnel;
+  return (packet.meta.split_to == 0 && !nested) || complete_checksum(packet);
+}
+
 void encapsulate_one(Context& context, Packet& packet) {
   PacketMeta& meta = packet.meta;
   const NextHop* out = context.router.next_hop(meta.next_hop);
@@ -101,6 +118,9 @@ void encapsulate_one(Context& context, Packet& packet) {
   if (meta.family != Family::None && meta.protocol == 6 && !meta.fragment) {
     clamp(context, packet, *out);
   }
+  if (packet.offload.checksum && !can_carry(packet, *out)) {
+    return packet.drop(DropReason::InvalidPacket);
+  }
   if (meta.split_to != 0) return send_fragments(context, packet, meta.split_to);
   ensure_hash(context, meta, packet.data());
   // None was given; or one too long for MPLS, from when the tunnel was VXLAN.
@@ -110,10 +130,11 @@ void encapsulate_one(Context& context, Packet& packet) {
     return packet.drop(out->encap == Encap::Vxlan ? DropReason::InvalidVnid
                                                   : DropReason::InvalidLabel);
   }
+  const uint32_t inner_network = packet.offset + meta.l3;
   if (!meta.l2) packet.pull(meta.l2_length);
   const Rewrite& rewrite = context.router.rewrite(meta.l2 ? out->rewrite_l2 : out->rewrite);
   if (packet.headroom() < rewrite.length) return packet.drop(DropReason::RewriteFail);
-  if (rewrite.length != 0) push_rewrite(context, packet, rewrite);
+  if (rewrite.length != 0) push_rewrite(context, packet, rewrite, inner_network);
   meta.verdict = Verdict::Transmit;
   if (context.trace != nullptr) {
     context.trace->note("encapsulate", "next hop %u: %u bytes pushed, label %d, out of vif0/%u",

@@ -1,6 +1,7 @@
 // Does the packet still fit: hops left, and size for the next hop it got. Stands in front of
 // translate, for the errors sent from here quote the packet as its sender made it. RFC 1812 §5.3.1
 // (TTL), RFC 1191 and RFC 8201 (too big).
+#include "offload/segment_size.h"
 #include "path/rooms.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
@@ -30,11 +31,19 @@ void fit_one(Context& context, Packet& packet) {
   if (out->kind == NextHopKind::Replicate || out->mtu == 0) return;
   const uint32_t frame = meta.l2 && out->kind == NextHopKind::Tunnel ? meta.l2_length : 0;
   const uint32_t most = out->mtu > frame ? out->mtu - frame : 0;
-  if (meta.l3_length <= most) return;
+  const bool super = packet.offload.segmentation != Segmentation::None;
+  const uint32_t length = super ? wire_length(packet) - meta.l3 : meta.l3_length;
+  if (length <= most) return;
   const bool may_split = meta.family == Family::V4 && most >= ipv4::kMinMtu &&
                          !ipv4::dont_fragment(packet.data() + meta.l3);
-  if (may_split) {
+  if (may_split && !super) {
     meta.split_to = static_cast<uint16_t>(most);
+    return;
+  }
+  // TCP does not mind smaller segments than it asked for; datagrams are not ours to cut.
+  const uint32_t repeated = super ? repeated_bytes(packet) - meta.l3 : 0;
+  if (may_split && packet.offload.segmentation == Segmentation::TcpV4 && most > repeated) {
+    packet.offload.segment = static_cast<uint16_t>(most - repeated);
     return;
   }
   send_too_big(context, packet, most);

@@ -14,7 +14,11 @@ void clamp_mss(Packet& packet, uint32_t mtu) {
       tcp::kHeaderLength + (meta.family == Family::V4 ? ipv4::kHeaderLength : ipv6::kHeaderLength);
   if (mtu <= headers) return;
   const uint32_t most = mtu - headers;
-  tcp::clamp_mss(packet.data() + meta.l4, static_cast<uint16_t>(most > 65535 ? 65535 : most));
+  uint8_t* p = packet.data() + meta.l4;
+  const uint16_t partial = load_be16(p + tcp::kChecksumAt);
+  tcp::clamp_mss(p, static_cast<uint16_t>(most > 65535 ? 65535 : most));
+  // A checksum left undone does not have the options in it yet.
+  if (packet.offload.checksum) store_be16(p + tcp::kChecksumAt, partial);
 }
 
 }  // namespace vrouter

@@ -5,6 +5,7 @@
 // the packet it quotes, reversed, so that it meets the flow of the direction it travels in; other
 // ICMP by type; the rest by addresses and protocol. Later fragments have no ports yet
 // (fragment_ports.cc).
+#include "offload/checksum.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
@@ -131,6 +132,31 @@ void parse_transport(Packet& packet, const uint8_t* source, const uint8_t* desti
            ports.destination);
 }
 
+// What the frame leaves undone must be about the transport header it has. Of a tunnel's frame it is
+// about what is inside: decap looks again, then.
+void check_offload(Packet& packet) {
+  const PacketMeta& meta = packet.meta;
+  Offload& offload = packet.offload;
+  const uint32_t here = packet.offset + meta.l4;
+  const bool super = offload.segmentation != Segmentation::None;
+  if (offload.transport > here && (meta.protocol == ip::kUdp || meta.protocol == ip::kGre)) {
+    if (offload.outer_transport == 0) offload.outer_transport = here;
+    if (offload.outer_transport != here) packet.drop(DropReason::InvalidPacket);
+    return;
+  }
+  const bool tcp = meta.protocol == ip::kTcp && offload.field == tcp::kChecksumAt;
+  const bool udp = meta.protocol == ip::kUdp && offload.field == udp::kChecksumAt;
+  const bool right_kind = offload.segmentation == Segmentation::None  ? tcp || udp
+                          : offload.segmentation == Segmentation::Udp ? udp
+                          : offload.segmentation == Segmentation::TcpV4
+                              ? tcp && meta.family == Family::V4
+                              : tcp && meta.family == Family::V6;
+  if (offload.transport == here && offload.outer_transport == 0 && right_kind && !meta.fragment) {
+    return;
+  }
+  if (super || !complete_checksum(packet)) packet.drop(DropReason::InvalidPacket);
+}
+
 bool fragment_is_sane(uint32_t offset, uint32_t bytes, bool more) {
   return bytes != 0 && offset + bytes <= 65535 && (!more || bytes % 8 == 0);
 }
@@ -212,6 +238,7 @@ void parse_ip(Context& context, Packet& packet, uint32_t offset) {
     return packet.drop(DropReason::InvalidPacket);
   }
   if (packet.alive()) packet.trim(offset + meta.l3_length);  // Ethernet padding goes
+  if (packet.alive() && packet.offload.checksum) check_offload(packet);
   if (context.trace != nullptr && packet.alive()) {
     context.trace->note("parse", "%s -> %s protocol %u ports %u -> %u%s%s",
                         Address::from_bytes(meta.key.family, meta.key.source).text().c_str(),
@@ -235,6 +262,8 @@ void parse_frame(Context& context, Packet& packet) {
     parse_ip(context, packet, ethernet::kHeaderLength);
     // The version must be what the ethertype says.
     if (packet.alive() && meta.ether_type != ether_type) packet.drop(DropReason::InvalidPacket);
+  } else if (packet.offload.checksum && !complete_checksum(packet)) {
+    packet.drop(DropReason::InvalidProtocol);  // a super-packet of something we cannot cut
   }
 }
 

@@ -2,6 +2,7 @@
 // header, and packets from there enter with the same header.
 // Layout: Ethernet (14) | ifindex u16, vrf u16, cmd u16, five u32 parameters, u8 and 3 pad;
 // big-endian.
+#include "offload/checksum.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 
@@ -29,6 +30,7 @@ void punt(Context& context, Packet& packet, TrapReason reason) {
   const VifId agent = agent_vif(context);
   const Vif* vif = context.router.vif(agent);
   if (vif == nullptr || !PortId{vif->spec.port}.valid()) return packet.drop(DropReason::TrapNoIf);
+  if (!complete_checksum(packet)) return packet.drop(DropReason::InvalidPacket);
   if (packet.headroom() < kAgentHeader + ethernet::kHeaderLength) {
     return packet.drop(DropReason::Push);
   }

@@ -42,9 +42,25 @@ void apply_delta(uint8_t* field, uint16_t delta) {
   store_be16(field, checksum_apply(load_be16(field), delta));
 }
 
+// A checksum left undone holds the pseudo header's sum: of the delta, the addresses' part. Without
+// the complement: this is a sum, not yet a checksum.
+void apply_partial_delta(uint8_t* field, const Flow& flow, const Translation& to) {
+  const FlowKey key = flow.key();
+  const uint16_t ports = delta_add(checksum_delta16(key.source_port, to.source_port),
+                                   checksum_delta16(key.destination_port, to.destination_port));
+  const uint16_t addresses = delta_add(flow.l4_delta, static_cast<uint16_t>(~ports));
+  store_be16(field, checksum_fold(uint32_t{load_be16(field)} + addresses));
+}
+
 void translate_transport(Packet& packet, const Flow& flow, const Translation& to) {
   const PacketMeta& meta = packet.meta;
   uint8_t* p = packet.data() + meta.l4;
+  if (packet.offload.checksum) {  // TCP or UDP: parse has seen to it
+    store_be16(p, to.source_port);
+    store_be16(p + 2, to.destination_port);
+    apply_partial_delta(p + packet.offload.field, flow, to);
+    return;
+  }
   switch (meta.protocol) {
     case ip::kTcp:
       tcp::set_source_port(p, to.source_port);

@@ -11,8 +11,8 @@
 #include <cerrno>
 
 #include "base/bytes.h"
-#include "offload/checksum.h"
 #include "port/netdevice.h"
+#include "port/virtio_header.h"
 
 namespace vrouter {
 
@@ -20,21 +20,6 @@ namespace {
 
 constexpr uint32_t kBatch = 16;         // frames a system call; an idle look costs as many buffers
 constexpr int kReceiveBytes = 8 << 20;  // of the socket's queue
-
-// struct virtio_net_hdr of virtio 1.2 §5.1.6, in host byte order as AF_PACKET gives it; the
-// system's header for it is not C++.
-struct VnetHeader {
-  uint8_t flags;
-  uint8_t gso_type;
-  uint16_t header_length;
-  uint16_t gso_size;
-  uint16_t checksum_start;
-  uint16_t checksum_offset;
-};
-constexpr uint32_t kVnetHeader = 10;
-static_assert(sizeof(VnetHeader) == kVnetHeader);
-constexpr uint8_t kNeedsChecksum = 1;
-constexpr uint8_t kGsoNone = 0;
 
 struct alignas(cmsghdr) Auxiliary {
   uint8_t bytes[CMSG_SPACE(sizeof(tpacket_auxdata))];
@@ -51,6 +36,7 @@ const tpacket_auxdata* auxiliary_of(const msghdr& message) {
   return nullptr;
 }
 
+// What offload says of bytes behind the tag is counted from the buffer's start and stays true.
 void insert_vlan_tag(Packet& packet, uint16_t type, uint16_t tag) {
   uint8_t* frame = packet.push(4);
   std::memmove(frame, frame + 4, 12);
@@ -114,26 +100,31 @@ std::unique_ptr<AfPacketPort> AfPacketPort::open(const std::string& interface, b
   return port;
 }
 
+std::unique_ptr<AfPacketPort> AfPacketPort::adopt(int fd, Status* status, std::string* detail) {
+  *status = Status::done();
+  std::unique_ptr<AfPacketPort> port(new AfPacketPort(fd, 0));
+  sockaddr_ll address{};
+  socklen_t length = sizeof address;
+  const bool named = getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
+                     address.sll_family == AF_PACKET;
+  std::string interface;
+  if (!named || !interface_name(fd, address.sll_ifindex, &interface) ||
+      !interface_mtu(fd, interface, &port->mtu_)) {
+    fail_port(status, detail, StatusCode::BadValue, "fd", "no bound AF_PACKET socket", errno);
+    return nullptr;
+  }
+  return port;
+}
+
 AfPacketPort::~AfPacketPort() { ::close(fd_); }
 
-// Makes of what the kernel gave the frame as it was on the wire.
-AfPacketPort::Fate AfPacketPort::complete(Packet& packet, const void* vnet_header,
+// Makes of what the kernel gave a packet: its offloads, and the tag that was taken out of it.
+AfPacketPort::Fate AfPacketPort::complete(Packet& packet, const VirtioHeader& vnet,
                                           const void* message) {
-  const VnetHeader& vnet = *static_cast<const VnetHeader*>(vnet_header);
   const msghdr& header = static_cast<const mmsghdr*>(message)->msg_hdr;
-  if (vnet.gso_type != kGsoNone) {
-    ++super_packets;
-    return Fate::Discard;
-  }
   if ((header.msg_flags & MSG_TRUNC) != 0) return Fate::Discard;
-  if ((vnet.flags & kNeedsChecksum) != 0) {
-    // Host byte order, and before the tag goes back: the offsets are of the frame without it.
-    packet.offload.checksum = true;
-    packet.offload.transport = packet.offset + vnet.checksum_start;
-    packet.offload.field = vnet.checksum_offset;
-    if (vnet.checksum_start < 14 || !complete_checksum(packet)) return Fate::Error;
-    ++checksums_completed;
-  }
+  // Before the tag goes back: the offsets are of the frame without it.
+  if (!take_virtio_header(vnet, kVirtioHeader, packet)) return Fate::Error;
   const tpacket_auxdata* auxiliary = auxiliary_of(header);
   if (auxiliary != nullptr && (auxiliary->tp_status & TP_STATUS_VLAN_VALID) != 0) {
     if (packet.length < 12) return Fate::Error;
@@ -147,7 +138,7 @@ AfPacketPort::Fate AfPacketPort::complete(Packet& packet, const void* vnet_heade
 // Takes one frame there is no buffer for. False: there was none.
 bool AfPacketPort::discard_one() {
   // Even a frame that is thrown away needs room for the header.
-  uint8_t header[kVnetHeader];
+  uint8_t header[kVirtioHeader];
   iovec part{header, sizeof header};
   msghdr message{};
   message.msg_iov = &part;
@@ -159,18 +150,19 @@ bool AfPacketPort::discard_one() {
 
 uint32_t AfPacketPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   uint32_t taken = 0;
-  VnetHeader vnet[kBatch];
+  uint32_t bytes = 0;
+  VirtioHeader vnet[kBatch];
   Auxiliary auxiliary[kBatch];
   iovec parts[kBatch][2];
   mmsghdr messages[kBatch];
   Packet* packets[kBatch];
   // Frames that come to nothing count against `max` too: a breath stays bounded.
-  for (uint32_t seen = 0; seen < max;) {
+  for (uint32_t seen = 0; seen < max && bytes < kBurstBytes;) {
     uint32_t batch = 0;
     for (; batch < std::min(kBatch, max - seen); ++batch) {
       packets[batch] = pool.allocate();
       if (packets[batch] == nullptr) break;
-      parts[batch][0] = {&vnet[batch], kVnetHeader};
+      parts[batch][0] = {&vnet[batch], kVirtioHeader};
       parts[batch][1] = {packets[batch]->data(), pool.buffer_bytes()};
       messages[batch] = {};
       messages[batch].msg_hdr.msg_iov = parts[batch];
@@ -195,9 +187,10 @@ uint32_t AfPacketPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
       }
       const uint32_t length = messages[i].msg_len;
       Fate fate = Fate::Error;
-      if (length > kVnetHeader) {
-        packets[i]->append(length - kVnetHeader);
-        fate = complete(*packets[i], &vnet[i], &messages[i]);
+      if (length > kVirtioHeader) {
+        packets[i]->append(length - kVirtioHeader);
+        fate = complete(*packets[i], vnet[i], &messages[i]);
+        bytes += length;
       }
       if (fate == Fate::Keep) {
         out[taken++] = packets[i];
@@ -217,17 +210,16 @@ uint32_t AfPacketPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
 }
 
 uint32_t AfPacketPort::tx_burst(Packet* const* packets, uint32_t count) {
-  // Frames are complete: an all-zero header asks the kernel for nothing.
-  static constexpr uint8_t kNothing[kVnetHeader] = {};
   uint32_t sent = 0;
   while (sent < count) {
     iovec parts[kBatch][2];
+    VirtioHeader vnet[kBatch];
     mmsghdr messages[kBatch];
     uint32_t batch = 0;
     for (; batch < std::min(kBatch, count - sent); ++batch) {
       const Packet& packet = *packets[sent + batch];
-      if (!fits(packet)) break;
-      parts[batch][0] = {const_cast<uint8_t*>(kNothing), kVnetHeader};
+      if (!fits(packet) || !give_virtio_header(packet, kVirtioHeader, vnet[batch])) break;
+      parts[batch][0] = {&vnet[batch], kVirtioHeader};
       parts[batch][1] = {const_cast<uint8_t*>(packet.data()), packet.length};
       messages[batch] = {};
       messages[batch].msg_hdr.msg_iov = parts[batch];

@@ -4,10 +4,9 @@
 //
 // What the kernel leaves undone is done here:
 //  * VLAN tags it has taken out of the frame (PACKET_AUXDATA) are put back in front of the payload.
-//  * Partial checksums (PACKET_VNET_HDR, NEEDS_CSUM: what a veth peer's stack sends) are completed,
-//    so the router only ever sees frames as they would be on a wire.
-//  * Super-packets (GSO, GRO) are not cut: they are counted in rx_discards and super_packets and
-//    dropped. Switch TSO, GSO and GRO off on the interface and its peer.
+// What it leaves undone is carried on in Packet::offload, both ways (PACKET_VNET_HDR): partial
+// checksums (what a veth peer's stack sends) and super-packets (GSO, GRO). The kernel refuses to send
+// super-packets that are inside a tunnel: there is no way to tell it of the outer header.
 #pragma once
 #include <memory>
 #include <string>
@@ -17,6 +16,8 @@
 
 namespace vrouter {
 
+struct VirtioHeader;
+
 class AfPacketPort : public Port {
  public:
   // promiscuous: frames for foreign MACs too; a physical interface needs it when the router's MAC
@@ -25,6 +26,9 @@ class AfPacketPort : public Port {
   // detail, if given, gets a sentence for people.
   static std::unique_ptr<AfPacketPort> open(const std::string& interface, bool promiscuous,
                                             Status* status, std::string* detail = nullptr);
+  // The same port again from its socket, which another process may have opened; taken over, also when
+  // it is refused. BadValue "fd": it is no such socket, or its interface has gone.
+  static std::unique_ptr<AfPacketPort> adopt(int fd, Status* status, std::string* detail = nullptr);
   ~AfPacketPort() override;
 
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;
@@ -32,13 +36,14 @@ class AfPacketPort : public Port {
   int fd() const override { return fd_; }
   const char* kind() const override { return "af_packet"; }
   uint32_t mtu() const override { return mtu_; }
-  uint64_t super_packets = 0;
-  uint64_t checksums_completed = 0;
+  uint32_t features() const override {
+    return kTakesChecksum | kTakesTcp4 | kTakesTcp6 | kTakesUdp;
+  }
 
  private:
   AfPacketPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}
   enum class Fate : uint8_t { Keep, Discard, Error };
-  Fate complete(Packet& packet, const void* vnet_header, const void* message);
+  Fate complete(Packet& packet, const VirtioHeader& vnet, const void* message);
   bool discard_one();
 
   int fd_;

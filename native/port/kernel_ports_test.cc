@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "offload/checksum.h"
 #include "port/af_packet_port.h"
 #include "port/scratch_namespace.h"
 #include "port/tap_port.h"
@@ -46,6 +47,11 @@ class KernelPorts : public ::testing::Test {
     for (int idle = 0; idle < 1000; ++idle) {
       Packet* packet = nullptr;
       while (port_->rx_burst(pool_, &packet, 1) == 1) {
+        if (packet->offload.checksum) ++partial_;
+        offload_ = packet->offload;
+        if (offload_.segmentation == Segmentation::None) {
+          EXPECT_TRUE(complete_checksum(*packet));
+        }
         const Bytes frame(packet->data(), packet->data() + packet->length);
         pool_.free(packet);
         const uint16_t outer = load_be16(&frame[12]);
@@ -73,8 +79,10 @@ class KernelPorts : public ::testing::Test {
   }
 
   ScratchNamespace space_;
-  PacketPool pool_{64, 2048};
+  PacketPool pool_{64, 66048};
   std::unique_ptr<AfPacketPort> port_;
+  uint32_t partial_ = 0;
+  Offload offload_{};  // of the frame next() returned
   std::string detail_;
 };
 
@@ -86,21 +94,21 @@ TEST(PortNames, ImpossibleNamesAreRefusedBeforeTheKernelIsAsked) {
   Status status;
   std::string detail;
   for (const char* name : {"", "a/b", "..", "sixteen-bytes-xx", "a b", "tap%d", "a:b"}) {
-    EXPECT_EQ(TapPort::open(name, "", 0, &status, &detail), nullptr);
+    EXPECT_EQ(TapPort::open(name, "", 0, TapOffloads::Tenant, &status, &detail), nullptr);
     EXPECT_EQ(status.code, StatusCode::BadValue) << name;
     EXPECT_STREQ(status.field, "name");
     EXPECT_EQ(AfPacketPort::open(name, false, &status, &detail), nullptr);
     EXPECT_EQ(status.code, StatusCode::BadValue) << name;
     EXPECT_STREQ(status.field, "interface");
   }
-  EXPECT_EQ(TapPort::open("tap0", "", 70000, &status), nullptr);
+  EXPECT_EQ(TapPort::open("tap0", "", 70000, TapOffloads::Tenant, &status), nullptr);
   EXPECT_STREQ(status.field, "mtu");
 }
 
 TEST_F(KernelPorts, TapSetsMtuAndUpAndGoesWithThePort) {
   VROUTER_NEED(need_tun);
   Status status;
-  auto tap = TapPort::open("tap-a", "", 9000, &status, &detail_);
+  auto tap = TapPort::open("tap-a", "", 9000, TapOffloads::Tenant, &status, &detail_);
   ASSERT_NE(tap, nullptr) << detail_;
   EXPECT_EQ(tap->mtu(), 9000u);
   EXPECT_TRUE(space_.run("ip link show tap-a up | grep -q 'mtu 9000'"));
@@ -112,10 +120,11 @@ TEST_F(KernelPorts, TapAttachesToOneThatIsThere) {
   VROUTER_NEED(need_tun);
   ASSERT_TRUE(space_.run("ip tuntap add mode tap name tap-kept && ip link set tap-kept mtu 1400"));
   Status status;
-  auto tap = TapPort::open("tap-kept", "", 0, &status, &detail_);
+  auto tap = TapPort::open("tap-kept", "", 0, TapOffloads::Tenant, &status, &detail_);
   ASSERT_NE(tap, nullptr) << detail_;
   EXPECT_EQ(tap->mtu(), 1400u);
-  EXPECT_EQ(TapPort::open("tap-kept", "", 0, &status, &detail_), nullptr) << "it has one owner";
+  EXPECT_EQ(TapPort::open("tap-kept", "", 0, TapOffloads::Tenant, &status, &detail_), nullptr)
+      << "it has one owner";
   EXPECT_EQ(status.code, StatusCode::InUse);
   EXPECT_STREQ(status.field, "name");
   tap.reset();
@@ -136,7 +145,7 @@ TEST_F(KernelPorts, TapIsMadeInTheNamespaceAsked) {
   ASSERT_TRUE(WIFSTOPPED(state));
   const std::string path = "/proc/" + std::to_string(child) + "/ns/net";
   Status status;
-  auto tap = TapPort::open("tap-far", path, 1450, &status, &detail_);
+  auto tap = TapPort::open("tap-far", path, 1450, TapOffloads::Tenant, &status, &detail_);
   EXPECT_NE(tap, nullptr) << detail_;
   EXPECT_FALSE(space_.run("ip link show tap-far")) << "not here";
   EXPECT_TRUE(space_.run("nsenter -t " + std::to_string(child) + " -n ip link show tap-far up"));
@@ -144,18 +153,21 @@ TEST_F(KernelPorts, TapIsMadeInTheNamespaceAsked) {
   kill(child, SIGKILL);
   waitpid(child, &state, 0);
 
-  EXPECT_EQ(TapPort::open("tap-far", "no-such-namespace", 0, &status, &detail_), nullptr);
+  EXPECT_EQ(
+      TapPort::open("tap-far", "no-such-namespace", 0, TapOffloads::Tenant, &status, &detail_),
+      nullptr);
   EXPECT_EQ(status.code, StatusCode::NotFound);
   EXPECT_STREQ(status.field, "netns");
   EXPECT_NE(detail_.find("/run/netns/no-such-namespace"), std::string::npos);
-  EXPECT_EQ(TapPort::open("tap-far", "/dev/null", 0, &status, &detail_), nullptr);
+  EXPECT_EQ(TapPort::open("tap-far", "/dev/null", 0, TapOffloads::Tenant, &status, &detail_),
+            nullptr);
   EXPECT_STREQ(status.field, "netns");
 }
 
 TEST_F(KernelPorts, TapWhoseInterfaceIsDeletedGoesQuiet) {
   VROUTER_NEED(need_tun);
   Status status;
-  auto tap = TapPort::open("tap-b", "", 0, &status, &detail_);
+  auto tap = TapPort::open("tap-b", "", 0, TapOffloads::Tenant, &status, &detail_);
   ASSERT_NE(tap, nullptr) << detail_;
   ASSERT_TRUE(space_.run("ip link del tap-b"));
   Packet* out[4];
@@ -170,29 +182,39 @@ TEST_F(KernelPorts, TapWhoseInterfaceIsDeletedGoesQuiet) {
   EXPECT_EQ(pool_.available(), pool_.total());
 }
 
-TEST_F(KernelPorts, TapGivesCompleteChecksums) {
+// The stack behind a TAP leaves the checksum to us, unless it was told not to.
+TEST_F(KernelPorts, TapTellsWhatItLeavesUndone) {
   VROUTER_NEED(need_tun);
   Status status;
-  auto tap = TapPort::open("tap-c", "", 1500, &status, &detail_);
-  ASSERT_NE(tap, nullptr) << detail_;
-  ASSERT_TRUE(
-      space_.run("ip addr add 192.0.2.1/24 dev tap-c && ip neigh add 192.0.2.2 lladdr "
-                 "02:00:00:00:00:02 dev tap-c nud permanent"));
-  const int fd = udp_to("192.0.2.2", 9);
-  ASSERT_EQ(send(fd, "hello", 5, 0), 5);
-  close(fd);
-  for (int idle = 0; idle < 1000; ++idle) {
-    Packet* packet = nullptr;
-    if (tap->rx_burst(pool_, &packet, 1) == 1) {
-      const Bytes frame(packet->data(), packet->data() + packet->length);
-      pool_.free(packet);
-      if (load_be16(&frame[12]) != 0x0800) continue;
-      EXPECT_EQ(l4_remainder(frame, 14), 0);
-      return;
+  for (const TapOffloads offloads : {TapOffloads::Tenant, TapOffloads::None}) {
+    auto tap = TapPort::open("tap-c", "", 1500, offloads, &status, &detail_);
+    ASSERT_NE(tap, nullptr) << detail_;
+    ASSERT_TRUE(
+        space_.run("ip addr add 192.0.2.1/24 dev tap-c && ip neigh add 192.0.2.2 lladdr "
+                   "02:00:00:00:00:02 dev tap-c nud permanent"));
+    const int fd = udp_to("192.0.2.2", 9);
+    ASSERT_EQ(send(fd, "hello", 5, 0), 5);
+    close(fd);
+    bool seen = false;
+    for (int idle = 0; idle < 1000 && !seen; ++idle) {
+      Packet* packet = nullptr;
+      if (tap->rx_burst(pool_, &packet, 1) == 1) {
+        const bool ip = load_be16(packet->data() + 12) == 0x0800;
+        if (ip) {
+          EXPECT_EQ(packet->offload.checksum, offloads == TapOffloads::Tenant);
+          EXPECT_TRUE(complete_checksum(*packet));
+          seen = true;
+        }
+        const Bytes frame(packet->data(), packet->data() + packet->length);
+        pool_.free(packet);
+        if (ip) {
+          EXPECT_EQ(l4_remainder(frame, 14), 0);
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_TRUE(seen);
   }
-  FAIL() << "no frame";
 }
 
 TEST_F(KernelPorts, AfPacketNamesWhatIsMissing) {
@@ -225,7 +247,7 @@ TEST_F(KernelPorts, AfPacketSeesOnlyWhatComesIn) {
 }
 
 // A veth peer's stack leaves the checksum to a NIC that is not there.
-TEST_F(KernelPorts, AfPacketCompletesPartialChecksums) {
+TEST_F(KernelPorts, AfPacketTellsOfPartialChecksums) {
   VROUTER_NEED(need_veth);
   const int fd = udp_to("192.0.2.2", 9);
   for (uint32_t length = 0; length < 40; ++length) {
@@ -237,7 +259,7 @@ TEST_F(KernelPorts, AfPacketCompletesPartialChecksums) {
     EXPECT_EQ(l4_remainder(frame, 14), 0) << length;
   }
   close(fd);
-  EXPECT_EQ(port_->checksums_completed, 40u) << "the kernel did leave them to us";
+  EXPECT_EQ(partial_, 40u) << "the kernel did leave them to us";
 }
 
 // The kernel takes the tag out of a received frame and tells it apart.
@@ -262,7 +284,7 @@ TEST_F(KernelPorts, AfPacketPutsVlanTagsBack) {
   }
 }
 
-TEST_F(KernelPorts, AfPacketDropsSuperPacketsByCount) {
+TEST_F(KernelPorts, AfPacketHandsSuperPacketsOverWhole) {
   VROUTER_NEED(need_veth);
   // One UDP_SEGMENT send makes one super-packet of ten datagrams.
   const int fd = udp_to("192.0.2.2", 9);
@@ -273,14 +295,98 @@ TEST_F(KernelPorts, AfPacketDropsSuperPacketsByCount) {
   }
   const Bytes payload(1000, 1);
   ASSERT_EQ(send(fd, payload.data(), payload.size(), 0), 1000);
-  const int off = 0;
-  setsockopt(fd, IPPROTO_UDP, kUdpSegment, &off, sizeof off);
-  ASSERT_EQ(send(fd, "plain", 5, 0), 5);
   close(fd);
   const Bytes frame = next(0x0800);
-  EXPECT_EQ(frame.size(), 14u + 28 + 5) << "only the plain one";
-  EXPECT_EQ(port_->super_packets, 1u);
-  EXPECT_EQ(port_->rx_discards, 1u);
+  EXPECT_EQ(frame.size(), 14u + 28 + 1000);
+  EXPECT_EQ(offload_.segmentation, Segmentation::Udp);
+  EXPECT_EQ(offload_.segment, 100u);
+  EXPECT_EQ(offload_.transport, kHeadroom + 34);
+  EXPECT_EQ(port_->rx_discards, 0u);
+}
+
+TEST_F(KernelPorts, SuperPacketsGoThroughAnUplinkTapInsideATunnel) {
+  VROUTER_NEED(need_tun);
+  Status status;
+  auto tap = TapPort::open("tap-up", "", 1500, TapOffloads::Uplink, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  if ((tap->features() & kTakesTunnel) == 0) GTEST_SKIP() << "no tunnel GSO on TAPs here";
+  // What the kernel gets, it hands to whoever listens on the interface: an AF_PACKET port.
+  auto wire = AfPacketPort::open("tap-up", true, &status, &detail_);
+  ASSERT_NE(wire, nullptr) << detail_;
+  // Ethernet, IPv4, UDP 6635, label, IPv4, TCP, 3,000 bytes of payload in segments of 1,000.
+  Packet* packet = pool_.allocate();
+  constexpr uint32_t kInner = 14 + 20 + 8 + 4;
+  packet->append(kInner + 40 + 3000);
+  uint8_t* p = packet->data();
+  std::memset(p, 0, packet->length);
+  std::memset(p, 0xff, 6);
+  p[6] = 2;
+  p[12] = 8;
+  const auto ip = [&](uint8_t* h, uint8_t protocol, uint32_t length, uint8_t end) {
+    h[0] = 0x45;
+    store_be16(h + 2, static_cast<uint16_t>(length));
+    h[8] = 64;
+    h[9] = protocol;
+    h[12] = h[16] = 192;
+    h[15] = end;
+    h[19] = static_cast<uint8_t>(end + 1);
+    store_be16(h + 10, checksum(h, 20));
+  };
+  ip(p + 14, 17, packet->length - 14, 1);
+  store_be16(p + 34, 50000);
+  store_be16(p + 36, 6635);
+  store_be16(p + 38, static_cast<uint16_t>(packet->length - 34));
+  store_be32(p + 42, 17u << 12 | 0x140);
+  ip(p + kInner, 6, 3040, 7);
+  uint8_t* tcp = p + kInner + 20;
+  tcp[12] = 0x50;
+  tcp[13] = 0x10;
+  store_be16(tcp + 16, checksum_fold(pseudo_sum_v4(p + kInner + 12, p + kInner + 16, 6, 3020)));
+  packet->offload.segmentation = Segmentation::TcpV4;
+  packet->offload.checksum = true;
+  packet->offload.segment = 1000;
+  packet->offload.field = 16;
+  packet->offload.transport = packet->offset + kInner + 20;
+  packet->offload.outer_transport = packet->offset + 34;
+  packet->offload.inner_network = packet->offset + kInner;
+  const Bytes sent(p, p + packet->length);
+  ASSERT_EQ(tap->tx_burst(&packet, 1), 1u);
+  pool_.free(packet);
+  port_ = std::move(wire);
+  EXPECT_EQ(next(0x0800), sent) << "whole";
+  EXPECT_EQ(offload_.segmentation, Segmentation::TcpV4);
+  EXPECT_EQ(offload_.segment, 1000u);
+  EXPECT_EQ(offload_.transport, kHeadroom + kInner + 20);
+}
+
+TEST_F(KernelPorts, PortsAreTheSameThroughTheirDescriptors) {
+  VROUTER_NEED(need_tun);
+  Status status;
+  auto tap = TapPort::open("tap-d", "", 9000, TapOffloads::Tenant, &status, &detail_);
+  ASSERT_NE(tap, nullptr) << detail_;
+  const int kept = dup(tap->fd());
+  const uint32_t features = tap->features();
+  tap.reset();
+  ASSERT_TRUE(space_.run("ip link show tap-d")) << "it lives with its last descriptor";
+  auto again = TapPort::adopt(kept, 9000, TapOffloads::Tenant, &status, &detail_);
+  ASSERT_NE(again, nullptr) << detail_;
+  EXPECT_EQ(again->features(), features);
+  EXPECT_EQ(again->mtu(), 9000u);
+  EXPECT_EQ(TapPort::adopt(dup(0), 9000, TapOffloads::Tenant, &status, &detail_), nullptr);
+  EXPECT_EQ(status.code, StatusCode::BadValue);
+
+  VROUTER_NEED(need_veth);
+  const int socket = dup(port_->fd());
+  port_.reset();
+  port_ = AfPacketPort::adopt(socket, &status, &detail_);
+  ASSERT_NE(port_, nullptr) << detail_;
+  EXPECT_EQ(port_->mtu(), 1500u);
+  const int fd = udp_to("192.0.2.2", 9);
+  ASSERT_EQ(send(fd, "x", 1, 0), 1);
+  close(fd);
+  EXPECT_FALSE(next(0x0800).empty());
+  EXPECT_EQ(AfPacketPort::adopt(dup(0), &status, &detail_), nullptr);
+  EXPECT_EQ(status.code, StatusCode::BadValue);
 }
 
 TEST_F(KernelPorts, AfPacketWithItsInterfaceDownCountsAndGoesOn) {

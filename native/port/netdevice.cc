@@ -33,6 +33,14 @@ bool interface_index(int socket, const std::string& name, int* index) {
   return true;
 }
 
+bool interface_name(int socket, int index, std::string* name) {
+  ifreq request{};
+  request.ifr_ifindex = index;
+  if (ioctl(socket, SIOCGIFNAME, &request) != 0) return false;
+  name->assign(request.ifr_name, strnlen(request.ifr_name, IFNAMSIZ));
+  return true;
+}
+
 bool interface_mtu(int socket, const std::string& name, uint32_t* mtu) {
   ifreq request = request_for(name);
   if (ioctl(socket, SIOCGIFMTU, &request) != 0) return false;

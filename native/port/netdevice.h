@@ -14,6 +14,7 @@ bool valid_interface_name(const std::string& name);
 
 // False with errno set. `socket`: any network socket of the right namespace.
 bool interface_index(int socket, const std::string& name, int* index);
+bool interface_name(int socket, int index, std::string* name);
 bool interface_mtu(int socket, const std::string& name, uint32_t* mtu);
 bool set_interface_mtu(int socket, const std::string& name, uint32_t mtu);
 bool set_interface_up(int socket, const std::string& name);

@@ -10,9 +10,24 @@
 #pragma once
 #include <cstdint>
 
+#include "offload/segment_size.h"
 #include "packet/packet.h"
 
 namespace vrouter {
+
+// What a port takes undone (Packet::offload), as bits. Everything else must be finished before it is
+// sent (worker/transmit.h does that).
+enum PortFeature : uint32_t {
+  kTakesChecksum = 0x1,  // partial transport checksums
+  kTakesTcp4 = 0x2,      // super-packets of TCP over IPv4
+  kTakesTcp6 = 0x4,
+  kTakesUdp = 0x8,       // … of UDP datagrams
+  kTakesTunnel = 0x10,   // … that are inside a UDP tunnel
+};
+
+// Bytes that one rx_burst moves at most, give or take a frame: super-packets of a burst of 64 would
+// go through every cache and leave it cold.
+inline constexpr uint32_t kBurstBytes = 192u << 10;
 
 class Port {
  public:
@@ -25,15 +40,16 @@ class Port {
   // too short, device gone), those behind it may. Short without: the port is full for now.
   virtual uint32_t tx_burst(Packet* const* packets, uint32_t count) = 0;
   virtual int fd() const { return -1; }         // readable when rx_burst has work; -1: poll it
-  virtual const char* kind() const = 0;         // "memory", "pcap", "tap", "af_packet"
+  virtual const char* kind() const = 0;         // "memory", "tap", "af_packet", …
   virtual uint32_t mtu() const = 0;             // bytes of an Ethernet payload
+  virtual uint32_t features() const { return 0; }  // PortFeature
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
   uint64_t rx_discards = 0;
   uint64_t rx_errors = 0;
   uint64_t tx_errors = 0;
 
-  // Whether the frame is an Ethernet frame whose payload is within mtu(); up to two VLAN tags count
-  // as header.
+  // Whether the frame is an Ethernet frame whose payload, that of each segment of a super-packet, is
+  // within mtu(); up to two VLAN tags count as header.
   bool fits(const Packet& packet) const {
     if (packet.length < 14) return false;
     const uint8_t* frame = packet.data();
@@ -43,7 +59,7 @@ class Port {
       if (type != 0x8100 && type != 0x88a8) break;
       header += 4;
     }
-    return packet.length - header <= mtu();
+    return wire_length(packet) - header <= mtu();
   }
 };
 

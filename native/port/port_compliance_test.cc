@@ -119,7 +119,7 @@ class TapHarness : public KernelHarness {
   std::string make(Status* status, std::string* detail) override {
     struct stat device;
     if (stat("/dev/net/tun", &device) != 0) return "no /dev/net/tun";
-    port_ = TapPort::open("tap-test", "", 1500, status, detail);
+    port_ = TapPort::open("tap-test", "", 1500, TapOffloads::Tenant, status, detail);
     if (port_ == nullptr) return *detail;
     // Its queue holds 1000 frames by default; the suite's offers fit.
     wire_ = std::make_unique<RawWire>("tap-test");

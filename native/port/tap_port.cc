@@ -13,6 +13,7 @@
 #include <cerrno>
 
 #include "port/netdevice.h"
+#include "port/virtio_header.h"
 
 namespace vrouter {
 
@@ -20,11 +21,33 @@ namespace {
 
 constexpr uint32_t kMaxMtu = 65521;  // of a TAP: 65,535 less the Ethernet header
 
+// Newer than some kernel headers.
+constexpr unsigned kUso = 0x20 | 0x40;  // TUN_F_USO4 | TUN_F_USO6
+constexpr unsigned kTunnelGso = 0x80;   // TUN_F_UDP_TUNNEL_GSO
+constexpr unsigned kTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+constexpr uint32_t kTakesTcp = kTakesChecksum | kTakesTcp4 | kTakesTcp6;
+
+// What is asked of the kernel, best first; the first it grants is taken.
+struct Offer {
+  TapOffloads wanted;  // offered if at least this was asked for
+  unsigned flags;      // of TUNSETOFFLOAD
+  uint32_t features;
+};
+constexpr Offer kOffers[] = {
+    {TapOffloads::Uplink, kTso | kUso | kTunnelGso, kTakesTcp | kTakesUdp | kTakesTunnel},
+    {TapOffloads::Uplink, kTso | kTunnelGso, kTakesTcp | kTakesTunnel},
+    {TapOffloads::Tenant, kTso | kUso, kTakesTcp | kTakesUdp},
+    {TapOffloads::Tenant, kTso, kTakesTcp},
+    {TapOffloads::Tenant, TUN_F_CSUM, kTakesChecksum},
+    {TapOffloads::None, 0, 0},
+};
+
 // What the opening needs and what comes of it; crosses to the short-lived thread and back.
 struct Opening {
   const std::string& name;
   const std::string& netns;  // path, or empty
   uint32_t mtu;
+  bool header;  // asked for IFF_VNET_HDR
   Status* status;
   std::string* detail;
   int fd = -1;
@@ -76,16 +99,11 @@ void open_device(Opening& opening) {
   }
   ifreq request{};
   std::memcpy(request.ifr_name, opening.name.data(), opening.name.size());
-  request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (opening.header ? IFF_VNET_HDR : 0));
   if (ioctl(opening.fd, TUNSETIFF, &request) != 0) {
     const int error = errno;
     opening.fail(error == EBUSY ? StatusCode::InUse : StatusCode::PortFailed, "name", opening.name,
                  error);
-    return;
-  }
-  // A device that was here before may have been left with offloads on.
-  if (ioctl(opening.fd, TUNSETOFFLOAD, 0) != 0) {
-    opening.fail(StatusCode::PortFailed, "offload", opening.name + ": offloads", errno);
     return;
   }
   configure(opening);
@@ -100,7 +118,8 @@ void* open_in_namespace(void* argument) {
 }  // namespace
 
 std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::string& netns,
-                                       uint32_t mtu, Status* status, std::string* detail) {
+                                       uint32_t mtu, TapOffloads offloads, Status* status,
+                                       std::string* detail) {
   *status = Status::done();
   const std::string path =
       netns.empty() || netns.find('/') != std::string::npos ? netns : "/run/netns/" + netns;
@@ -113,7 +132,7 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
     fail_port(status, detail, StatusCode::BadValue, "mtu", "MTU " + std::to_string(mtu), EINVAL);
     return nullptr;
   }
-  Opening opening{name, path, mtu, status, detail};
+  Opening opening{name, path, mtu, offloads != TapOffloads::None, status, detail};
   if (path.empty()) {
     open_device(opening);
   } else {
@@ -127,23 +146,71 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
     pthread_join(thread, nullptr);
   }
   if (opening.fd < 0) return nullptr;
-  return std::unique_ptr<TapPort>(new TapPort(opening.fd, opening.mtu));
+  std::unique_ptr<TapPort> port(new TapPort(opening.fd, opening.mtu));
+  if (!port->negotiate(offloads, opening.header)) {
+    fail_port(status, detail, StatusCode::PortFailed, "offload", name + ": offloads", errno);
+    return nullptr;
+  }
+  return port;
+}
+
+std::unique_ptr<TapPort> TapPort::adopt(int fd, uint32_t mtu, TapOffloads offloads, Status* status,
+                                        std::string* detail) {
+  *status = Status::done();
+  std::unique_ptr<TapPort> port(new TapPort(fd, mtu));
+  ifreq request{};
+  if (ioctl(fd, TUNGETIFF, &request) != 0 || (request.ifr_flags & IFF_TAP) == 0) {
+    fail_port(status, detail, StatusCode::BadValue, "fd", "no TAP", errno);
+    return nullptr;
+  }
+  if (!port->negotiate(offloads, (request.ifr_flags & IFF_VNET_HDR) != 0)) {
+    fail_port(status, detail, StatusCode::PortFailed, "offload", "offloads of an adopted TAP",
+              errno);
+    return nullptr;
+  }
+  return port;
+}
+
+// A device that was here before may have been left with other offloads, so they are always set.
+bool TapPort::negotiate(TapOffloads wanted, bool has_header) {
+  for (const Offer& offer : kOffers) {
+    if (offer.wanted > wanted || (offer.flags != 0 && !has_header)) continue;
+    // The kernel takes the tunnel's flag with any header, but only the long one can carry it.
+    int length =
+        offer.wanted == TapOffloads::Uplink ? int{kVirtioTunnelHeader} : int{kVirtioHeader};
+    if (has_header && ioctl(fd_, TUNSETVNETHDRSZ, &length) != 0) continue;
+    if (ioctl(fd_, TUNSETOFFLOAD, offer.flags) != 0) continue;
+    header_ = has_header ? static_cast<uint32_t>(length) : 0;
+    features_ = offer.features;
+    return true;
+  }
+  return false;
 }
 
 TapPort::~TapPort() { ::close(fd_); }
 
 uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   uint32_t taken = 0;
+  uint32_t bytes = 0;
   if (gone_) return 0;
-  for (uint32_t seen = 0; seen < max; ++seen) {
+  for (uint32_t seen = 0; seen < max && bytes < kBurstBytes; ++seen) {
     Packet* packet = pool.allocate();
+    VirtioHeader header;
     uint8_t spill;  // a frame that reaches it is larger than the buffer; the kernel cuts silently
     const uint32_t room = packet != nullptr ? pool.buffer_bytes() : 0;
-    const iovec parts[2] = {{packet != nullptr ? packet->data() : nullptr, room}, {&spill, 1}};
-    const ssize_t got = readv(fd_, parts, 2);
-    if (got > 0 && static_cast<size_t>(got) <= room) {
-      packet->append(static_cast<uint32_t>(got));
-      out[taken++] = packet;
+    const iovec parts[3] = {
+        {&header, header_}, {packet != nullptr ? packet->data() : nullptr, room}, {&spill, 1}};
+    const ssize_t got = readv(fd_, parts, 3);
+    if (got > 0 && static_cast<size_t>(got) <= header_ + room) {
+      const uint32_t length = static_cast<uint32_t>(got) - header_;
+      packet->append(length);
+      bytes += length;
+      if (header_ == 0 || take_virtio_header(header, header_, *packet)) {
+        out[taken++] = packet;
+        continue;
+      }
+      ++rx_errors;
+      pool.free(packet);
       continue;
     }
     pool.free(packet);
@@ -163,15 +230,18 @@ uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
 uint32_t TapPort::tx_burst(Packet* const* packets, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) {
     const Packet& packet = *packets[i];
-    if (!fits(packet)) {
+    VirtioHeader header;
+    if (!fits(packet) || !give_virtio_header(packet, header_, header)) {
       ++tx_errors;
       return i;
     }
+    const iovec parts[2] = {{&header, header_},
+                            {const_cast<uint8_t*>(packet.data()), packet.length}};
     ssize_t sent;
     do {
-      sent = write(fd_, packet.data(), packet.length);
+      sent = writev(fd_, parts, 2);
     } while (sent < 0 && errno == EINTR);
-    if (sent == static_cast<ssize_t>(packet.length)) continue;
+    if (sent == static_cast<ssize_t>(header_ + packet.length)) continue;
     if (!(sent < 0 && (errno == EAGAIN || errno == ENOBUFS))) ++tx_errors;
     return i;
   }

@@ -1,9 +1,10 @@
 // TapPort: a TAP device (/dev/net/tun, IFF_TAP | IFF_NO_PI), non-blocking, one queue. The kernel's
 // side of it is a network interface, here or in another network namespace.
 //
-// Offloads: none. No virtio header is used, so the kernel completes checksums and cuts segments
-// before frames come to us, and checks what we send like frames from a wire.
-// The interface goes when the port is closed, unless it was made persistent by others.
+// Offloads: where the kernel has them, frames come and go with a virtio header: partial checksums,
+// TCP and UDP super-packets of up to 64 KiB, and, for an uplink, super-packets inside a UDP tunnel.
+// What the kernel refuses is left out, down to plain frames.
+// The interface goes with the last descriptor of it, unless it was made persistent by others.
 #pragma once
 #include <memory>
 #include <string>
@@ -13,6 +14,12 @@
 
 namespace vrouter {
 
+enum class TapOffloads : uint8_t {
+  None,    // frames as they are on a wire
+  Tenant,  // checksums, TSO, USO
+  Uplink,  // and inside a UDP tunnel
+};
+
 class TapPort : public Port {
  public:
   // Creates the interface, or attaches to a TAP of that name; sets its MTU (0: leaves it) and sets
@@ -21,7 +28,12 @@ class TapPort : public Port {
   // BadValue or NotFound "name", "netns", "mtu"; InUse "name" when another process has it;
   // PortFailed with what failed. detail, if given, gets a sentence for people.
   static std::unique_ptr<TapPort> open(const std::string& name, const std::string& netns,
-                                       uint32_t mtu, Status* status, std::string* detail = nullptr);
+                                       uint32_t mtu, TapOffloads offloads, Status* status,
+                                       std::string* detail = nullptr);
+  // The same port again from its descriptor, which another process may have opened; taken over, also
+  // when it is refused. mtu: what open() found or set. BadValue "fd": it is no TAP.
+  static std::unique_ptr<TapPort> adopt(int fd, uint32_t mtu, TapOffloads offloads, Status* status,
+                                        std::string* detail = nullptr);
   ~TapPort() override;
 
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;
@@ -29,12 +41,16 @@ class TapPort : public Port {
   int fd() const override { return fd_; }
   const char* kind() const override { return "tap"; }
   uint32_t mtu() const override { return mtu_; }
+  uint32_t features() const override { return features_; }
 
  private:
   TapPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}
+  bool negotiate(TapOffloads wanted, bool has_header);
 
   int fd_;
   uint32_t mtu_;
+  uint32_t header_ = 0;  // bytes of virtio header in front of each frame
+  uint32_t features_ = 0;
   bool gone_ = false;  // the interface was deleted under us: said once, not at every breath
 };
 

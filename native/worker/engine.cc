@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/prctl.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,20 +11,55 @@
 #include <chrono>
 #include <utility>
 
+#include "offload/checksum.h"
 #include "path/pipeline.h"
 #include "path/rooms.h"
 #include "state/flow_file.h"
+#include "wire/ip.h"
 #include "worker/gate.h"
+#include "worker/pace.h"
 #include "worker/wake.h"
 
 namespace vrouter {
 
 namespace {
 
-constexpr uint64_t kSpinNs = 50'000;       // looks for work this long before it sleeps
+constexpr uint32_t kFewPorts = 4;
 constexpr uint32_t kSleepMs = 10;          // housekeeping is due at least so often
 constexpr uint32_t kMaxFutileSleeps = 16;  // descriptors that wake us for nothing in a row
 constexpr uint32_t kFutileSleepMs = 1;     // then they are looked at so often only
+
+constexpr uint32_t kOuterIp = 14;  // of frames that we encapsulated: no tag in front
+
+// Whether a port can be told of this super-packet.
+bool takes_super(uint32_t features, const Packet& packet) {
+  const Offload& offload = packet.offload;
+  const uint32_t kind = offload.segmentation == Segmentation::Udp     ? kTakesUdp
+                        : offload.segmentation == Segmentation::TcpV4 ? kTakesTcp4
+                                                                      : kTakesTcp6;
+  if ((features & kind) == 0) return false;
+  if (offload.outer_transport == 0) return true;
+  const uint8_t* outer = packet.data() + kOuterIp;
+  const uint8_t protocol = outer[0] >> 4 == 4 ? outer[9] : outer[6];
+  return (features & kTakesTunnel) != 0 && protocol == ip::kUdp &&
+         packet.length - kOuterIp <= UINT16_MAX;
+}
+
+// Whether a frame can go to a port with these features, after its checksum has been finished where
+// the port does not take it undone.
+bool finish_for(uint32_t features, Packet& packet) {
+  const Offload& offload = packet.offload;
+  if (!offload.checksum) return true;
+  if (offload.segmentation == Segmentation::None) {
+    return (features & kTakesChecksum) != 0 || complete_checksum(packet);
+  }
+  return takes_super(features, packet);
+}
+
+void nap(uint32_t microseconds) {
+  const timespec time{0, static_cast<long>(microseconds) * 1000};
+  nanosleep(&time, nullptr);
+}
 
 // A port and the frames waiting to go out of it within this breath.
 struct Slot {
@@ -37,14 +74,14 @@ struct Slot {
 }  // namespace
 
 struct Engine::State {
-  explicit State(const EngineOptions& options)
-      : flow_file(open_flow_file(options)),
+  explicit State(const EngineOptions& given)
+      : options(given),
+        flow_file(open_flow_file(options)),
         flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_file->tags(),
                                                capacity_for(options), options.seed)
                                    : FlowTable(options.flow_entries, options.seed)),
         fragments(options.seed),
         pool(options.buffers, options.buffer_bytes),
-        wake(kMaxPorts),
         context{router, flows, fragments, pool, counters, events, timeouts} {
     context.seed = options.seed;
     context.transmit = [](void* sink, Packet* packet) {
@@ -58,16 +95,17 @@ struct Engine::State {
     flows.on_erase([](void* self, FlowId forward,
                       FlowId reverse) { static_cast<State*>(self)->flow_erased(forward, reverse); },
                    this);
-    cpu = options.cpu;
     if (flow_file != nullptr) adopt_flows();
   }
 
   // --- a breath ---
   uint32_t breath(uint64_t now_ns);
+  uint32_t receive_all();
   uint32_t receive(PortId id, Slot& slot);
   uint32_t account_port(Slot& slot, VifCounters* of_vif);
   void transmit(Packet* packet);
   void flush(Slot& slot);
+  void send(Slot& slot, uint32_t at, uint32_t end);
   void flush_dirty();
   void unsent(Packet* packet, DropReason reason);
 
@@ -81,6 +119,8 @@ struct Engine::State {
 
   // --- control ---
   void apply_router_spec();
+  void attach(uint32_t port);
+  void detach(uint32_t port);
   VifCounters* counters_of(VifId vif) {
     return vif.value < counters.vifs.size() ? &counters.vifs[vif.value] : nullptr;
   }
@@ -90,6 +130,7 @@ struct Engine::State {
   void run();
   void tell_events();
 
+  const EngineOptions options;
   Router router;
   FlowFileReport report;
   std::unique_ptr<FlowFile> flow_file;  // nullptr: none asked for, or none to be had
@@ -105,13 +146,12 @@ struct Engine::State {
 
   std::vector<std::unique_ptr<Slot>> slots;  // by PortId; changed only while the gate is held
   std::vector<uint32_t> dirty;               // slots with frames waiting to go out
-  uint32_t ports_version = 0;                // under the gate: the worker's descriptors follow it
+  std::vector<uint32_t> silent;              // slots without a descriptor: always looked at
 
   std::function<void()> wake_consumer;
   std::atomic<bool> armed{true};
   uint64_t flow_changes_told = 0;
 
-  uint32_t cpu = kAnyCpu;
   pthread_t thread{};
   bool running = false;  // control side only
   std::atomic<bool> stopping{false};
@@ -122,13 +162,26 @@ struct Engine::State {
 uint32_t Engine::State::breath(uint64_t now_ns) {
   context.now_ns = std::max(context.now_ns, now_ns);
   if (flow_file != nullptr) flow_file->header()->now_ns = context.now_ns;
-  uint32_t received = 0;
-  for (uint32_t id = 0; id < slots.size(); ++id) {
-    if (slots[id]) received += receive(PortId{id}, *slots[id]);
-  }
+  const uint32_t received = receive_all();
   flush_dirty();  // before housekeeping: frames do not wait for it
   tick(context);
   flush_dirty();  // what housekeeping made
+  return received;
+}
+
+// Few ports are looked at one by one; of many, those that the kernel says have something.
+uint32_t Engine::State::receive_all() {
+  uint32_t received = 0;
+  if (slots.size() <= kFewPorts) {
+    for (uint32_t id = 0; id < slots.size(); ++id) {
+      if (slots[id]) received += receive(PortId{id}, *slots[id]);
+    }
+    return received;
+  }
+  for (const uint32_t id : silent) received += receive(PortId{id}, *slots[id]);
+  uint32_t ids[Wake::kMaxReady];
+  const uint32_t count = wake.ready(ids);
+  for (uint32_t i = 0; i < count; ++i) received += receive(PortId{ids[i]}, *slots[ids[i]]);
   return received;
 }
 
@@ -198,18 +251,31 @@ void Engine::State::flush_dirty() {
 }
 
 void Engine::State::flush(Slot& slot) {
+  const uint32_t features = slot.port->features();
   uint32_t at = 0;
   while (at < slot.count) {
-    const uint64_t errors = slot.port->tx_errors;
-    const uint32_t sent = slot.port->tx_burst(slot.packets + at, slot.count - at);
-    for (uint32_t i = at; i < at + sent; ++i) pool.free(slot.packets[i]);
-    at += sent;
+    uint32_t end = at;
+    while (end < slot.count && finish_for(features, *slot.packets[end])) ++end;
+    send(slot, at, end);
+    at = end;
     if (at == slot.count) break;
-    // A frame at fault goes alone; a full port takes none of the rest.
-    const uint32_t end = slot.port->tx_errors != errors ? at + 1 : slot.count;
-    for (; at < end; ++at) unsent(slot.packets[at], DropReason::IfTxDiscard);
+    unsent(slot.packets[at++], DropReason::IfTxDiscard);
   }
   slot.count = 0;
+}
+
+// Frames [at, end) of a slot, as they are.
+void Engine::State::send(Slot& slot, uint32_t at, uint32_t end) {
+  while (at < end) {
+    const uint64_t errors = slot.port->tx_errors;
+    const uint32_t sent = slot.port->tx_burst(slot.packets + at, end - at);
+    for (uint32_t i = at; i < at + sent; ++i) pool.free(slot.packets[i]);
+    at += sent;
+    if (at == end) break;
+    // A frame at fault goes alone; a full port takes none of the rest.
+    const uint32_t lost = slot.port->tx_errors != errors ? at + 1 : end;
+    for (; at < lost; ++at) unsent(slot.packets[at], DropReason::IfTxDiscard);
+  }
 }
 
 // Moves a packet that finish() counted as gone into the drops; see engine.h.
@@ -285,6 +351,20 @@ void Engine::State::apply_router_spec() {
   }
 }
 
+void Engine::State::attach(uint32_t port) {
+  const int fd = slots[port]->port->fd();
+  if (fd >= 0) {
+    wake.watch(fd, port);
+  } else {
+    silent.push_back(port);
+  }
+}
+
+void Engine::State::detach(uint32_t port) {
+  wake.forget(slots[port]->port->fd());
+  std::erase(silent, port);
+}
+
 Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
 
 Engine::~Engine() { stop(); }
@@ -306,7 +386,7 @@ PortId Engine::add_port(std::unique_ptr<Port> port, PortId wanted) {
     if (at >= slots.size()) slots.resize(at + 1);
     slots[at] = std::make_unique<Slot>();
     slots[at]->port = std::move(port);
-    ++state_->ports_version;
+    state_->attach(at);
     id = PortId{at};
   });
   return id;
@@ -320,9 +400,9 @@ Status Engine::remove_port(PortId id) {
     } else if (state_->router.vif_of_port(id).valid()) {
       status = Status::fail(StatusCode::InUse, "port");
     } else {
+      state_->detach(id.value);
       state_->slots[id.value].reset();
       while (!state_->slots.empty() && !state_->slots.back()) state_->slots.pop_back();
-      ++state_->ports_version;
     }
   });
   return status;
@@ -437,42 +517,42 @@ void Engine::State::tell_events() {
 }
 
 void Engine::State::run() {
+  prctl(PR_SET_TIMERSLACK, 1UL);  // naps are as long as they say
   using Clock = std::chrono::steady_clock;
-  if (cpu != kAnyCpu) {  // a CPU that is not ours to have leaves the worker where it is
+  if (options.cpu != kAnyCpu) {  // a CPU that is not ours to have leaves the worker where it is
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
+    CPU_SET(options.cpu, &set);
     pthread_setaffinity_np(pthread_self(), sizeof set, &set);
   }
   const uint64_t base_ns = context.now_ns;  // goes on from the last step
   const Clock::time_point start = Clock::now();
-  uint32_t watched_version = ports_version - 1;
-  uint64_t busy_at = 0;
+  Pace pace(options.pace);
   uint32_t futile = 0;
   bool woken_by_port = false;
   while (!stopping.load(std::memory_order_acquire)) {
     gate.enter();
-    if (watched_version != ports_version) {
-      watched_version = ports_version;
-      wake.clear();
-      for (const std::unique_ptr<Slot>& slot : slots) {
-        if (slot) wake.watch(slot->port->fd());
-      }
-    }
     const uint64_t elapsed = static_cast<uint64_t>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
     const uint32_t received = breath(base_ns + elapsed);
     tell_events();
     gate.leave();
     if (received != 0) {
-      busy_at = elapsed;
       futile = 0;
       woken_by_port = false;
+    }
+    const Pace::Next next = pace.after(elapsed, received);
+    if (next == Pace::Next::Again) continue;
+    if (next == Pace::Next::Yield) {
+      sched_yield();
+      continue;
+    }
+    if (next == Pace::Next::Nap) {
+      nap(options.pace.nap_us);
       continue;
     }
     // A descriptor that is ready without a frame (an interface gone down) must not become a spin.
     if (std::exchange(woken_by_port, false)) ++futile;
-    if (elapsed - busy_at < kSpinNs) continue;
     const bool only_wake = futile >= kMaxFutileSleeps;
     woken_by_port = wake.sleep(only_wake ? kFutileSleepMs : kSleepMs, only_wake);
   }

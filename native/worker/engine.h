@@ -25,6 +25,7 @@
 #include "base/status.h"
 #include "path/context.h"
 #include "port/port.h"
+#include "worker/pace.h"
 
 namespace vrouter {
 
@@ -35,6 +36,7 @@ struct EngineOptions {
   uint32_t buffers = kDefaultBuffers;
   uint32_t buffer_bytes = kDefaultBufferBytes;
   uint64_t seed = 1;
+  PaceOptions pace;
   std::string flow_file;  // "": flows end with the engine; else state/flow_file.h
   uint32_t cpu = kAnyCpu;  // the worker runs on this one only
 };

@@ -1,56 +1,79 @@
 #include "worker/wake.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <new>
-
 namespace vrouter {
 
-struct Wake::Set {
-  int event = -1;
-  uint32_t count = 0;  // descriptors[0] is the event, ports follow
-  uint32_t capacity = 0;
-  std::unique_ptr<pollfd[]> descriptors;
-};
+namespace {
 
-Wake::Wake(uint32_t max_descriptors) : set_(std::make_unique<Set>()) {
-  set_->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  set_->descriptors.reset(new (std::nothrow) pollfd[max_descriptors + 1]);
-  if (!set_->descriptors) return;
-  set_->capacity = max_descriptors + 1;
-  set_->descriptors[0] = {set_->event, POLLIN, 0};
-  set_->count = 1;
+bool add(int set, int fd, uint32_t id) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u32 = id;
+  return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+constexpr uint32_t kEvent = 0;
+constexpr uint32_t kPorts = 1;
+
+}  // namespace
+
+Wake::Wake()
+    : event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      ports_(epoll_create1(EPOLL_CLOEXEC)),
+      all_(epoll_create1(EPOLL_CLOEXEC)) {
+  if (ok() && !(add(all_, event_, kEvent) && add(all_, ports_, kPorts))) {
+    close(all_);
+    all_ = -1;
+  }
 }
 
 Wake::~Wake() {
-  if (set_->event >= 0) close(set_->event);
+  for (const int fd : {event_, ports_, all_}) {
+    if (fd >= 0) close(fd);
+  }
 }
 
-bool Wake::ok() const { return set_->event >= 0 && set_->count != 0; }
+bool Wake::ok() const { return event_ >= 0 && ports_ >= 0 && all_ >= 0; }
 
-void Wake::clear() { set_->count = 1; }
+void Wake::watch(int fd, uint32_t id) {
+  if (fd >= 0) add(ports_, fd, id);
+}
 
-void Wake::watch(int fd) {
-  if (fd < 0 || set_->count == set_->capacity) return;
-  set_->descriptors[set_->count++] = {fd, POLLIN, 0};
+void Wake::forget(int fd) {
+  if (fd >= 0) epoll_ctl(ports_, EPOLL_CTL_DEL, fd, nullptr);
+}
+
+uint32_t Wake::ready(uint32_t* out) {
+  epoll_event events[kMaxReady];
+  const int found = epoll_wait(ports_, events, kMaxReady, 0);
+  for (int i = 0; i < found; ++i) out[i] = events[i].data.u32;
+  return found > 0 ? static_cast<uint32_t>(found) : 0;
 }
 
 bool Wake::sleep(uint32_t milliseconds, bool only_wake) {
   asleep_.store(1);
-  bool ready = false;
+  bool by_port = false;
   if (pending_.load() == 0) {
-    const nfds_t count = only_wake ? 1 : set_->count;
-    const int found = poll(set_->descriptors.get(), count, static_cast<int>(milliseconds));
-    ready = found > 0 && !(found == 1 && set_->descriptors[0].revents != 0);
+    const int timeout = static_cast<int>(milliseconds);
+    if (only_wake) {
+      pollfd event{event_, POLLIN, 0};
+      poll(&event, 1, timeout);
+    } else {
+      epoll_event events[2];
+      const int found = epoll_wait(all_, events, 2, timeout);
+      for (int i = 0; i < found; ++i) by_port = by_port || events[i].data.u32 == kPorts;
+    }
   }
   asleep_.store(0);
   pending_.exchange(0);  // an exchange: what the waker wrote before is ours to see
   uint64_t fired;
-  while (read(set_->event, &fired, sizeof fired) > 0) {
+  while (read(event_, &fired, sizeof fired) > 0) {
   }
-  return ready;
+  return by_port;
 }
 
 void Wake::wake() {
@@ -58,7 +81,7 @@ void Wake::wake() {
   if (asleep_.load() == 0) return;
   const uint64_t one = 1;
   // Full (2^64 - 2 wakes unread) cannot be; a worker that was just woken finds one wake too many.
-  [[maybe_unused]] const ssize_t written = write(set_->event, &one, sizeof one);
+  [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof one);
 }
 
 }  // namespace vrouter

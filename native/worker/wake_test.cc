@@ -21,20 +21,20 @@ uint64_t milliseconds_of(const std::function<void()>& f) {
 }
 
 TEST(Wake, SleepsItsTimeWhenNothingHappens) {
-  Wake wake(4);
+  Wake wake;
   ASSERT_TRUE(wake.ok());
   EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, false)); }), 19u);
 }
 
 TEST(Wake, AWakeBeforeTheSleepKeepsItFromStarting) {
-  Wake wake(4);
+  Wake wake;
   wake.wake();
   EXPECT_LT(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(5000, false)); }), 1000u);
   EXPECT_GE(milliseconds_of([&] { wake.sleep(20, false); }), 19u) << "once";
 }
 
 TEST(Wake, AWakeEndsASleep) {
-  Wake wake(4);
+  Wake wake;
   std::thread other([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     wake.wake();
@@ -46,12 +46,17 @@ TEST(Wake, AWakeEndsASleep) {
 TEST(Wake, AReadyDescriptorEndsASleepUnlessOnlyAWakeMay) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
-  Wake wake(4);
-  wake.watch(ends[0]);
+  Wake wake;
+  wake.watch(ends[0], 7);
+  uint32_t ready[Wake::kMaxReady];
+  EXPECT_EQ(wake.ready(ready), 0u);
   ASSERT_EQ(write(ends[1], "x", 1), 1);
   EXPECT_LT(milliseconds_of([&] { EXPECT_TRUE(wake.sleep(5000, false)); }), 1000u);
   EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, true)); }), 19u);
-  wake.clear();
+  ASSERT_EQ(wake.ready(ready), 1u);
+  EXPECT_EQ(ready[0], 7u);
+  wake.forget(ends[0]);
+  EXPECT_EQ(wake.ready(ready), 0u);
   EXPECT_GE(milliseconds_of([&] { EXPECT_FALSE(wake.sleep(20, false)); }), 19u);
   close(ends[0]);
   close(ends[1]);
@@ -60,7 +65,7 @@ TEST(Wake, AReadyDescriptorEndsASleepUnlessOnlyAWakeMay) {
 // Each item handed over must be seen by the sleep that follows or be there before it: no item may
 // wait for the timeout.
 TEST(Wake, NoWakeIsEverLost) {
-  Wake wake(1);
+  Wake wake;
   std::atomic<uint32_t> items{0};
   std::atomic<uint32_t> seen{0};
   constexpr uint32_t kItems = 20000;

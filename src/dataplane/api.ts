@@ -23,7 +23,17 @@ export type PortSpec =
       /** Frames are due at their own time less this; absent: all at once. */
       readonly originNs?: bigint;
     }
-  | { readonly kind: 'tap'; readonly name: string; readonly netns?: string; readonly mtu?: number }
+  | {
+      readonly kind: 'tap';
+      readonly name: string;
+      readonly netns?: string;
+      readonly mtu?: number;
+      /**
+       * What the kernel may leave undone: nothing, checksums and segmentation (default), and, for the
+       * fabric's side, that of packets inside a UDP tunnel. What this kernel does not have is left out.
+       */
+      readonly offloads?: 'none' | 'tenant' | 'uplink';
+    }
   | { readonly kind: 'af_packet'; readonly interface: string; readonly promiscuous?: boolean };
 
 export interface PortInfo {
