@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "binding/records.h"
@@ -348,15 +349,21 @@ MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
 Napi::Value Dataplane::add_port(Info info) {
   Napi::Env env = info.Env();
   PortRequest request;
-  uint32_t fd = kMaxDescriptor;
   PortId wanted;
+  // Ours from here on, whatever is refused below; the port takes it out.
+  struct Given {
+    ~Given() {
+      if (fd < kMaxDescriptor) ::close(static_cast<int>(fd));
+    }
+    uint32_t fd = kMaxDescriptor;
+  } given;
+  if (!info[2].IsUndefined() &&
+      !read_u32(env, *state_, info[2], "fd", 0, kMaxDescriptor - 1, given.fd)) {
+    return {};
+  }
   if (!read_port_request(env, *state_, info[0], request)) return {};
   if (!info[1].IsUndefined() &&
       !read_u32(env, *state_, info[1], "at", 0, kMaxPorts - 1, wanted.value)) {
-    return {};
-  }
-  if (!info[2].IsUndefined() &&
-      !read_u32(env, *state_, info[2], "fd", 0, kMaxDescriptor - 1, fd)) {
     return {};
   }
   if (!ready(env)) return {};
@@ -364,10 +371,11 @@ Napi::Value Dataplane::add_port(Info info) {
   Status status;
   std::string detail;
   std::unique_ptr<Port> port;
-  if (fd == kMaxDescriptor) {
+  if (given.fd == kMaxDescriptor) {
     port = open_port(request, &status, &detail);
   } else if (is_kernel_port(request)) {
-    port = adopt_port(request, static_cast<int>(fd), &status, &detail);
+    port = adopt_port(request, static_cast<int>(std::exchange(given.fd, kMaxDescriptor)), &status,
+                      &detail);
   } else {
     status = Status::fail(StatusCode::BadValue, "fd");
     detail = "a " + request.kind + " port has no descriptor";

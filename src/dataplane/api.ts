@@ -1,7 +1,7 @@
 /**
  * The data plane as TypeScript sees it: batch-shaped, synchronous, one call per batch.
- * Two implementations are planned, one compliance suite: the addon in this process (`dataplane.ts`), and a
- * forwarder process behind a Unix socket. Callers hold this interface, never the addon.
+ * Two implementations, one compliance suite: the addon in this process (`dataplane.ts`), and a forwarder
+ * process behind a Unix socket (`remote.ts`). Callers hold this interface, never the addon.
  */
 import type { FullLayoutOp, LayoutOp, OpName } from './layout.ts';
 
@@ -12,6 +12,10 @@ export interface DataplaneOptions {
   readonly bufferBytes?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
   readonly seed?: bigint;
+  /** Flows live in this file, and are taken over from it; normally on a tmpfs. */
+  readonly flowFile?: string;
+  /** The worker runs on this CPU only. */
+  readonly cpu?: number;
 }
 
 export type PortSpec =
