@@ -443,6 +443,7 @@ const FlowFileReport& Engine::flow_file() const { return state_->report; }
 
 bool Engine::claim_flows(uint64_t owner) {
   State& state = *state_;
+  state.report.owner = owner;
   if (state.flow_file == nullptr) return true;
   FlowFileHeader& header = *state.flow_file->header();
   if (header.owner == owner) return true;

@@ -48,7 +48,7 @@ struct FlowFileReport {
   bool adopted = false;  // and were, before
   std::string reason;    // why not
   uint64_t runs = 0;
-  uint64_t owner = 0;
+  uint64_t owner = 0;    // who has claimed them, now
   FlowAdoption flows;
 };
 

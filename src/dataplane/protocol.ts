@@ -127,7 +127,8 @@ const MAX_COUNTERS = 1 << 21;
 const MAX_EVENT_BYTES = 16 << 20;
 
 function bounded(given: Value, name: string, max: number): number {
-  if (typeof given === 'number' && Number.isInteger(given) && given >= 0 && given <= max) return given;
+  if (typeof given === 'number' && Number.isInteger(given) && given >= 0 && given <= max)
+    return given;
   throw new VRouterError('BAD_ARGUMENT', `${name} must be an integer from 0 to ${max}`);
 }
 

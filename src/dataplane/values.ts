@@ -57,26 +57,32 @@ function put(writer: Writer, value: Value, depth: number): void {
   if (depth > MAX_DEPTH) throw new VRouterError('BAD_ARGUMENT', 'a value is nested too deep');
   switch (typeof value) {
     case 'undefined':
-      return writer.u8(TAG.undefined);
+      writer.u8(TAG.undefined);
+      return;
     case 'boolean':
-      return writer.u8(value ? TAG.true : TAG.false);
+      writer.u8(value ? TAG.true : TAG.false);
+      return;
     case 'number': {
       writer.u8(TAG.number);
       const bytes = new Uint8Array(8);
       new DataView(bytes.buffer).setFloat64(0, value, true);
-      return writer.put(bytes);
+      writer.put(bytes);
+      return;
     }
     case 'bigint':
       if (value < 0n || value >= 1n << 64n) {
         throw new VRouterError('BAD_ARGUMENT', 'a BigInt must be from 0 to 2^64 - 1');
       }
       writer.u8(TAG.bigint);
-      return writer.u64le(value);
+      writer.u64le(value);
+      return;
     case 'string':
       writer.u8(TAG.text);
-      return putText(writer, value);
+      putText(writer, value);
+      return;
     case 'object':
-      return putObject(writer, value as Exclude<Value, undefined>, depth);
+      putObject(writer, value as Exclude<Value, undefined>, depth);
+      return;
     default:
       throw new VRouterError('BAD_ARGUMENT', `a ${typeof value} cannot be sent`);
   }
@@ -87,7 +93,8 @@ function putObject(writer: Writer, value: unknown, depth: number): void {
   if (value instanceof Uint8Array) {
     writer.u8(TAG.bytes);
     writer.u32le(value.length);
-    return writer.put(value);
+    writer.put(value);
+    return;
   }
   if (value instanceof Uint32Array) {
     writer.u8(TAG.words);
@@ -96,7 +103,8 @@ function putObject(writer: Writer, value: unknown, depth: number): void {
     return;
   }
   const items = Array.isArray(value) ? value : Object.entries(value as object);
-  if (items.length > MAX_ITEMS) throw new VRouterError('TOO_LARGE', 'a list is too long to be sent');
+  if (items.length > MAX_ITEMS)
+    throw new VRouterError('TOO_LARGE', 'a list is too long to be sent');
   writer.u8(Array.isArray(value) ? TAG.list : TAG.object);
   writer.u32le(items.length);
   if (Array.isArray(value)) {
@@ -159,7 +167,10 @@ function take(reader: Reader, depth: number): Value {
     case TAG.object:
       // fromEntries defines properties: a key `__proto__` is a key like any other.
       return Object.fromEntries(
-        Array.from({ length: takeCount(reader) }, () => [takeText(reader), take(reader, depth + 1)]),
+        Array.from({ length: takeCount(reader) }, () => [
+          takeText(reader),
+          take(reader, depth + 1),
+        ]),
       ) as { [key: string]: Value };
     default:
       throw new VRouterError('BAD_MESSAGE', `there is no value with tag ${tag}`);

@@ -24,9 +24,9 @@ export function forwarderArguments(options: ForwarderOptions): string[] {
   return Object.entries(FORWARDER_FLAGS).flatMap(([flag, key]) => {
     const value = options[key];
     if (value === undefined) return [];
-    const wanted = TEXT.includes(key) ? 'string' : key === 'seed' ? 'bigint' : 'number';
-    // biome-ignore lint/suspicious/useValidTypeof: one of three literals
-    if (typeof value !== wanted) throw new VRouterError('BAD_ARGUMENT', `${key} must be a ${wanted}`);
+    const kind = TEXT.includes(key) ? 'string' : key === 'seed' ? 'bigint' : 'number';
+    const given: string = typeof value;
+    if (given !== kind) throw new VRouterError('BAD_ARGUMENT', `${key} must be a ${kind}`);
     return [`--${flag}`, `${value}`];
   });
 }
@@ -38,7 +38,8 @@ function whole(text: string): number {
 
 export function forwarderOptions(argv: readonly string[]): ForwarderOptions {
   const flags = Object.keys(FORWARDER_FLAGS).map((flag) => [flag, { type: 'string' as const }]);
-  const { values } = parseArgs({ args: [...argv], options: Object.fromEntries(flags) });
+  const parsed = parseArgs({ args: [...argv], options: Object.fromEntries(flags) });
+  const values = parsed.values as Readonly<Record<string, unknown>>;
   const options: Record<string, string | number | bigint> = {};
   for (const [flag, key] of Object.entries(FORWARDER_FLAGS)) {
     const text = values[flag];

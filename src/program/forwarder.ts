@@ -72,7 +72,8 @@ class Client {
       }
     } catch (error) {
       if (!(error instanceof VRouterError)) throw error;
-      if (error.code !== 'CLOSED') log(WARN, `client ended: ${error.message}`, { code: error.code });
+      if (error.code !== 'CLOSED')
+        log(WARN, `client ended: ${error.message}`, { code: error.code });
       this.close();
       this.#gone();
     }
@@ -104,6 +105,8 @@ function listen(path: string): number {
 export function startForwarder(options: ForwarderOptions): RunningForwarder {
   const { addon, path: addonPath } = loadAddon();
   const { socket, ...dataplane } = options;
+  // Whoever read our words may end before us.
+  process.stderr.on('error', () => {});
   // First: two of them must not come to the flow file.
   const listener = openDescriptor(listen(socket));
   let native: Served['native'];

@@ -122,3 +122,20 @@ export class JoinedRouteSource implements RouteSource {
     return [...texts].map((text) => ({ type: 'announce', route: this.#best(text) as Route }));
   }
 }
+
+/** The same source; `onEnd` hears of every end-of-rib after the routes before it have been delivered. */
+export function hearingEnds(source: RouteSource, onEnd: (instance: string) => void): RouteSource {
+  return {
+    name: source.name,
+    onUpdates: (listener) =>
+      source.onUpdates((updates) => {
+        listener(updates);
+        for (const update of updates) if (update.type === 'end-of-rib') onEnd(update.instance);
+      }),
+    subscribe: (instance, id) => source.subscribe(instance, id),
+    unsubscribe: (instance) => source.unsubscribe(instance),
+    publish: (route) => source.publish(route),
+    withdraw: (key) => source.withdraw(key),
+    close: () => source.close(),
+  };
+}

@@ -33,7 +33,8 @@ export function spawnForwarder(
   options: DataplaneOptions = {},
 ): { readonly socket: string; readonly process: ChildProcess; log(): string } {
   if (!existsSync(FORWARDER)) throw new Error(`${FORWARDER} is not built: node scripts/setup.mjs`);
-  if (typeof options !== 'object') throw new VRouterError('BAD_ARGUMENT', 'options must be an object');
+  if (typeof options !== 'object')
+    throw new VRouterError('BAD_ARGUMENT', 'options must be an object');
   const socket = join(directory, 'forwarder.sock');
   const words = join(directory, 'forwarder.log');
   const log = openSync(words, 'a');
