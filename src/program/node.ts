@@ -47,7 +47,7 @@ import {
   vrfIntent,
 } from './node-intents.ts';
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
-import { hearingEnds, JoinedRouteSource } from './route-sources.ts';
+import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals } from './views.ts';
@@ -69,6 +69,9 @@ const EVENTS_MS = 1000;
 
 /** How long a resumed forwarder keeps routes that nobody has announced again. */
 const LEARN_MS = 5000;
+
+/** The others keep sending to us so long when our agent is gone: its forwarder is not. */
+const RESTART_MS = 30_000;
 
 /** In the order of starting. */
 const PARTS: readonly StartPart[] = [];
@@ -94,11 +97,12 @@ class VrouterNode {
   readonly #timer: NodeJS.Timeout;
   readonly #parts: NodePart[] = [];
   readonly #forwarder: ForwarderLink | undefined;
-  /** Instances all routes of which have been heard. */
-  readonly #ended = new Set<string>();
+  /** Instances whose routes have not all been heard yet. */
+  readonly #awaited: ReadonlySet<string>;
   /** Until what a resumed forwarder holds has been compared. */
   #resuming: boolean;
   #closed = false;
+  #leave = false;
 
   constructor(file: NodeFile, log: Logger, forwarder: ForwarderLink | undefined) {
     this.#file = file;
@@ -116,10 +120,12 @@ class VrouterNode {
         routes: [...this.#routes.values()],
         schedule: setImmediate,
       });
+      const routes = awaitingEnds(this.#sources());
+      this.#awaited = routes.awaited;
       this.#agent = new Agent({
         name: file.name,
         dataplane: this.#dataplane,
-        routes: hearingEnds(this.#sources(), (instance) => this.#ended.add(instance)),
+        routes: routes.source,
         resume,
         underlay: underlayIntent(file.underlay, uplink),
         schedule: setImmediate,
@@ -150,6 +156,9 @@ class VrouterNode {
     const learned = connectExchange({
       path: exchange.socket,
       name: node,
+      ...(this.#forwarder === undefined
+        ? {}
+        : { restartMs: RESTART_MS, leaveRoutes: () => this.#leave }),
       onState: (state) => {
         this.#exchange = state;
         this.#log.info({ socket: exchange.socket }, `exchange ${state}`);
@@ -311,7 +320,7 @@ class VrouterNode {
   async finishResuming(): Promise<void> {
     if (this.#forwarder?.resumed !== true) return;
     const end = Date.now() + LEARN_MS;
-    const learned = () => this.#agent.vrfs().every((vrf) => this.#ended.has(vrf));
+    const learned = () => this.#awaited.size === 0;
     while (!learned() && Date.now() < end && !this.#closed) await sleep(10);
     if (this.#closed) return;
     const complete = learned();
@@ -397,6 +406,7 @@ class VrouterNode {
 
   close(leaveForwarder = false): void {
     this.#closed = true;
+    this.#leave = leaveForwarder;
     clearInterval(this.#timer);
     this.#agent.close();
     if (this.#forwarder !== undefined) {
