@@ -28,8 +28,8 @@ constexpr uint32_t kNow = 5000;
 class FlowFileTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/vrouter-flows-XXXXXX";
-    directory_ = mkdtemp(name);
+    std::string name = testing::TempDir() + "vrouter-flows-XXXXXX";
+    directory_ = mkdtemp(name.data());
     path_ = directory_ + "/flows";
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }

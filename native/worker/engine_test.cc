@@ -597,10 +597,10 @@ TEST(Engine, PortsComeAndGoWhileTheWorkerRuns) {
 
 // A killed engine: its memory is as it was, its destructors do not matter for the file.
 TEST(EngineFlowFile, FlowsGoOnWithTheirPlacesClockAndQuota) {
-  char name[] = "/tmp/vrouter-engine-XXXXXX";
-  ASSERT_NE(mkdtemp(name), nullptr);
+  std::string name = testing::TempDir() + "vrouter-engine-XXXXXX";
+  ASSERT_NE(mkdtemp(name.data()), nullptr);
   EngineOptions options = small();
-  options.flow_file = std::string(name) + "/flows";
+  options.flow_file = name + "/flows";
   FlowId id;
   uint64_t packets = 0;
   {
@@ -648,7 +648,7 @@ TEST(EngineFlowFile, FlowsGoOnWithTheirPlacesClockAndQuota) {
   EXPECT_EQ(lab.engine.flows().used(), 0u);
   EXPECT_EQ(lab.engine.context().quota.vifs[1], 0u);
   std::remove(options.flow_file.c_str());
-  rmdir(name);
+  rmdir(name.c_str());
 }
 
 TEST(EngineFlowFile, WhatCannotBeMappedIsDoneWithout) {

@@ -13,6 +13,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -34,6 +35,7 @@ const LOOK_MS = 1_000;
 const ADULT_MS = 10_000;
 const FIRST_WAIT_MS = 100;
 const MAX_WAIT_MS = 5_000;
+const PROCESS = 'forwarder-process.js';
 
 export interface ForwarderHooks {
   /** The data plane is empty again, with its ports: make in it what it held. */
@@ -69,9 +71,9 @@ export function forwarderLinkOptions(
 
 /** Compiled beside us, or, where sources run as they are, in dist/. */
 function ownCommand(): readonly string[] {
-  const beside = fileURLToPath(new URL('./forwarder-process.js', import.meta.url));
-  const compiled = new URL('../../dist/program/forwarder-process.js', import.meta.url);
-  return [process.execPath, existsSync(beside) ? beside : fileURLToPath(compiled)];
+  const here = dirname(fileURLToPath(import.meta.url));
+  const beside = join(here, PROCESS);
+  return [process.execPath, existsSync(beside) ? beside : join(here, '../../dist/program', PROCESS)];
 }
 
 function drawOwner(): bigint {
