@@ -41,6 +41,7 @@
       "native/port/pcap_port.cc",
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
+      "native/port/unix_channel.cc",
       "native/port/virtio_header.cc",
       "native/program/apply.cc",
       "native/program/decode.cc",
@@ -51,6 +52,8 @@
       "native/state/ecmp.cc",
       "native/state/events.cc",
       "native/state/flow.cc",
+      "native/state/flow_adopt.cc",
+      "native/state/flow_file.cc",
       "native/state/rewrite.cc",
       "native/state/router.cc",
       "native/table/lpm.cc",
@@ -61,8 +64,10 @@
     ],
     "addon_sources": [
       "native/binding/addon.cc",
+      "native/binding/channel.cc",
       "native/binding/dataplane.cc",
-      "native/binding/descriptor.cc"
+      "native/binding/descriptor.cc",
+      "native/binding/port_request.cc"
     ],
     "addon_defines": [
       "NAPI_VERSION=9",

@@ -3,6 +3,7 @@
 // Dataplanes, and those of an environment are shut before it is gone.
 #include <napi.h>
 
+#include "binding/channel.h"
 #include "binding/dataplane.h"
 #include "binding/descriptor.h"
 #include "binding/records.h"
@@ -45,6 +46,13 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("Descriptor", Descriptor::define(env, state));
   exports.Set("openNetlink", Napi::Function::New(env, open_netlink, "openNetlink"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
+  exports.Set("Channel", Channel::define(env));
+  exports.Set("listenUnix", Napi::Function::New(env, listen_unix_socket, "listenUnix"));
+  exports.Set("acceptUnix", Napi::Function::New(env, accept_unix_socket, "acceptUnix"));
+  exports.Set("duplicateDescriptor",
+              Napi::Function::New(env, duplicate_descriptor, "duplicateDescriptor"));
+  exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));
+  exports.Set("openPort", Napi::Function::New(env, open_port_descriptor, "openPort"));
   exports.Set("layout", Napi::Function::New(env, layout, "layout"));
   exports.Set("recordLayout", Napi::Function::New(env, record_layout, "recordLayout"));
   exports.Set("setErrorClass", Napi::Function::New(env, set_error_class, "setErrorClass"));

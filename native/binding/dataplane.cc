@@ -1,17 +1,21 @@
 #include "binding/dataplane.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
+#include "binding/port_request.h"
 #include "binding/records.h"
 #include "path/explain.h"
 #include "path/pipeline.h"
 #include "path/rooms.h"
-#include "port/af_packet_port.h"
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
-#include "port/tap_port.h"
 #include "program/program.h"
 
 namespace vrouter {
@@ -21,10 +25,7 @@ constexpr uint32_t kMaxBuffers = 1u << 20;
 constexpr uint32_t kMinBuffers = 4 * kBurst;
 constexpr uint32_t kMinBufferBytes = 512;
 constexpr uint32_t kMaxBufferBytes = 66560;  // a super-packet of 65,535 bytes, with its tags
-constexpr uint32_t kMinMtu = 68;  // RFC 791
-constexpr uint32_t kMaxMtu = 65521;
-constexpr uint32_t kMaxPathBytes = 4096;
-constexpr uint32_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+constexpr uint32_t kMaxDescriptor = 1u << 20;
 constexpr uint32_t kMaxDumpBytes = 64u << 20;
 // Entries looked at per call: bounds how long one dump holds the worker.
 constexpr uint32_t kFlowScan = 1u << 18;
@@ -131,99 +132,21 @@ bool port_exists(void* engine, PortId port) {
   return static_cast<Engine*>(engine)->port_exists(port);
 }
 
-// A port as asked for; opening it comes after all of it has been read and checked.
-struct PortRequest {
-  std::string kind, read, write, name, netns, interface;
-  uint32_t mtu = 0;
-  bool promiscuous = true;  // the router's MAC is rarely the interface's own
-  TapOffloads offloads = TapOffloads::Tenant;
-  bool coalesce = true;
-  bool paced = false;
-  uint64_t origin_ns = 0;
-};
-
-bool read_flag(Napi::Env env, AddonState& state, Napi::Object spec, const char* name, bool& out) {
-  Napi::Value value;
-  if (!read_property(env, spec, name, value)) return false;
-  if (value.IsUndefined()) return true;
-  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
-  out = value.As<Napi::Boolean>().Value();
-  return true;
-}
-
-bool read_offloads(Napi::Env env, AddonState& state, Napi::Object spec, TapOffloads& out) {
-  std::string name;
-  if (!read_option(env, state, spec, "offloads", 16, name)) return false;
-  if (name.empty() || name == "tenant") return true;
-  if (name == "none") {
-    out = TapOffloads::None;
-  } else if (name == "uplink") {
-    out = TapOffloads::Uplink;
-  } else {
-    return refuse(env, state, "offloads", "none, tenant or uplink");
+Napi::Object fault_stats(Napi::Env env, const FaultStats& stats) {
+  Napi::Object out = Napi::Object::New(env);
+  Napi::Object injected = Napi::Object::New(env);
+  for (uint32_t i = 0; i < kFaults; ++i) {
+    injected.Set(fault_name(static_cast<Fault>(i)), Napi::BigInt::New(env, stats.injected[i]));
   }
-  return true;
-}
-
-bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out) {
-  Napi::Object spec;
-  Napi::Value kind;
-  if (!read_object(env, state, value, "port", spec) || !read_property(env, spec, "kind", kind) ||
-      !read_text(env, state, kind, "kind", 16, out.kind)) {
-    return false;
-  }
-  if (out.kind == "memory") {
-    out.mtu = MemoryPort::kDefaultMtu;
-    return read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
-  }
-  if (out.kind == "pcap") {
-    if (!read_option(env, state, spec, "read", kMaxPathBytes, out.read) ||
-        !read_option(env, state, spec, "write", kMaxPathBytes, out.write)) {
-      return false;
-    }
-    Napi::Value origin;
-    if (!read_property(env, spec, "originNs", origin)) return false;
-    out.paced = !origin.IsUndefined();
-    if (out.paced && !read_u64(env, state, origin, "originNs", out.origin_ns)) return false;
-    return !out.read.empty() || !out.write.empty() ||
-           refuse(env, state, "port", "told a file to read or to write");
-  }
-  if (out.kind == "tap") {
-    out.mtu = 1500;
-    Napi::Value name;
-    return read_property(env, spec, "name", name) &&
-           read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
-           read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
-           read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu) &&
-           read_offloads(env, state, spec, out.offloads) &&
-           read_flag(env, state, spec, "coalesce", out.coalesce);
-  }
-  if (out.kind == "af_packet") {
-    Napi::Value name;
-    return read_property(env, spec, "interface", name) &&
-           read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) &&
-           read_flag(env, state, spec, "promiscuous", out.promiscuous) &&
-           read_flag(env, state, spec, "coalesce", out.coalesce);
-  }
-  return refuse(env, state, "kind", "memory, pcap, tap or af_packet");
-}
-
-std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std::string* detail) {
-  if (request.kind == "memory") {
-    auto port = std::make_unique<MemoryPort>(request.mtu);
-    if (port->ok()) return port;
-    *status = Status::fail(StatusCode::NoMemory, "port");
-    return nullptr;
-  }
-  if (request.kind == "tap") {
-    return TapPort::open(request.name, request.netns, request.mtu, request.offloads, status, detail);
-  }
-  if (request.kind == "af_packet") {
-    return AfPacketPort::open(request.interface, request.promiscuous, status, detail);
-  }
-  auto port = PcapPort::open(request.read, request.write, status, detail);
-  if (port != nullptr && request.paced) port->pace(request.origin_ns);
-  return port;
+  out.Set("injected", injected);
+  const std::pair<const char*, uint64_t> numbers[] = {
+      {"rxLost", stats.rx_lost},         {"rxDuplicated", stats.rx_duplicated},
+      {"rxMade", stats.rx_made},         {"rxWaiting", stats.rx_waiting},
+      {"txLost", stats.tx_lost},         {"txDuplicated", stats.tx_duplicated},
+      {"txWaiting", stats.tx_waiting},
+  };
+  for (const auto& [name, value] : numbers) out.Set(name, Napi::BigInt::New(env, value));
+  return out;
 }
 
 bool is_pcap(const Port& port) { return std::strcmp(port.kind(), "pcap") == 0; }
@@ -237,6 +160,9 @@ Napi::Function Dataplane::define(Napi::Env env, const std::shared_ptr<AddonState
                       InstanceMethod<&Dataplane::add_port>("addPort"),
                       InstanceMethod<&Dataplane::remove_port>("removePort"),
                       InstanceMethod<&Dataplane::port_info>("portInfo"),
+                      InstanceMethod<&Dataplane::port_descriptor>("portDescriptor"),
+                      InstanceMethod<&Dataplane::flow_file>("flowFile"),
+                      InstanceMethod<&Dataplane::claim_flows>("claimFlows"),
                       InstanceMethod<&Dataplane::start>("start"),
                       InstanceMethod<&Dataplane::stop>("stop"),
                       InstanceMethod<&Dataplane::step>("step"),
@@ -271,6 +197,8 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "buffers", kMinBuffers, kMaxBuffers, options.buffers) ||
         !read_option(env, *state_, given, "bufferBytes", kMinBufferBytes, kMaxBufferBytes,
                      options.buffer_bytes) ||
+        !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
+        !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
       return;
@@ -317,6 +245,7 @@ bool Dataplane::find_port(Napi::Env env, Napi::Value value, PortId& out) {
 
 MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
   Port* port = engine_->port(id);
+  if (std::strcmp(port->kind(), "faulty") == 0) port = &static_cast<FaultyPort*>(port)->behind();
   if (std::strcmp(port->kind(), "memory") == 0) return static_cast<MemoryPort*>(port);
   throw_error(env, *state_, "BAD_VALUE",
               "port " + std::to_string(id.value) + " is a " + port->kind() +
@@ -330,18 +259,44 @@ MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
 Napi::Value Dataplane::add_port(Info info) {
   Napi::Env env = info.Env();
   PortRequest request;
-  if (!read_port_request(env, *state_, info[0], request) || !ready(env)) return {};
+  PortId wanted;
+  // Ours from here on, whatever is refused below; the port takes it out.
+  struct Given {
+    ~Given() {
+      if (fd < kMaxDescriptor) ::close(static_cast<int>(fd));
+    }
+    uint32_t fd = kMaxDescriptor;
+  } given;
+  if (!info[2].IsUndefined() &&
+      !read_u32(env, *state_, info[2], "fd", 0, kMaxDescriptor - 1, given.fd)) {
+    return {};
+  }
+  if (!read_port_request(env, *state_, info[0], request)) return {};
+  if (!info[1].IsUndefined() &&
+      !read_u32(env, *state_, info[1], "at", 0, kMaxPorts - 1, wanted.value)) {
+    return {};
+  }
+  if (!ready(env)) return {};
 
   Status status;
   std::string detail;
-  std::unique_ptr<Port> port = open_port(request, &status, &detail);
+  std::unique_ptr<Port> port;
+  if (given.fd == kMaxDescriptor) {
+    port = open_port(request, &status, &detail);
+  } else if (is_kernel_port(request)) {
+    port = adopt_port(request, static_cast<int>(std::exchange(given.fd, kMaxDescriptor)), &status,
+                      &detail);
+  } else {
+    status = Status::fail(StatusCode::BadValue, "fd");
+    detail = "a " + request.kind + " port has no descriptor";
+  }
   if (port != nullptr) port->coalesces = request.coalesce;
   if (port == nullptr) {
     throw_error(env, *state_, status_code(status.code),
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
     return {};
   }
-  const PortId id = engine_->add_port(std::move(port));
+  const PortId id = engine_->add_port(std::move(port), wanted);
   if (!id.valid()) return outcome(env, Status::fail(StatusCode::TableFull, "port"));
   return Napi::Number::New(env, id.value);
 }
@@ -360,6 +315,49 @@ Napi::Value Dataplane::remove_port(Info info) {
   return outcome(info.Env(), removed.ok() ? status : removed);
 }
 
+// portDescriptor(port) -> fd: a duplicate, the caller's; -1: the port has none.
+Napi::Value Dataplane::port_descriptor(Info info) {
+  Napi::Env env = info.Env();
+  PortId id;
+  if (!find_port(env, info[0], id)) return {};
+  const int fd = engine_->port(id)->fd();
+  const int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0 && fd >= 0) {
+    throw_error(env, *state_, "PORT_FAILED", std::strerror(errno), kNoOp, "port");
+    return {};
+  }
+  return Napi::Number::New(env, copy);
+}
+
+// flowFile() -> what became of the option.
+Napi::Value Dataplane::flow_file(Info info) {
+  Napi::Env env = info.Env();
+  if (!ready(env)) return {};
+  const FlowFileReport& report = engine_->flow_file();
+  Napi::Object faults = Napi::Object::New(env);
+  for (uint32_t i = 1; i < static_cast<uint32_t>(FlowFault::kCount); ++i) {
+    faults.Set(flow_fault_name(static_cast<FlowFault>(i)), report.flows.faults[i]);
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("file", report.file);
+  out.Set("adopted", report.adopted);
+  out.Set("reason", report.reason);
+  out.Set("runs", Napi::BigInt::New(env, report.runs));
+  out.Set("owner", Napi::BigInt::New(env, report.owner));
+  out.Set("entries", report.flows.entries);
+  out.Set("dropped", report.flows.dropped);
+  out.Set("faults", faults);
+  return out;
+}
+
+// claimFlows(owner) -> whether there were no flows of another's.
+Napi::Value Dataplane::claim_flows(Info info) {
+  Napi::Env env = info.Env();
+  uint64_t owner = 0;
+  if (!read_u64(env, *state_, info[0], "owner", owner) || !ready(env)) return {};
+  return Napi::Boolean::New(env, engine_->claim_flows(owner));
+}
+
 Napi::Value Dataplane::port_info(Info info) {
   Napi::Env env = info.Env();
   PortId id;
@@ -367,7 +365,10 @@ Napi::Value Dataplane::port_info(Info info) {
   Port* port = engine_->port(id);
   uint64_t rx_discards = 0, rx_errors = 0, tx_errors = 0;
   bool done = false;
+  const bool faulty = std::strcmp(port->kind(), "faulty") == 0;
+  FaultStats faults{};
   engine_->hold([&] {
+    if (faulty) faults = static_cast<FaultyPort*>(port)->stats();
     done = is_pcap(*port) && static_cast<PcapPort*>(port)->done();
     rx_discards = port->rx_discards;
     rx_errors = port->rx_errors;
@@ -380,6 +381,7 @@ Napi::Value Dataplane::port_info(Info info) {
   out.Set("rxDiscards", Napi::BigInt::New(env, rx_discards));
   out.Set("rxErrors", Napi::BigInt::New(env, rx_errors));
   out.Set("txErrors", Napi::BigInt::New(env, tx_errors));
+  if (faulty) out.Set("faults", fault_stats(env, faults));
   return out;
 }
 
@@ -664,6 +666,34 @@ Napi::Value Dataplane::info_object(Info info) {
 Napi::Value Dataplane::close(Info info) {
   shut();
   return info.Env().Undefined();
+}
+
+Napi::Value open_port_descriptor(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  AddonState& state = **env.GetInstanceData<std::shared_ptr<AddonState>>();
+  PortRequest request;
+  if (!read_port_request(env, state, info[0], request)) return {};
+  if (!is_kernel_port(request)) {
+    refuse(env, state, "kind", "tap or af_packet");
+    return {};
+  }
+  Status status;
+  std::string detail;
+  const std::unique_ptr<Port> port = open_port(request, &status, &detail);
+  int fd = -1;
+  if (port != nullptr) {
+    fd = fcntl(port->fd(), F_DUPFD_CLOEXEC, 0);  // the port closes its own
+    if (fd < 0) status = Status::fail(StatusCode::PortFailed, "fd");
+  }
+  if (fd < 0) {
+    throw_error(env, state, status_code(status.code),
+                detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
+    return {};
+  }
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("fd", fd);
+  out.Set("mtu", port->mtu());
+  return out;
 }
 
 }  // namespace vrouter

@@ -33,6 +33,9 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   Napi::Value add_port(Info info);
   Napi::Value remove_port(Info info);
   Napi::Value port_info(Info info);
+  Napi::Value port_descriptor(Info info);
+  Napi::Value flow_file(Info info);
+  Napi::Value claim_flows(Info info);
   Napi::Value start(Info info);
   Napi::Value stop(Info info);
   Napi::Value step(Info info);
@@ -58,5 +61,9 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   std::shared_ptr<AddonState> state_;
   std::unique_ptr<Engine> engine_;
 };
+
+// openPort(spec) -> {fd, mtu}: a kernel port (tap, af_packet) opened and set up for whoever
+// addPort()s it, perhaps another process. The caller closes the descriptor.
+Napi::Value open_port_descriptor(const Napi::CallbackInfo& info);
 
 }  // namespace vrouter

@@ -145,11 +145,14 @@ FlowTable::FlowTable(uint32_t entries, uint64_t seed)
   capacity_ = wanted;
 }
 
+FlowTable::FlowTable(Flow* flows, uint8_t* tags, uint32_t capacity, uint64_t seed)
+    : flows_(flows), tags_(tags), seed_(seed), capacity_(capacity), timeouts_(&default_timeouts()) {}
+
 FlowTable::~FlowTable() = default;
 
 bool FlowTable::ok() const { return capacity_ != 0; }
 
-size_t FlowTable::bytes() const { return flow_memory_.bytes() + tag_memory_.bytes(); }
+size_t FlowTable::bytes() const { return size_t{capacity_} * (sizeof(Flow) + 1); }
 
 uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
 

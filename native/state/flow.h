@@ -120,16 +120,44 @@ struct FlowTimeouts {
 
 inline constexpr uint32_t kMinIdleMs = 1000;  // a flow seen this recently is not evicted
 
+// Why a pair that was found in a file is not taken over.
+enum class FlowFault : uint8_t {
+  None,
+  Value,      // a field is out of its range
+  Reverse,    // its other half is not there, or names another
+  Initiator,  // not exactly one of its halves is the initiator's
+  Mismatch,   // its halves are not of one protocol and family
+  Place,      // it stands where its key is never looked for
+  Duplicate,  // its key is there already
+  kCount,
+};
+const char* flow_fault_name(FlowFault fault);
+
+struct FlowAdoption {
+  uint32_t entries = 0;                                           // taken over
+  uint32_t dropped = 0;                                           // entries found and not taken over
+  uint32_t faults[static_cast<uint32_t>(FlowFault::kCount)] = {}; // of these, by reason
+};
+
 enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
 
 class FlowTable {
  public:
   // entries: rounded up to a power of two, 1024 … kMaxFlows. seed: of the hash, fixed per run.
   FlowTable(uint32_t entries, uint64_t seed);
+  // Over memory of somebody else, which outlives the table: `capacity` entries (a power of two in
+  // the range above) and tags, zeros or what a table of the same capacity and seed left; then
+  // adopt() comes first.
+  FlowTable(Flow* flows, uint8_t* tags, uint32_t capacity, uint64_t seed);
   ~FlowTable();
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
   bool ok() const;
+
+  // Takes over what the memory holds, trusting none of it: a pair that is wrong in any way is
+  // dropped and counted, tags are made anew. Entries keep their places. All are marked as decided at
+  // generation 0, before any Program. now_ms: the clock they were left at. No callbacks.
+  FlowAdoption adopt(uint32_t now_ms);
 
   uint64_t hash(const FlowKey& key) const;
   void prefetch_bucket(uint64_t hash) const;            // tags
@@ -187,6 +215,8 @@ class FlowTable {
   uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
   void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
   void clear(uint32_t slot);
+  FlowFault check_half(const Flow& flow, uint32_t slot, uint32_t now_ms) const;
+  FlowFault check_pair(uint32_t slot, uint32_t now_ms) const;
   uint32_t pair_idle(const Flow& flow, uint32_t now_ms) const;
   FlowTimeoutState pair_state(const Flow& flow) const;
 

@@ -231,9 +231,9 @@ std::optional<NextHopObject> Router::exchange(NextHopId id, std::optional<NextHo
     clear(id);
     side.object.reset();
     // Whoever uses this id next is another next hop; unless that is the undoing of this delete.
-    if (!object && !journal_.undoing) ++side.incarnation;
+    if (!object && !journal_.undoing) ++incarnation(id);
   } else if (journal_.undoing) {
-    --side.incarnation;
+    --incarnation(id);
   }
   if (object) {
     refer(*object, +1);
@@ -321,7 +321,7 @@ void Router::render(NextHopId id, const NextHopObject& object) {
   NextHop& n = next_hops_.make(id.value);
   NextHopSide& side = next_hop_sides_.make(id.value);
   n.kind = object.kind;
-  n.scope = id.value | uint32_t{side.incarnation} << kScopeIdBits;
+  n.scope = id.value | uint32_t{incarnation(id)} << kScopeIdBits;
   switch (object.kind) {
     case NextHopKind::None:
     case NextHopKind::Discard:

@@ -137,6 +137,9 @@ class Router {
 
   void touch(VrfId vrf);   // flows of this VRF decide again (all, if others translate into it)
   void touch_all();
+  // kMaxNextHops of them, all zeros or a former router's, where they outlive this one; before the
+  // first Program. Flows that outlive the router are scoped to next hops, incarnation and all.
+  void keep_incarnations_in(uint16_t* incarnations) { kept_incarnations_ = incarnations; }
   uint32_t generation = 1; // one more per committed Program
 
   // The bounds of a Program (program/apply.cc). What exchange() cannot put back by itself, begin()
@@ -283,6 +286,10 @@ class Router {
   void clear(NextHopId id);
   void add_sender(NextHopId id, uint32_t vif);
   void remove_sender(NextHopId id, uint32_t vif);
+  uint16_t& incarnation(NextHopId id) {
+    return kept_incarnations_ != nullptr ? kept_incarnations_[id.value]
+                                         : next_hop_sides_.make(id.value).incarnation;
+  }
   uint32_t mtu_of(const NextHop& next_hop) const;
   uint32_t intern(const Rewrite& rewrite);
   void release_rewrite(uint32_t index);
@@ -314,6 +321,7 @@ class Router {
   uint32_t all_touch_ = 0;                   // … of the last touch_all()
   uint32_t newest_touch_ = 0;                // … of the last touch of any kind
   Journal journal_;
+  uint16_t* kept_incarnations_ = nullptr;    // nullptr: they are in next_hop_sides_
 };
 
 }  // namespace vrouter

@@ -1,8 +1,14 @@
 #include "table/mapped_memory.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 
 namespace vrouter {
 namespace {
@@ -58,8 +64,47 @@ bool MappedMemory::grow(size_t bytes) {
   return true;
 }
 
+bool MappedMemory::map_file(const std::string& path, size_t bytes, bool* kept, std::string* why) {
+  unmap();
+  const size_t rounded = round_up(bytes);
+  const auto failed = [&](const char* what, int error) {
+    *why = path + ": " + what + ": " + std::strerror(error);
+    if (file_ >= 0) close(file_);
+    file_ = -1;
+    return false;
+  };
+  if (rounded == 0 || rounded < bytes) return failed("size", EINVAL);
+  file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (file_ < 0) return failed("open", errno);
+  struct stat found {};
+  if (fstat(file_, &found) != 0) return failed("stat", errno);
+  if (!S_ISREG(found.st_mode)) return failed("not a regular file", EINVAL);
+  if (flock(file_, LOCK_EX | LOCK_NB) != 0) return failed("another process has it", errno);
+  *kept = static_cast<size_t>(found.st_size) == rounded;
+  if (!*kept && ftruncate(file_, 0) != 0) return failed("truncate", errno);
+  // Returns its error instead of setting errno. A sparse file would be a SIGBUS in waiting.
+  if (const int error = posix_fallocate(file_, 0, static_cast<off_t>(rounded)); error != 0) {
+    if (!*kept) [[maybe_unused]] const int emptied = ftruncate(file_, 0);
+    return failed("reserving its blocks", error);
+  }
+  void* const data =
+      mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file_, 0);
+  if (data == MAP_FAILED) return failed("map", errno);
+  data_ = data;
+  bytes_ = rounded;
+  return true;
+}
+
+bool MappedMemory::empty_file() {
+  if (file_ < 0) return false;
+  std::memset(data_, 0, bytes_);
+  return true;
+}
+
 void MappedMemory::unmap() {
   if (data_ != nullptr) munmap(data_, bytes_);
+  if (file_ >= 0) close(file_);
+  file_ = -1;
   data_ = nullptr;
   bytes_ = 0;
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <utility>
 
@@ -14,6 +15,8 @@
 #include "offload/coalesce.h"
 #include "offload/segment.h"
 #include "path/pipeline.h"
+#include "path/rooms.h"
+#include "state/flow_file.h"
 #include "wire/ip.h"
 #include "worker/gate.h"
 #include "worker/pace.h"
@@ -75,7 +78,10 @@ struct Slot {
 struct Engine::State {
   explicit State(const EngineOptions& given)
       : options(given),
-        flows(options.flow_entries, options.seed),
+        flow_file(open_flow_file(options)),
+        flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_file->tags(),
+                                               capacity_for(options), options.seed)
+                                   : FlowTable(options.flow_entries, options.seed)),
         fragments(options.seed),
         pool(options.buffers, options.buffer_bytes),
         context{router, flows, fragments, pool, counters, events, timeouts} {
@@ -91,6 +97,7 @@ struct Engine::State {
     flows.on_erase([](void* self, FlowId forward,
                       FlowId reverse) { static_cast<State*>(self)->flow_erased(forward, reverse); },
                    this);
+    if (flow_file != nullptr) adopt_flows();
   }
 
   // --- a breath ---
@@ -107,6 +114,11 @@ struct Engine::State {
 
   // --- flows ---
   void flow_erased(FlowId forward, FlowId reverse);
+  static uint32_t capacity_for(const EngineOptions& options) {
+    return std::bit_ceil(std::clamp(options.flow_entries, 1024u, kMaxFlows));
+  }
+  std::unique_ptr<FlowFile> open_flow_file(const EngineOptions& options);
+  void adopt_flows();
 
   // --- control ---
   void apply_router_spec();
@@ -123,6 +135,8 @@ struct Engine::State {
 
   const EngineOptions options;
   Router router;
+  FlowFileReport report;
+  std::unique_ptr<FlowFile> flow_file;  // nullptr: none asked for, or none to be had
   FlowTable flows;
   FragmentTable fragments;
   PacketPool pool;
@@ -150,6 +164,7 @@ struct Engine::State {
 
 uint32_t Engine::State::breath(uint64_t now_ns) {
   context.now_ns = std::max(context.now_ns, now_ns);
+  if (flow_file != nullptr) flow_file->header()->now_ns = context.now_ns;
   const uint32_t received = receive_all();
   flush_dirty();  // before housekeeping: frames do not wait for it
   tick(context);
@@ -332,6 +347,33 @@ void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
   events.push(flow_event(EventKind::FlowDeleted, context.now_ns, forward_id, forward, reverse));
 }
 
+std::unique_ptr<FlowFile> Engine::State::open_flow_file(const EngineOptions& options) {
+  if (options.flow_file.empty()) return nullptr;
+  auto made = std::make_unique<FlowFile>();
+  made->open(options.flow_file, capacity_for(options), options.seed);
+  report.file = made->file();
+  report.reason = made->reason();
+  if (!made->file()) return nullptr;
+  report.runs = made->header()->runs;
+  report.owner = made->header()->owner;
+  return made;
+}
+
+// Before the first Program. Time goes on from the last breath, so that idle times hold; the time
+// nobody forwarded does not count.
+void Engine::State::adopt_flows() {
+  router.keep_incarnations_in(flow_file->incarnations());
+  if (!flow_file->kept()) return;
+  context.now_ns = context.aged_at_ns = flow_file->header()->now_ns;
+  report.adopted = true;
+  report.flows = flows.adopt(now_ms(context));
+  for (uint32_t at = 0; at < flows.capacity(); ++at) {
+    if (flows.valid(FlowId{at})) context.quota.enter(flows[FlowId{at}]);
+  }
+  flow_changes_told = flows.created();
+  router.touch_all();  // later than the generation that adopted flows are marked with
+}
+
 // ------------------------------------------------------------------------------------------
 // control
 
@@ -372,14 +414,14 @@ Status Engine::status() const {
   return Status::done();
 }
 
-PortId Engine::add_port(std::unique_ptr<Port> port) {
+PortId Engine::add_port(std::unique_ptr<Port> port, PortId wanted) {
   PortId id;
   hold([&] {
     std::vector<std::unique_ptr<Slot>>& slots = state_->slots;
-    uint32_t at = 0;
-    while (at < slots.size() && slots[at]) ++at;
-    if (at == kMaxPorts || port == nullptr) return;
-    if (at == slots.size()) slots.emplace_back();
+    uint32_t at = wanted.valid() ? wanted.value : 0;
+    while (!wanted.valid() && at < slots.size() && slots[at]) ++at;
+    if (at >= kMaxPorts || port == nullptr || state_->slot(PortId{at}) != nullptr) return;
+    if (at >= slots.size()) slots.resize(at + 1);
     slots[at] = std::make_unique<Slot>();
     slots[at]->port = std::move(port);
     state_->attach(at);
@@ -433,6 +475,23 @@ void Engine::flush_flows(uint32_t vrf) {
       flows.erase(id);
     }
   }
+}
+
+const FlowFileReport& Engine::flow_file() const { return state_->report; }
+
+bool Engine::claim_flows(uint64_t owner) {
+  State& state = *state_;
+  state.report.owner = owner;
+  if (state.flow_file == nullptr) return true;
+  FlowFileHeader& header = *state.flow_file->header();
+  if (header.owner == owner) return true;
+  bool none = true;
+  hold([&] {
+    none = state.flows.used() == 0;
+    flush_flows(~0u);
+    header.owner = owner;
+  });
+  return none;
 }
 
 Router& Engine::router() { return state_->router; }
@@ -499,6 +558,12 @@ void Engine::State::tell_events() {
 void Engine::State::run() {
   prctl(PR_SET_TIMERSLACK, 1UL);  // naps are as long as they say
   using Clock = std::chrono::steady_clock;
+  if (options.cpu != kAnyCpu) {  // a CPU that is not ours to have leaves the worker where it is
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(options.cpu, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  }
   const uint64_t base_ns = context.now_ns;  // goes on from the last step
   const Clock::time_point start = Clock::now();
   Pace pace(options.pace);

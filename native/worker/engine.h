@@ -29,12 +29,27 @@
 
 namespace vrouter {
 
+inline constexpr uint32_t kAnyCpu = ~0u;
+
 struct EngineOptions {
   uint32_t flow_entries = kDefaultFlows;
   uint32_t buffers = kDefaultBuffers;
   uint32_t buffer_bytes = kDefaultBufferBytes;
   uint64_t seed = 1;
   PaceOptions pace;
+  std::string flow_file;  // "": flows end with the engine; else state/flow_file.h
+  uint32_t cpu = kAnyCpu;  // the worker runs on this one only
+};
+inline constexpr uint32_t kMaxCpus = 1024;  // CPU_SETSIZE
+
+// What became of EngineOptions::flow_file.
+struct FlowFileReport {
+  bool file = false;     // flows are in it now
+  bool adopted = false;  // and were, before
+  std::string reason;    // why not
+  uint64_t runs = 0;
+  uint64_t owner = 0;    // who has claimed them, now
+  FlowAdoption flows;
 };
 
 class Engine {
@@ -45,7 +60,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   Status status() const;  // NoMemory if the tables could not be had
 
-  PortId add_port(std::unique_ptr<Port> port);  // invalid: too many
+  // At `at` if given, else at the first free id. Invalid: too many, or it is taken.
+  PortId add_port(std::unique_ptr<Port> port, PortId at = {});
   Status remove_port(PortId port);              // InUse while a vif is bound to it
   Port* port(PortId id);                        // nullptr: none
   bool port_exists(PortId id) const;
@@ -64,6 +80,11 @@ class Engine {
   void wake();
   // Ends all flows of a VRF (either half); ~0: all. Inside hold(), or while not running.
   void flush_flows(uint32_t vrf);
+
+  const FlowFileReport& flow_file() const;
+  // Whoever programs this engine says who it is, before it does. Flows of another owner go: the ids
+  // in them mean other things now. Returns whether there were none such.
+  bool claim_flows(uint64_t owner);
 
   Router& router();
   FlowTable& flows();

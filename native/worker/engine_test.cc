@@ -595,5 +595,81 @@ TEST(Engine, PortsComeAndGoWhileTheWorkerRuns) {
   lab.expect_settled();
 }
 
+// A killed engine: its memory is as it was, its destructors do not matter for the file.
+TEST(EngineFlowFile, FlowsGoOnWithTheirPlacesClockAndQuota) {
+  std::string name = testing::TempDir() + "vrouter-engine-XXXXXX";
+  ASSERT_NE(mkdtemp(name.data()), nullptr);
+  EngineOptions options = small();
+  options.flow_file = name + "/flows";
+  FlowId id;
+  uint64_t packets = 0;
+  {
+    Lab lab(kVifPolicy, options, 2);
+    EXPECT_TRUE(lab.engine.flow_file().file);
+    EXPECT_FALSE(lab.engine.flow_file().adopted);
+    EXPECT_TRUE(lab.engine.claim_flows(42));
+    lab.inject(0, packet(0, 1000));
+    lab.engine.step(9'000'000'000);
+    ASSERT_EQ(lab.engine.flows().used(), 2u);
+    for (uint32_t at = 0; at < lab.engine.flows().capacity(); ++at) {
+      if (lab.engine.flows().valid(FlowId{at}) &&
+          (lab.engine.flows()[FlowId{at}].flags & kFlowInitiator) != 0) {
+        id = FlowId{at};
+      }
+    }
+    packets = lab.engine.flows()[id].packets;
+  }
+  Lab lab(kVifPolicy, options, 2);
+  const FlowFileReport& report = lab.engine.flow_file();
+  EXPECT_TRUE(report.adopted) << report.reason;
+  EXPECT_EQ(report.owner, 42u);
+  EXPECT_EQ(report.runs, 2u);
+  EXPECT_EQ(report.flows.entries, 2u);
+  EXPECT_TRUE(lab.engine.claim_flows(42));
+  EXPECT_EQ(lab.engine.context().now_ns, 9'000'000'000u);
+  EXPECT_EQ(lab.engine.context().quota.vifs[1], 1u);
+  // Its next packet decides again and stays on the same entry; a new flow is over the quota (2 a vif:
+  // one of each half, and the reverse half enters by the other vif).
+  lab.inject(0, packet(0, 1000));
+  lab.engine.step(0);
+  EXPECT_EQ(lab.collect(1).size(), 1u);
+  EXPECT_EQ(lab.engine.flows().used(), 2u);
+  EXPECT_EQ(lab.engine.flows()[id].packets, packets + 1);
+  EXPECT_NE(lab.engine.flows()[id].flags & kFlowModified, 0);
+  EXPECT_GT(lab.engine.flows()[id].generation, 0u);
+  EXPECT_EQ(lab.engine.context().quota.vifs[1], 1u);
+  lab.inject(0, packet(0, 1001));
+  lab.inject(0, packet(0, 1002));
+  lab.engine.step(0);
+  EXPECT_EQ(lab.engine.flows().used(), 4u);
+  EXPECT_EQ(lab.drops(DropReason::FlowUnusable), 1u);
+  // Somebody whose ids are others: none of it means anything.
+  EXPECT_FALSE(lab.engine.claim_flows(43));
+  EXPECT_EQ(lab.engine.flows().used(), 0u);
+  EXPECT_EQ(lab.engine.context().quota.vifs[1], 0u);
+  std::remove(options.flow_file.c_str());
+  rmdir(name.c_str());
+}
+
+TEST(EngineFlowFile, WhatCannotBeMappedIsDoneWithout) {
+  EngineOptions options = small();
+  options.flow_file = "/no/such/directory/flows";
+  Lab lab(kVifPolicy, options);
+  EXPECT_FALSE(lab.engine.flow_file().file);
+  EXPECT_NE(lab.engine.flow_file().reason, "");
+  lab.inject(0, packet(0));
+  lab.engine.step(0);
+  EXPECT_EQ(lab.engine.flows().used(), 2u);
+}
+
+TEST(Engine, APortGoesWhereItIsWanted) {
+  Lab lab;
+  EXPECT_EQ(lab.engine.add_port(std::make_unique<MemoryPort>(1500), PortId{5}), PortId{5});
+  EXPECT_FALSE(lab.engine.add_port(std::make_unique<MemoryPort>(1500), PortId{5}).valid());
+  EXPECT_EQ(lab.engine.add_port(std::make_unique<MemoryPort>(1500)), PortId{2});
+  EXPECT_FALSE(lab.engine.port_exists(PortId{4}));
+  lab.engine.step(0);
+}
+
 }  // namespace
 }  // namespace vrouter

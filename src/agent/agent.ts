@@ -125,12 +125,11 @@ export class Agent {
     this.#schedule = options.schedule;
     this.#holding = options.resume === true;
     const underlay = new Underlay(options.underlay);
-    const found =
-      options.resume === true
-        ? identify(readTables(options.dataplane), underlay.address)
-        : NOTHING_FOUND;
+    const held = options.resume === true ? readTables(options.dataplane) : [];
+    const found = options.resume === true ? identify(held, underlay.address) : NOTHING_FOUND;
     const { limits } = layout;
     const tables = new DesiredTables();
+    tables.resume(held);
     const ids = <Id extends number>(
       what: string,
       first: number,
@@ -317,6 +316,17 @@ export class Agent {
     const ops = this.#books.tables.plan().flatMap((program) => program.map((p) => p.op));
     this.#wake();
     return ops;
+  }
+
+  /**
+   * The data plane was replaced by an empty one that has its predecessor's flows: makes in it exactly what
+   * the predecessor was last told, ids and all, because that is what the flows speak of. What has been
+   * decided meanwhile comes with the next flush, as changes to that.
+   */
+  restore(): void {
+    for (const ops of this.#books.tables.committed())
+      this.#generation = this.#dataplane.commit(ops);
+    this.#wake();
   }
 
   onCommit(listener: (commit: Commit) => void): void {

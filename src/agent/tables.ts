@@ -179,6 +179,14 @@ export class DesiredTables {
     for (const key of this.#desired.keys()) this.#touched.add(key);
   }
 
+  /** What was committed, as Programs that make it again in an empty data plane. */
+  committed(): Op[][] {
+    const sets = [...this.#committed].map(([key, op]) => ({ key, op, becomes: op, owner: key }));
+    sets.sort(bySetOrder);
+    const programs = cut(sets.map((p) => ({ planned: p, group: group(p.becomes) })));
+    return programs.map((program) => program.map((planned) => planned.op));
+  }
+
   /** What has to be sent, cut into Programs. Changes nothing. */
   plan(): PlannedOp[][] {
     const sets: (PlannedOp & { readonly becomes: SetOp })[] = [];

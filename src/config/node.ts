@@ -150,6 +150,21 @@ export const nodeSchema = mapping({
     buffer_bytes: whole(512, 66_560).optional(),
     seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }).optional(),
+  forwarder: mapping({
+    socket: socketPath.optional().describe('Default /run/vrouter/<name>.forwarder'),
+    flow_file: path
+      .optional()
+      .describe('Flows outlive the forwarder in it; on a tmpfs. Default /run/vrouter/<name>.flows'),
+    cpu: whole(0, 1023).optional().describe('CPU the worker is bound to'),
+    command: z
+      .array(z.string().min(1))
+      .min(1)
+      .max(64)
+      .optional()
+      .describe('What starts a forwarder, instead of ours; its options are appended'),
+  })
+    .optional()
+    .describe('The data plane as a process of its own; absent: in the process of the node'),
   underlay: mapping({
     port: portSchema,
     mac,

@@ -1,7 +1,7 @@
 /**
  * The data plane as TypeScript sees it: batch-shaped, synchronous, one call per batch.
- * Two implementations are planned, one compliance suite: the addon in this process (`dataplane.ts`), and a
- * forwarder process behind a Unix socket. Callers hold this interface, never the addon.
+ * Two implementations, one compliance suite: the addon in this process (`dataplane.ts`), and a forwarder
+ * process behind a Unix socket (`remote.ts`). Callers hold this interface, never the addon.
  */
 import type { FullLayoutOp, LayoutOp, OpName } from './layout.ts';
 
@@ -12,6 +12,10 @@ export interface DataplaneOptions {
   readonly bufferBytes?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
   readonly seed?: bigint;
+  /** Flows live in this file, and are taken over from it; normally on a tmpfs. */
+  readonly flowFile?: string;
+  /** The worker runs on this CPU only. */
+  readonly cpu?: number;
 }
 
 export type PortSpec =
@@ -41,7 +45,24 @@ export type PortSpec =
       readonly interface: string;
       readonly promiscuous?: boolean;
       readonly coalesce?: boolean;
+    }
+  | {
+      /** Another port behind faults, for labs and tests: the same seed and frames give the same faults. */
+      readonly kind: 'faulty';
+      readonly port: PortSpec;
+      readonly faults: readonly FaultPlan[];
+      readonly seed?: bigint;
     };
+
+/** A fault of native/port/faults.def, by its name there. */
+export interface FaultPlan {
+  readonly fault: string;
+  /** How often: of frames, or, for what is no frame's, of bursts. Default always. */
+  readonly perMillion?: number;
+  /** In the data plane's time; default from the start, for ever. */
+  readonly fromNs?: bigint;
+  readonly untilNs?: bigint;
+}
 
 export interface PortInfo {
   readonly kind: PortSpec['kind'];
@@ -51,6 +72,17 @@ export interface PortInfo {
   readonly rxDiscards: bigint;
   readonly rxErrors: bigint;
   readonly txErrors: bigint;
+  /** Of a faulty port: how often each fault was done, and what became of frames. */
+  readonly faults?: {
+    readonly injected: Readonly<Record<string, bigint>>;
+    readonly rxLost: bigint;
+    readonly rxDuplicated: bigint;
+    readonly rxMade: bigint;
+    readonly rxWaiting: bigint;
+    readonly txLost: bigint;
+    readonly txDuplicated: bigint;
+    readonly txWaiting: bigint;
+  };
 }
 
 /** An op as an object: `{ op: 'route_set', vrf: 1, prefix: '10.0.0.0/8', nextHop: 7, … }`. */

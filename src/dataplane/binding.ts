@@ -14,9 +14,15 @@ import { layout } from './layout.ts';
 
 /** The wrapped class; native/binding/dataplane.h. Every method may throw VRouterError. */
 export interface NativeDataplane {
-  addPort(spec: PortSpec): number;
+  /** at: the id it is to have; fd: of a tap or af_packet port that is open already, taken over. */
+  addPort(spec: PortSpec, at?: number, fd?: number): number;
   removePort(port: number): void;
   portInfo(port: number): PortInfo;
+  /** A duplicate, the caller's to close; -1: the port has none. */
+  portDescriptor(port: number): number;
+  flowFile(): FlowFileReport;
+  /** Says whose ids the flows are made with; flows of another's go. Whether there were none such. */
+  claimFlows(owner: bigint): boolean;
   start(): void;
   stop(): void;
   step(nowNs: bigint): number;
@@ -58,6 +64,38 @@ export interface NativeDataplane {
   close(): void;
 }
 
+/** What became of the option `flowFile`: native/worker/engine.h. */
+export interface FlowFileReport {
+  readonly file: boolean;
+  readonly adopted: boolean;
+  /** Why not. */
+  readonly reason: string;
+  readonly runs: bigint;
+  readonly owner: bigint;
+  readonly entries: number;
+  readonly dropped: number;
+  /** Entries dropped, by what was wrong with them. */
+  readonly faults: Readonly<Record<string, number>>;
+}
+
+export interface Message {
+  readonly bytes: Uint8Array;
+  /** The receiver's to close. */
+  readonly fds: number[];
+}
+
+/** native/binding/channel.h: messages with descriptors over a Unix socket. */
+export interface NativeChannel {
+  /** -1 when closed. */
+  readonly fd: number;
+  /** Sends and waits for the answer. CLOSED, TIMEOUT, BAD_MESSAGE: the channel is closed now. */
+  call(bytes: Uint8Array, fds: readonly number[], timeoutMs: number): Message;
+  /** The next message; undefined while it is not all there. */
+  receive(): Message | undefined;
+  send(bytes: Uint8Array, fds: readonly number[], timeoutMs: number): void;
+  close(): void;
+}
+
 /** native/binding/descriptor.h: a descriptor the event loop watches; datagram-shaped. */
 export interface NativeDescriptor {
   readonly fd: number;
@@ -76,6 +114,14 @@ export interface Addon {
   openNetlink(protocol: number, groups: number): number;
   /** Unix, SOCK_SEQPACKET. */
   socketPair(): [number, number];
+  readonly Channel: new (pathOrFd: string | number) => NativeChannel;
+  listenUnix(path: string): number;
+  /** -1: nobody waits. */
+  acceptUnix(fd: number): number;
+  duplicateDescriptor(fd: number): number;
+  closeDescriptor(fd: number): void;
+  /** A tap or af_packet port, opened for addPort, here or in another process. */
+  openPort(spec: PortSpec): { readonly fd: number; readonly mtu: number };
   readonly Dataplane: new (options?: DataplaneOptions) => NativeDataplane;
   readonly version: string;
   layout(): string;

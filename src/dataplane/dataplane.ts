@@ -1,5 +1,5 @@
 /**
- * The data plane in this process: api.ts over the addon. Batches are packed and unpacked here; decisions
+ * The data plane as api.ts has it, over the addon's methods. Batches are packed and unpacked here; decisions
  * are the core's. After close() every method throws CLOSED.
  */
 import { VRouterError } from '../errors.ts';
@@ -30,7 +30,13 @@ const EVENTS_A_CALL = 4096;
 const ALL_VRFS = -1;
 
 export function openDataplane(options: DataplaneOptions = {}): Dataplane {
-  return new AddonDataplane(options);
+  const { addon, path } = loadAddon();
+  return overNative(new addon.Dataplane(options), path);
+}
+
+/** The same over whatever has the addon's methods: the addon in another process too (remote.ts). */
+export function overNative(native: NativeDataplane, addonPath: string): Dataplane {
+  return new NativeBackedDataplane(native, addonPath);
 }
 
 /** Frames as the addon takes them: u32 length, bytes, one after the other. */
@@ -57,16 +63,15 @@ export function unpackFrames(packed: Uint8Array): Uint8Array[] {
   return frames;
 }
 
-class AddonDataplane implements Dataplane {
+class NativeBackedDataplane implements Dataplane {
   readonly #native: NativeDataplane;
   readonly #addonPath: string;
   readonly #counters = new CounterReader();
   readonly #events = new Uint8Array(EVENTS_A_CALL * EVENT_SIZE);
 
-  constructor(options: DataplaneOptions) {
-    const { addon, path } = loadAddon();
-    this.#native = new addon.Dataplane(options);
-    this.#addonPath = path;
+  constructor(native: NativeDataplane, addonPath: string) {
+    this.#native = native;
+    this.#addonPath = addonPath;
   }
 
   addPort(spec: PortSpec): number {

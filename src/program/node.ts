@@ -1,13 +1,16 @@
 /**
- * `vrouter node`: one compute node in one process: data plane with its worker thread, agent, route
- * sources, and a socket for the CLI and for intents at run time.
+ * `vrouter node`: one compute node: agent, route sources, a socket for the CLI and for intents at run time,
+ * and the data plane: with its worker thread in this process, or in a forwarder process (forwarder-link.ts).
  *
  * Invariants
  *  * A run-time intent is committed before it is answered; one that is refused leaves no trace (its
  *    port is closed again).
  *  * A vif's port lives as long as the vif: opened before it, closed after it.
- *  * stop() leaves nothing behind: socket file, ports, worker thread.
+ *  * stop() leaves nothing behind: socket file, ports, worker thread or forwarder, unless told to.
+ *  * Over a forwarder that went on without its agent nothing is committed before what it holds has been
+ *    compared with what it should: when all routes are learned, or after LEARN_MS.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
@@ -26,12 +29,13 @@ import {
   vifSchema,
   vrfSchema,
 } from '../config/node.ts';
-import type { Dataplane } from '../dataplane/api.ts';
+import type { Dataplane, DataplaneOptions } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
 import { VRouterError } from '../errors.ts';
 import { connectExchange } from '../rib/connect.ts';
 import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
+import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import {
   floatingIpIntent,
   policyIntent,
@@ -43,8 +47,8 @@ import {
   vrfIntent,
 } from './node-intents.ts';
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
-import { JoinedRouteSource } from './route-sources.ts';
-import { type Methods, RpcServer } from './rpc-server.ts';
+import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
+import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals } from './views.ts';
 
@@ -62,6 +66,12 @@ const schemas = {
 
 /** Flow events are told in batches, so often; the ring holds what comes between. */
 const EVENTS_MS = 1000;
+
+/** How long a resumed forwarder keeps routes that nobody has announced again. */
+const LEARN_MS = 5000;
+
+/** The others keep sending to us so long when our agent is gone: its forwarder is not. */
+const RESTART_MS = 30_000;
 
 /** In the order of starting. */
 const PARTS: readonly StartPart[] = [];
@@ -95,17 +105,21 @@ class VrouterNode {
   #lostEvents = 0n;
   readonly #timer: NodeJS.Timeout;
   readonly #parts: NodePart[] = [];
+  readonly #forwarder: ForwarderLink | undefined;
+  /** Instances whose routes have not all been heard yet. */
+  readonly #awaited: ReadonlySet<string>;
+  /** Until what a resumed forwarder holds has been compared. */
+  #resuming: boolean;
+  #closed = false;
+  #leave = false;
 
-  constructor(file: NodeFile, log: Logger) {
+  constructor(file: NodeFile, log: Logger, forwarder: ForwarderLink | undefined) {
     this.#file = file;
     this.#log = log;
-    const options = { ...bufferSizes(file), ...file.dataplane };
-    this.#dataplane = openDataplane({
-      ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
-      ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
-      ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
-      ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
-    });
+    this.#forwarder = forwarder;
+    this.#dataplane = forwarder?.dataplane ?? openDataplane(dataplaneOptions(file));
+    const resume = forwarder?.resumed === true;
+    this.#resuming = resume;
     try {
       const uplink = this.#dataplane.addPort(portSpec(file.underlay.port));
       for (const route of (file.routes ?? []).map(staticRoute)) {
@@ -115,21 +129,30 @@ class VrouterNode {
         routes: [...this.#routes.values()],
         schedule: setImmediate,
       });
+      const routes = awaitingEnds(this.#sources());
+      this.#awaited = routes.awaited;
       this.#agent = new Agent({
         name: file.name,
         dataplane: this.#dataplane,
-        routes: this.#sources(),
+        routes: routes.source,
+        resume,
         underlay: underlayIntent(file.underlay, uplink),
         schedule: setImmediate,
       });
       this.#agent.onError((error) => log.error({ err: error }, 'commit refused'));
       this.#declare();
       this.#agent.flush();
-      this.#dataplane.start();
+      if (!resume) this.#dataplane.start();
     } catch (error) {
       this.#dataplane.close();
       throw error;
     }
+    forwarder?.supervise({
+      restore: () => this.#agent.restore(),
+      compare: () => {
+        if (!this.#resuming) this.#agent.audit();
+      },
+    });
     this.#timer = setInterval(() => this.#events(), EVENTS_MS);
     this.#timer.unref();
   }
@@ -142,6 +165,9 @@ class VrouterNode {
     const learned = connectExchange({
       path: exchange.socket,
       name: node,
+      ...(this.#forwarder === undefined
+        ? {}
+        : { restartMs: RESTART_MS, leaveRoutes: () => this.#leave }),
       onState: (state) => {
         this.#exchange = state;
         this.#log.info({ socket: exchange.socket }, `exchange ${state}`);
@@ -187,6 +213,7 @@ class VrouterNode {
   }
 
   #events(): void {
+    if (this.#forwarder !== undefined && this.#forwarder.dataplane.fd < 0) return;
     const { events, lost } = this.#dataplane.drainEvents();
     if (lost > this.#lostEvents) {
       this.#log.warn({ lost: `${lost - this.#lostEvents}` }, 'flow events lost: the ring was full');
@@ -298,6 +325,21 @@ class VrouterNode {
     }
   }
 
+  /** Over a forwarder that went on: the difference to what it should be, once that is known. */
+  async finishResuming(): Promise<void> {
+    if (this.#forwarder?.resumed !== true) return;
+    const end = Date.now() + LEARN_MS;
+    const learned = () => this.#awaited.size === 0;
+    while (!learned() && Date.now() < end && !this.#closed) await sleep(10);
+    if (this.#closed) return;
+    const complete = learned();
+    this.#resuming = false;
+    const ops = this.#agent.audit();
+    this.#agent.flush();
+    const closed = this.#forwarder.dataplane.dropUnclaimedPorts();
+    this.#log.info({ ops: ops.length, closed, complete }, 'resumed');
+  }
+
   async stopParts(): Promise<void> {
     for (const part of this.#parts.splice(0).toReversed()) await part.stop?.();
   }
@@ -371,28 +413,65 @@ class VrouterNode {
     };
   }
 
-  close(): void {
+  close(leaveForwarder = false): void {
+    this.#closed = true;
+    this.#leave = leaveForwarder;
     clearInterval(this.#timer);
     this.#agent.close();
+    if (this.#forwarder !== undefined) {
+      this.#forwarder.close(leaveForwarder);
+      return;
+    }
     this.#dataplane.stop();
     this.#dataplane.close();
   }
 }
 
-export async function startNode(configFile: string): Promise<RunningProcess> {
+function dataplaneOptions(file: NodeFile): DataplaneOptions {
+  const options = { ...bufferSizes(file), ...file.dataplane };
+  return {
+    ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
+    ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
+    ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
+    ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
+  };
+}
+
+export interface NodeOptions {
+  /** stop() leaves a forwarder of its own forwarding, for the next agent. */
+  readonly leaveForwarder?: boolean;
+}
+
+export async function startNode(
+  configFile: string,
+  options: NodeOptions = {},
+): Promise<RunningProcess> {
   const { value: file } = loadNode(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
     pino.destination({ fd: 2, sync: true }),
   );
-  const node = new VrouterNode(file, log);
   const socket = file.socket ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
+  // Two agents must not come to one forwarder.
+  if (file.forwarder !== undefined) await clearStale(socket);
+  const forwarder =
+    file.forwarder === undefined
+      ? undefined
+      : await ForwarderLink.open(forwarderLinkOptions(file, dataplaneOptions(file), log));
+  let node: VrouterNode;
+  try {
+    node = new VrouterNode(file, log, forwarder);
+  } catch (error) {
+    forwarder?.close(forwarder.resumed);
+    throw error;
+  }
   let server: RpcServer;
   try {
     await node.startParts();
     server = await RpcServer.listen(socket, node.methods(), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );
+    void node.finishResuming().catch((error) => log.error({ err: error }, 'resuming failed'));
   } catch (error) {
     await node.stopParts();
     node.close();
@@ -405,7 +484,7 @@ export async function startNode(configFile: string): Promise<RunningProcess> {
       log.info('stopping');
       await server.close();
       await node.stopParts();
-      node.close();
+      node.close(options.leaveForwarder);
     },
   };
 }

@@ -122,3 +122,35 @@ export class JoinedRouteSource implements RouteSource {
     return [...texts].map((text) => ({ type: 'announce', route: this.#best(text) as Route }));
   }
 }
+
+/** The same source, and which of the instances subscribed to have not yet had their end-of-rib. */
+export function awaitingEnds(source: RouteSource): {
+  readonly source: RouteSource;
+  readonly awaited: ReadonlySet<string>;
+} {
+  const awaited = new Set<string>();
+  return {
+    awaited,
+    source: {
+      name: source.name,
+      onUpdates: (listener) =>
+        source.onUpdates((updates) => {
+          listener(updates);
+          for (const update of updates) {
+            if (update.type === 'end-of-rib') awaited.delete(update.instance);
+          }
+        }),
+      subscribe: (instance, id) => {
+        awaited.add(instance);
+        source.subscribe(instance, id);
+      },
+      unsubscribe: (instance) => {
+        awaited.delete(instance);
+        source.unsubscribe(instance);
+      },
+      publish: (route) => source.publish(route),
+      withdraw: (key) => source.withdraw(key),
+      close: () => source.close(),
+    },
+  };
+}

@@ -33,6 +33,10 @@ export interface ConnectOptions {
   /** First wait before trying again; doubles up to maxRetryMs. Default 100 and 5,000. */
   readonly retryMs?: number;
   readonly maxRetryMs?: number;
+  /** What we published stays so long when the stream is lost without a close(); wire.ts, hello. */
+  readonly restartMs?: number;
+  /** Asked by close(): what was published stays, for a successor. */
+  readonly leaveRoutes?: () => boolean;
   readonly onState?: (state: 'connected' | 'lost') => void;
   /** Why a stream ended, or could not be had. */
   readonly onError?: (error: Error) => void;
@@ -98,6 +102,12 @@ class ExchangeClient implements RouteSource {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
+    // The exchange cannot tell an end from a loss, and would keep them.
+    if (this.#options.restartMs !== undefined && this.#options.leaveRoutes?.() !== true) {
+      for (const route of this.#published.values()) {
+        this.#send({ type: 'withdraw', key: keyOf(route) });
+      }
+    }
     this.#socket?.end();
     this.#socket = undefined;
   }
@@ -114,8 +124,12 @@ class ExchangeClient implements RouteSource {
     const socket = connectSocket(this.#options.path);
     const framer = new LineFramer(MAX_LINE_BYTES);
     this.#socket = socket;
+    const { restartMs } = this.#options;
+    const restart = restartMs === undefined ? {} : { restart: restartMs };
     socket.on('connect', () =>
-      socket.write(encodeLine({ type: 'hello', version: WIRE_VERSION, name: this.name })),
+      socket.write(
+        encodeLine({ type: 'hello', version: WIRE_VERSION, name: this.name, ...restart }),
+      ),
     );
     socket.on('data', (bytes) => {
       if (this.#socket !== socket) return;

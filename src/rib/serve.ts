@@ -1,14 +1,16 @@
 /**
  * The exchange's end of wire.ts: a server whose sessions are attachments of a RouteExchange.
- * Invariant: a session that ends, for whatever reason, takes its routes with it; a second session
- * under a name ends the first (an agent that came back before its old stream was known to be dead).
+ * Invariant: a session that ends, for whatever reason, takes its routes with it, unless its agent has said
+ * that its packets go on without it (hello.restart): then they stay until it is back and has published
+ * again, or the time is up. A second session under a name ends the first (an agent that came back before
+ * its old stream was known to be dead).
  */
 import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { LineFramer } from '../codec/line-framer.ts';
 import { ParseError, VRouterError } from '../errors.ts';
 import type { RouteExchange } from './exchange.ts';
-import type { RouteSource } from './route.ts';
+import { keyOf, type RouteKey, type RouteSource, routeKeyText } from './route.ts';
 import {
   type AgentMessage,
   decodeAgentLine,
@@ -42,13 +44,16 @@ export async function serveExchange(
   options: ServeOptions,
 ): Promise<ExchangeServer> {
   const sessions = new Set<Session>();
+  const left = new Map<string, Left>();
   const byName = new Map<string, Session>();
   const server: Server = createServer((socket) => {
     if (sessions.size >= MAX_SESSIONS) {
       socket.destroy();
       return;
     }
-    const session = new Session(socket, exchange, options, byName, () => sessions.delete(session));
+    const session = new Session(socket, exchange, options, { byName, left }, () =>
+      sessions.delete(session),
+    );
     sessions.add(session);
   });
   try {
@@ -67,6 +72,11 @@ export async function serveExchange(
       new Promise((resolve) => {
         server.close(() => resolve());
         for (const session of [...sessions]) session.end();
+        for (const { source, timer } of left.values()) {
+          clearTimeout(timer);
+          source.close();
+        }
+        left.clear();
       }),
   };
 }
@@ -92,28 +102,48 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
+/** What an agent has left that is to come back (hello.restart): its place, and what it published. */
+interface Left {
+  readonly source: RouteSource;
+  readonly published: Map<string, RouteKey>;
+  readonly timer: NodeJS.Timeout;
+}
+
+interface Names {
+  readonly byName: Map<string, Session>;
+  readonly left: Map<string, Left>;
+}
+
 class Session {
   name = '';
   readonly #socket: Socket;
   readonly #exchange: RouteExchange;
   readonly #options: ServeOptions;
   readonly #byName: Map<string, Session>;
+  readonly #left: Map<string, Left>;
   readonly #onEnd: () => void;
   readonly #framer = new LineFramer(MAX_LINE_BYTES);
   #source: RouteSource | undefined;
   #ended = false;
+  #restartMs = 0;
+  readonly #subscribed = new Set<string>();
+  #published = new Map<string, RouteKey>();
+  /** Of the session before, and not published again yet. */
+  #stale = new Set<string>();
+  #sweep: NodeJS.Timeout | undefined;
 
   constructor(
     socket: Socket,
     exchange: RouteExchange,
     options: ServeOptions,
-    byName: Map<string, Session>,
+    names: Names,
     onEnd: () => void,
   ) {
     this.#socket = socket;
     this.#exchange = exchange;
     this.#options = options;
-    this.#byName = byName;
+    this.#byName = names.byName;
+    this.#left = names.left;
     this.#onEnd = onEnd;
     socket.on('data', (bytes) => this.#receive(bytes));
     socket.on('error', (error) => this.fail(error));
@@ -124,11 +154,51 @@ class Session {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#byName.get(this.name) === this) this.#byName.delete(this.name);
-    this.#source?.close();
+    clearTimeout(this.#sweep);
+    this.#leave();
     this.#socket.end();
     this.#socket.destroySoon();
     this.#onEnd();
     if (this.name !== '') this.#options.onSession?.(this.name, 'closed');
+  }
+
+  #leave(): void {
+    const source = this.#source;
+    if (source === undefined) return;
+    if (this.#restartMs === 0 || this.#published.size === 0) {
+      source.close();
+      return;
+    }
+    for (const instance of this.#subscribed) source.unsubscribe(instance);
+    const timer = setTimeout(() => {
+      this.#left.delete(this.name);
+      source.close();
+    }, this.#restartMs);
+    timer.unref();
+    this.#left.set(this.name, { source, published: this.#published, timer });
+  }
+
+  /** The place of the session before, with what it published, or a new one. */
+  #place(name: string): RouteSource {
+    const left = this.#left.get(name);
+    if (left === undefined) return this.#exchange.attach(name);
+    this.#left.delete(name);
+    clearTimeout(left.timer);
+    this.#published = left.published;
+    this.#stale = new Set(left.published.keys());
+    // One that does not say how long it is gone gets no time to come back to what it had.
+    this.#sweep = setTimeout(() => this.#sweepStale(left.source), this.#restartMs);
+    this.#sweep.unref();
+    return left.source;
+  }
+
+  #sweepStale(source: RouteSource): void {
+    for (const text of this.#stale) {
+      const key = this.#published.get(text);
+      this.#published.delete(text);
+      if (key !== undefined) source.withdraw(key);
+    }
+    this.#stale.clear();
   }
 
   /** Tells the other end why, then ends. */
@@ -172,15 +242,21 @@ class Session {
     switch (message.type) {
       case 'subscribe':
         source.subscribe(message.instance, message.id);
+        this.#subscribed.add(message.instance);
         break;
       case 'unsubscribe':
         source.unsubscribe(message.instance);
+        this.#subscribed.delete(message.instance);
         break;
       case 'publish':
         source.publish(message.route);
+        this.#stale.delete(routeKeyText(message.route));
+        this.#published.set(routeKeyText(message.route), keyOf(message.route));
         break;
       case 'withdraw':
         source.withdraw(message.key);
+        this.#stale.delete(routeKeyText(message.key));
+        this.#published.delete(routeKeyText(message.key));
         break;
     }
   }
@@ -195,7 +271,8 @@ class Session {
     this.#byName
       .get(message.name)
       ?.fail(new VRouterError('CONFLICT', `a newer session took the name '${message.name}'`));
-    const source = this.#exchange.attach(message.name);
+    this.#restartMs = message.restart ?? 0;
+    const source = this.#place(message.name);
     this.name = message.name;
     this.#source = source;
     this.#byName.set(message.name, this);

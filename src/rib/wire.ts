@@ -2,7 +2,7 @@
  * RouteSource over a stream: one JSON object a line, so that agent processes share one exchange over a
  * Unix socket.
  *
- *   agent -> exchange   {"type":"hello","version":1,"name":…}            first, once
+ *   agent -> exchange   {"type":"hello","version":1,"name":…}            first, once; "restart":ms if wanted
  *                       {"type":"subscribe","instance":…,"id":…}  {"type":"unsubscribe","instance":…}
  *                       {"type":"publish","route":{…}}            {"type":"withdraw","key":{…}}
  *   exchange -> agent   {"type":"welcome","version":1}                   answers hello
@@ -21,10 +21,21 @@ export const WIRE_VERSION = 1;
 export const MAX_LINE_BYTES = 1 << 20;
 const BATCH_CHARACTERS = 1 << 16;
 const MAX_BATCH = 4096;
+/** RFC 4724 gives the restart time 12 bits of seconds; what is here runs on one machine. */
+const MAX_RESTART_MS = 600_000;
 const MAX_INSTANCE_ID = 0xffffffff;
 
 export type AgentMessage =
-  | { readonly type: 'hello'; readonly version: number; readonly name: string }
+  | {
+      readonly type: 'hello';
+      readonly version: number;
+      readonly name: string;
+      /**
+       * The agent's packets go on without it: when its stream is lost, what it has published stays so many
+       * ms for it to come back, and as long again for it to publish it again (after RFC 4724).
+       */
+      readonly restart?: number;
+    }
   | { readonly type: 'subscribe'; readonly instance: string; readonly id: number }
   | { readonly type: 'unsubscribe'; readonly instance: string }
   | { readonly type: 'publish'; readonly route: Route }
@@ -103,11 +114,14 @@ export function decodeAgentLine(line: string): AgentMessage | ErrorMessage {
   const { type, value } = parseLine(line);
   switch (type) {
     case 'hello': {
-      const fields = fieldsOf(value, type, ['type', 'version', 'name']);
+      const fields = fieldsOf(value, type, ['type', 'version', 'name', 'restart']);
+      const restart =
+        fields.restart === undefined ? undefined : number(fields.restart, 'hello.restart');
       return {
         type,
         version: number(fields.version, 'hello.version'),
         name: checkName(fields.name, 'hello.name'),
+        ...(restart === undefined ? {} : { restart: Math.min(restart, MAX_RESTART_MS) }),
       };
     }
     case 'subscribe': {

@@ -1,6 +1,19 @@
-/** `node` and `control`: the long-running processes. They end on SIGTERM or SIGINT. */
+/** `node`, `forwarder` and `control`: the long-running processes. They end on SIGTERM or SIGINT. */
+import { cpus } from 'node:os';
 import type { Command } from 'commander';
+import { id32, seed, wholeNumber } from '../arguments.ts';
 import type { Io } from '../io.ts';
+
+/** As the command line gives them; program/forwarder.ts. */
+interface ForwarderOptions {
+  readonly socket: string;
+  readonly flowFile?: string;
+  readonly flowEntries?: number;
+  readonly buffers?: number;
+  readonly bufferBytes?: number;
+  readonly seed?: bigint;
+  readonly cpu?: number;
+}
 
 /** Runs `start`, waits for a signal, then stops it; a second signal does not wait. */
 async function untilSignal(start: () => Promise<{ stop: () => Promise<void> }>): Promise<void> {
@@ -17,10 +30,38 @@ export function registerServers(program: Command, _io: Io): void {
     .command('node')
     .description('a compute node: data plane, agent, and a socket for this command line')
     .requiredOption('--config <file>', 'node file (vrouter schema node)')
-    .addHelpText('after', '\nExample:\n  vrouter node --config cent222.yaml\n')
-    .action(async ({ config }: { config: string }) => {
+    .option('--leave-forwarder', 'when told to end, leave its forwarder forwarding')
+    .addHelpText(
+      'after',
+      '\nWith the key `forwarder` in its file the data plane is a process of its own, which this starts,\n' +
+        'watches and restarts, and which goes on when this is killed.\n' +
+        '\nExample:\n  vrouter node --config cent222.yaml\n',
+    )
+    .action(async (options: { config: string; leaveForwarder?: boolean }) => {
       const { startNode } = await import('../../program/node.ts');
-      await untilSignal(() => startNode(config));
+      await untilSignal(() => startNode(options.config, options));
+    });
+  program
+    .command('forwarder')
+    .description('a data plane as a process of its own, for `vrouter node` to program')
+    .requiredOption('--socket <path>', 'where it serves its agent')
+    .option('--flow-file <path>', 'flows live in this file and are taken over from it; on a tmpfs')
+    .option('--flow-entries <n>', 'both directions counted; 1024 to 16777216', id32)
+    .option('--buffers <n>', 'packet buffers', id32)
+    .option('--buffer-bytes <n>', 'bytes of each', id32)
+    .option('--seed <n>', 'of every hash; flows of another seed are not taken over', seed)
+    .option('--cpu <n>', 'the worker runs on this CPU only', wholeNumber(cpus().length - 1))
+    .addHelpText(
+      'after',
+      '\n`vrouter node` starts one by itself where its file has the key `forwarder`. By hand, so that it\n' +
+        'is under a supervisor of its own:\n' +
+        '  vrouter forwarder --socket /run/vrouter/cent222.forwarder --flow-file /run/vrouter/cent222.flows\n' +
+        '\nIt forwards nothing before an agent has programmed it, goes on when the agent dies, and drains and\n' +
+        'ends on SIGTERM.\n',
+    )
+    .action(async (options: ForwarderOptions) => {
+      const { runForwarder } = await import('../../program/forwarder-main.ts');
+      await runForwarder(options);
     });
   program
     .command('control')
