@@ -73,7 +73,10 @@ export function forwarderLinkOptions(
 function ownCommand(): readonly string[] {
   const here = dirname(fileURLToPath(import.meta.url));
   const beside = join(here, PROCESS);
-  return [process.execPath, existsSync(beside) ? beside : join(here, '../../dist/program', PROCESS)];
+  return [
+    process.execPath,
+    existsSync(beside) ? beside : join(here, '../../dist/program', PROCESS),
+  ];
 }
 
 function drawOwner(): bigint {
