@@ -36,7 +36,7 @@ const PEERS = {
 };
 // Inputs for each fuzz target. A packet input may be too short to be a frame: more than a million, so that a
 // million frames get in (the target says how many did). A Program input is a whole Program.
-const FUZZ_INPUTS = { packet: 1_200_000, print: 500_000, program: 4_000 };
+const FUZZ_INPUTS = { packet: 1_200_000, print: 500_000, program: 4_000, offload: 200_000 };
 const FUZZ_INPUTS_OTHERWISE = 100_000;
 
 const passed = { count: 0 };

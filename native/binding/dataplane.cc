@@ -143,9 +143,19 @@ struct PortRequest {
   uint32_t mtu = 0;
   bool promiscuous = true;  // the router's MAC is rarely the interface's own
   TapOffloads offloads = TapOffloads::Tenant;
+  bool coalesce = true;
   bool paced = false;
   uint64_t origin_ns = 0;
 };
+
+bool read_flag(Napi::Env env, AddonState& state, Napi::Object spec, const char* name, bool& out) {
+  Napi::Value value;
+  if (!read_property(env, spec, name, value)) return false;
+  if (value.IsUndefined()) return true;
+  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
+  out = value.As<Napi::Boolean>().Value();
+  return true;
+}
 
 bool read_offloads(Napi::Env env, AddonState& state, Napi::Object spec, TapOffloads& out) {
   std::string name;
@@ -191,20 +201,15 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
            read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
            read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
            read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu) &&
-           read_offloads(env, state, spec, out.offloads);
+           read_offloads(env, state, spec, out.offloads) &&
+           read_flag(env, state, spec, "coalesce", out.coalesce);
   }
   if (out.kind == "af_packet") {
     Napi::Value name;
-    Napi::Value promiscuous;
-    if (!read_property(env, spec, "interface", name) ||
-        !read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) ||
-        !read_property(env, spec, "promiscuous", promiscuous)) {
-      return false;
-    }
-    if (promiscuous.IsUndefined()) return true;
-    if (!promiscuous.IsBoolean()) return refuse(env, state, "promiscuous", "true or false");
-    out.promiscuous = promiscuous.As<Napi::Boolean>().Value();
-    return true;
+    return read_property(env, spec, "interface", name) &&
+           read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) &&
+           read_flag(env, state, spec, "promiscuous", out.promiscuous) &&
+           read_flag(env, state, spec, "coalesce", out.coalesce);
   }
   return refuse(env, state, "kind", "memory, pcap, tap or af_packet");
 }
@@ -380,6 +385,7 @@ Napi::Value Dataplane::add_port(Info info) {
     status = Status::fail(StatusCode::BadValue, "fd");
     detail = "a " + request.kind + " port has no descriptor";
   }
+  if (port != nullptr) port->coalesces = request.coalesce;
   if (port == nullptr) {
     throw_error(env, *state_, status_code(status.code),
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);

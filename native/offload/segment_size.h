@@ -18,8 +18,8 @@ inline uint32_t repeated_bytes(const Packet& packet) {
   return packet.offload.transport - packet.offset + transport_header_length(packet);
 }
 
-// Bytes of the longest frame on the wire: of a plain frame its own length, of a super-packet that of
-// its full segments.
+// Bytes of the longest frame on the wire: of a plain frame its own length, of a super-packet that
+// of its full segments.
 inline uint32_t wire_length(const Packet& packet) {
   if (packet.offload.segmentation == Segmentation::None) return packet.length;
   const uint32_t segment = repeated_bytes(packet) + packet.offload.segment;

@@ -61,6 +61,7 @@ struct PacketMeta {
   bool generated;             // made by the router itself
   bool copy;                  // replica or fragment of a packet that was counted already
   bool wants_flow;            // must pass the flow table
+  uint16_t merged;            // frames that were received apart and are now in this one, besides it
   uint16_t split_to;          // too big, may be split: bytes of an IP fragment; 0: fits
   uint16_t inner_l3;          // icmp_error: offset of the quoted IP header
   uint16_t inner_l4;          // icmp_error: offset of the quoted transport header; 0: not quoted

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "offload/checksum.h"
+#include "offload/coalesce.h"
+#include "offload/segment.h"
 #include "path/pipeline.h"
 #include "path/rooms.h"
 #include "state/flow_file.h"
@@ -105,7 +107,8 @@ struct Engine::State {
   uint32_t account_port(Slot& slot, VifCounters* of_vif);
   void transmit(Packet* packet);
   void flush(Slot& slot);
-  void send(Slot& slot, uint32_t at, uint32_t end);
+  uint32_t send(Slot& slot, Packet** packets, uint32_t count);
+  void cut(Slot& slot, Packet* super);
   void flush_dirty();
   void unsent(Packet* packet, DropReason reason);
 
@@ -250,32 +253,66 @@ void Engine::State::flush_dirty() {
   dirty.clear();
 }
 
+// Out of the port, as late as can be: what it takes whole goes whole, the rest is cut or finished.
 void Engine::State::flush(Slot& slot) {
   const uint32_t features = slot.port->features();
+  // Towards a tenant's stack, not towards the fabric: its segments are inside tunnels.
+  const bool merges =
+      slot.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;
+  if (merges && slot.count > 1) slot.count = coalesce(pool, slot.packets, slot.count);
   uint32_t at = 0;
   while (at < slot.count) {
     uint32_t end = at;
     while (end < slot.count && finish_for(features, *slot.packets[end])) ++end;
-    send(slot, at, end);
+    send(slot, slot.packets + at, end - at);
     at = end;
-    if (at == slot.count) break;
-    unsent(slot.packets[at++], DropReason::IfTxDiscard);
+    if (at < slot.count) cut(slot, slot.packets[at++]);
   }
   slot.count = 0;
 }
 
-// Frames [at, end) of a slot, as they are.
-void Engine::State::send(Slot& slot, uint32_t at, uint32_t end) {
-  while (at < end) {
-    const uint64_t errors = slot.port->tx_errors;
-    const uint32_t sent = slot.port->tx_burst(slot.packets + at, end - at);
-    for (uint32_t i = at; i < at + sent; ++i) pool.free(slot.packets[i]);
-    at += sent;
-    if (at == end) break;
-    // A frame at fault goes alone; a full port takes none of the rest.
-    const uint32_t lost = slot.port->tx_errors != errors ? at + 1 : end;
-    for (; at < lost; ++at) unsent(slot.packets[at], DropReason::IfTxDiscard);
+// A super-packet, in segments; counted as one when it came here, and on the vif as many from now
+// on.
+void Engine::State::cut(Slot& slot, Packet* super) {
+  Segmenter segments(*super);
+  if (segments.count() == 0) return unsent(super, DropReason::InvalidPacket);
+  VifCounters* out = counters_of(super->meta.out_vif);
+  if (out != nullptr) {
+    --out->tx_packets;
+    out->tx_bytes -= super->length;
   }
+  while (!segments.done()) {
+    Packet* frames[kBurst];
+    const uint32_t count = segments.next(pool, frames, kBurst);
+    for (uint32_t i = 0; i < count && out != nullptr; ++i) {
+      ++out->tx_packets;
+      out->tx_bytes += frames[i]->length;
+    }
+    if (count == 0) {
+      ++counters.drops[static_cast<uint32_t>(DropReason::HeadAllocFail)];
+      break;
+    }
+    if (send(slot, frames, count) < count) break;  // the rest of it would find no room either
+  }
+  pool.free(super);
+}
+
+// Frames as they are; what does not go is counted and freed. Returns how many went.
+uint32_t Engine::State::send(Slot& slot, Packet** packets, uint32_t count) {
+  uint32_t at = 0;
+  uint32_t went = 0;
+  while (at < count) {
+    const uint64_t errors = slot.port->tx_errors;
+    const uint32_t sent = slot.port->tx_burst(packets + at, count - at);
+    for (uint32_t i = at; i < at + sent; ++i) pool.free(packets[i]);
+    at += sent;
+    went += sent;
+    if (at == count) break;
+    // A frame at fault goes alone; a full port takes none of the rest.
+    const uint32_t lost = slot.port->tx_errors != errors ? at + 1 : count;
+    for (; at < lost; ++at) unsent(packets[at], DropReason::IfTxDiscard);
+  }
+  return went;
 }
 
 // Moves a packet that finish() counted as gone into the drops; see engine.h.
@@ -285,16 +322,17 @@ void Engine::State::unsent(Packet* packet, DropReason reason) {
                       : meta.verdict == Verdict::Punt ? &counters.punted
                       : !meta.generated && !meta.copy ? &counters.forwarded
                                                       : nullptr;  // made here: stays made
+  const uint64_t packets = uint64_t{1} + meta.merged;
   if (counted != nullptr) {
-    --*counted;
-    ++counters.dropped;
+    *counted -= packets;
+    counters.dropped += packets;
   }
-  ++counters.drops[static_cast<uint32_t>(reason)];
+  counters.drops[static_cast<uint32_t>(reason)] += packets;
   if (VifCounters* out = counters_of(meta.out_vif)) {
-    --out->tx_packets;
+    out->tx_packets -= packets;
     out->tx_bytes -= packet->length;
-    ++out->tx_errors;
-    ++out->drops;
+    out->tx_errors += packets;
+    out->drops += packets;
   }
   pool.free(packet);
 }

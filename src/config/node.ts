@@ -46,8 +46,14 @@ export const portSchema = oneOf(
       name: interfaceName,
       netns: z.string().min(1).max(255).optional(),
       mtu: mtu.optional(),
+      offloads: choice(['none', 'tenant', 'uplink']).optional(),
+      coalesce: z.boolean().optional(),
     }),
-    mapping({ kind: z.literal('af_packet'), interface: interfaceName }),
+    mapping({
+      kind: z.literal('af_packet'),
+      interface: interfaceName,
+      coalesce: z.boolean().optional(),
+    }),
   ],
   ['memory', 'pcap', 'tap', 'af_packet'],
 );
@@ -141,7 +147,7 @@ export const nodeSchema = mapping({
   dataplane: mapping({
     flow_entries: whole(1024, 1 << 24).optional(),
     buffers: whole(256, 1 << 20).optional(),
-    buffer_bytes: whole(512, 65536).optional(),
+    buffer_bytes: whole(512, 66_560).optional(),
     seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }).optional(),
   forwarder: mapping({

@@ -37,8 +37,15 @@ export type PortSpec =
        * fabric's side, that of packets inside a UDP tunnel. What this kernel does not have is left out.
        */
       readonly offloads?: 'none' | 'tenant' | 'uplink';
+      /** Segments of a TCP connection are merged for it (GRO). Default true. */
+      readonly coalesce?: boolean;
     }
-  | { readonly kind: 'af_packet'; readonly interface: string; readonly promiscuous?: boolean };
+  | {
+      readonly kind: 'af_packet';
+      readonly interface: string;
+      readonly promiscuous?: boolean;
+      readonly coalesce?: boolean;
+    };
 
 export interface PortInfo {
   readonly kind: PortSpec['kind'];

@@ -81,6 +81,15 @@ export interface RunningProcess {
   stop(): Promise<void>;
 }
 
+/**
+ * Kernels hand over packets of up to 64 KiB, and a buffer has to hold one whole. Pages are only had when
+ * they are touched, so small packets cost what they cost in small buffers.
+ */
+function bufferSizes(file: NodeFile): { buffers?: number; buffer_bytes?: number } {
+  const fromKernel = (port: PortFile) => port.kind === 'tap' || port.kind === 'af_packet';
+  return fromKernel(file.underlay.port) ? { buffers: 2048, buffer_bytes: 66_048 } : {};
+}
+
 class VrouterNode {
   readonly #file: NodeFile;
   readonly #log: Logger;
@@ -431,7 +440,7 @@ class VrouterNode {
 }
 
 function dataplaneOptions(file: NodeFile): DataplaneOptions {
-  const options = file.dataplane ?? {};
+  const options = { ...bufferSizes(file), ...file.dataplane };
   return {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
