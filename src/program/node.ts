@@ -144,7 +144,8 @@ class VrouterNode {
       this.#agent.flush();
       if (!resume) this.#dataplane.start();
     } catch (error) {
-      this.#dataplane.close();
+      if (forwarder === undefined) this.#dataplane.close();
+      else forwarder.close(resume);
       throw error;
     }
     forwarder?.supervise({
@@ -212,9 +213,20 @@ class VrouterNode {
     this.#ports.delete(vif);
   }
 
+  /** Undefined while there is no forwarder: it may be this call that finds out. */
+  #drain(): ReturnType<Dataplane['drainEvents']> | undefined {
+    try {
+      return this.#dataplane.drainEvents();
+    } catch (error) {
+      if (this.#forwarder === undefined) throw error;
+      return undefined;
+    }
+  }
+
   #events(): void {
-    if (this.#forwarder !== undefined && this.#forwarder.dataplane.fd < 0) return;
-    const { events, lost } = this.#dataplane.drainEvents();
+    const drained = this.#drain();
+    if (drained === undefined) return;
+    const { events, lost } = drained;
     if (lost > this.#lostEvents) {
       this.#log.warn({ lost: `${lost - this.#lostEvents}` }, 'flow events lost: the ring was full');
       this.#lostEvents = lost;
@@ -458,13 +470,7 @@ export async function startNode(
     file.forwarder === undefined
       ? undefined
       : await ForwarderLink.open(forwarderLinkOptions(file, dataplaneOptions(file), log));
-  let node: VrouterNode;
-  try {
-    node = new VrouterNode(file, log, forwarder);
-  } catch (error) {
-    forwarder?.close(forwarder.resumed);
-    throw error;
-  }
+  const node = new VrouterNode(file, log, forwarder);
   let server: RpcServer;
   try {
     await node.startParts();
@@ -474,7 +480,7 @@ export async function startNode(
     void node.finishResuming().catch((error) => log.error({ err: error }, 'resuming failed'));
   } catch (error) {
     await node.stopParts();
-    node.close();
+    node.close(forwarder?.resumed); // one that went on without us goes on
     throw error;
   }
   log.info({ socket }, 'ready');
