@@ -84,4 +84,16 @@ describe.skipIf(!groff)('man pages, read by groff', () => {
       warnings: '',
     });
   });
+
+  // groff does not warn of what a stray backslash or leading dot swallowed: what is printed is compared.
+  it.each(allCommands(tree).slice(1))('$path: prints the notes as help does', (entry) => {
+    const [text] = [...manPages({ ...entry, commands: [] }, '1.2.3').values()];
+    const printed = execFileSync('groff', ['-man', '-Tutf8', '-P-c', '-rLL=300n'], {
+      input: text as string,
+      encoding: 'utf8',
+    });
+    const plain = printed.replaceAll(/.\u0008/g, '').replaceAll(/\s+/g, ' ');
+    const want = entry.after.replaceAll('…', '...').replaceAll(/\s+/g, ' ');
+    expect(plain).toContain(want);
+  });
 });
