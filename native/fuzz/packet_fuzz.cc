@@ -420,9 +420,17 @@ void repair(Bytes& b,
   if (b[at + 9] == 47) repair(b, at + header + 8);
 }
 
+EngineOptions options() {
+  EngineOptions o;
+  o.flow_entries = 4096;
+  o.buffers = 2048;
+  o.buffer_bytes = 2048;
+  o.seed = 9;
+  return o;
+}
+
 struct World {
-  Engine engine{
-      EngineOptions{.flow_entries = 4096, .buffers = 2048, .buffer_bytes = 2048, .seed = 9}};
+  Engine engine{options()};
   MemoryPort* ports[kPorts] = {};
   std::vector<Bytes> shapes = templates();
   uint64_t now = 1;
