@@ -66,7 +66,8 @@
       "native/binding/addon.cc",
       "native/binding/channel.cc",
       "native/binding/dataplane.cc",
-      "native/binding/descriptor.cc"
+      "native/binding/descriptor.cc",
+      "native/binding/port_request.cc"
     ],
     "addon_defines": [
       "NAPI_VERSION=9",

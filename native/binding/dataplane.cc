@@ -9,14 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "binding/port_request.h"
 #include "binding/records.h"
 #include "path/explain.h"
 #include "path/pipeline.h"
 #include "path/rooms.h"
-#include "port/af_packet_port.h"
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
-#include "port/tap_port.h"
 #include "program/program.h"
 
 namespace vrouter {
@@ -26,11 +25,7 @@ constexpr uint32_t kMaxBuffers = 1u << 20;
 constexpr uint32_t kMinBuffers = 4 * kBurst;
 constexpr uint32_t kMinBufferBytes = 512;
 constexpr uint32_t kMaxBufferBytes = 66560;  // a super-packet of 65,535 bytes, with its tags
-constexpr uint32_t kMinMtu = 68;  // RFC 791
-constexpr uint32_t kMaxMtu = 65521;
 constexpr uint32_t kMaxDescriptor = 1u << 20;
-constexpr uint32_t kMaxPathBytes = 4096;
-constexpr uint32_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
 constexpr uint32_t kMaxDumpBytes = 64u << 20;
 // Entries looked at per call: bounds how long one dump holds the worker.
 constexpr uint32_t kFlowScan = 1u << 18;
@@ -137,112 +132,21 @@ bool port_exists(void* engine, PortId port) {
   return static_cast<Engine*>(engine)->port_exists(port);
 }
 
-// A port as asked for; opening it comes after all of it has been read and checked.
-struct PortRequest {
-  std::string kind, read, write, name, netns, interface;
-  uint32_t mtu = 0;
-  bool promiscuous = true;  // the router's MAC is rarely the interface's own
-  TapOffloads offloads = TapOffloads::Tenant;
-  bool coalesce = true;
-  bool paced = false;
-  uint64_t origin_ns = 0;
-};
-
-bool read_flag(Napi::Env env, AddonState& state, Napi::Object spec, const char* name, bool& out) {
-  Napi::Value value;
-  if (!read_property(env, spec, name, value)) return false;
-  if (value.IsUndefined()) return true;
-  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
-  out = value.As<Napi::Boolean>().Value();
-  return true;
-}
-
-bool read_offloads(Napi::Env env, AddonState& state, Napi::Object spec, TapOffloads& out) {
-  std::string name;
-  if (!read_option(env, state, spec, "offloads", 16, name)) return false;
-  if (name.empty() || name == "tenant") return true;
-  if (name == "none") {
-    out = TapOffloads::None;
-  } else if (name == "uplink") {
-    out = TapOffloads::Uplink;
-  } else {
-    return refuse(env, state, "offloads", "none, tenant or uplink");
+Napi::Object fault_stats(Napi::Env env, const FaultStats& stats) {
+  Napi::Object out = Napi::Object::New(env);
+  Napi::Object injected = Napi::Object::New(env);
+  for (uint32_t i = 0; i < kFaults; ++i) {
+    injected.Set(fault_name(static_cast<Fault>(i)), Napi::BigInt::New(env, stats.injected[i]));
   }
-  return true;
-}
-
-bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out) {
-  Napi::Object spec;
-  Napi::Value kind;
-  if (!read_object(env, state, value, "port", spec) || !read_property(env, spec, "kind", kind) ||
-      !read_text(env, state, kind, "kind", 16, out.kind)) {
-    return false;
-  }
-  if (out.kind == "memory") {
-    out.mtu = MemoryPort::kDefaultMtu;
-    return read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
-  }
-  if (out.kind == "pcap") {
-    if (!read_option(env, state, spec, "read", kMaxPathBytes, out.read) ||
-        !read_option(env, state, spec, "write", kMaxPathBytes, out.write)) {
-      return false;
-    }
-    Napi::Value origin;
-    if (!read_property(env, spec, "originNs", origin)) return false;
-    out.paced = !origin.IsUndefined();
-    if (out.paced && !read_u64(env, state, origin, "originNs", out.origin_ns)) return false;
-    return !out.read.empty() || !out.write.empty() ||
-           refuse(env, state, "port", "told a file to read or to write");
-  }
-  if (out.kind == "tap") {
-    out.mtu = 1500;
-    Napi::Value name;
-    return read_property(env, spec, "name", name) &&
-           read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
-           read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
-           read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu) &&
-           read_offloads(env, state, spec, out.offloads) &&
-           read_flag(env, state, spec, "coalesce", out.coalesce);
-  }
-  if (out.kind == "af_packet") {
-    Napi::Value name;
-    return read_property(env, spec, "interface", name) &&
-           read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) &&
-           read_flag(env, state, spec, "promiscuous", out.promiscuous) &&
-           read_flag(env, state, spec, "coalesce", out.coalesce);
-  }
-  return refuse(env, state, "kind", "memory, pcap, tap or af_packet");
-}
-
-std::unique_ptr<Port> open_port(const PortRequest& request, Status* status, std::string* detail) {
-  if (request.kind == "memory") {
-    auto port = std::make_unique<MemoryPort>(request.mtu);
-    if (port->ok()) return port;
-    *status = Status::fail(StatusCode::NoMemory, "port");
-    return nullptr;
-  }
-  if (request.kind == "tap") {
-    return TapPort::open(request.name, request.netns, request.mtu, request.offloads, status, detail);
-  }
-  if (request.kind == "af_packet") {
-    return AfPacketPort::open(request.interface, request.promiscuous, status, detail);
-  }
-  auto port = PcapPort::open(request.read, request.write, status, detail);
-  if (port != nullptr && request.paced) port->pace(request.origin_ns);
-  return port;
-}
-
-// The port over a descriptor that somebody has opened; takes it over, unless it fails.
-std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* status,
-                                 std::string* detail) {
-  if (request.kind == "tap") {
-    return TapPort::adopt(fd, request.mtu, request.offloads, status, detail);
-  }
-  return AfPacketPort::adopt(fd, status, detail);
-}
-
-bool is_kernel_port(const PortRequest& request) {
-  return request.kind == "tap" || request.kind == "af_packet";
+  out.Set("injected", injected);
+  const std::pair<const char*, uint64_t> numbers[] = {
+      {"rxLost", stats.rx_lost},         {"rxDuplicated", stats.rx_duplicated},
+      {"rxMade", stats.rx_made},         {"rxWaiting", stats.rx_waiting},
+      {"txLost", stats.tx_lost},         {"txDuplicated", stats.tx_duplicated},
+      {"txWaiting", stats.tx_waiting},
+  };
+  for (const auto& [name, value] : numbers) out.Set(name, Napi::BigInt::New(env, value));
+  return out;
 }
 
 bool is_pcap(const Port& port) { return std::strcmp(port.kind(), "pcap") == 0; }
@@ -341,6 +245,7 @@ bool Dataplane::find_port(Napi::Env env, Napi::Value value, PortId& out) {
 
 MemoryPort* Dataplane::memory_port(Napi::Env env, PortId id) {
   Port* port = engine_->port(id);
+  if (std::strcmp(port->kind(), "faulty") == 0) port = &static_cast<FaultyPort*>(port)->behind();
   if (std::strcmp(port->kind(), "memory") == 0) return static_cast<MemoryPort*>(port);
   throw_error(env, *state_, "BAD_VALUE",
               "port " + std::to_string(id.value) + " is a " + port->kind() +
@@ -460,7 +365,10 @@ Napi::Value Dataplane::port_info(Info info) {
   Port* port = engine_->port(id);
   uint64_t rx_discards = 0, rx_errors = 0, tx_errors = 0;
   bool done = false;
+  const bool faulty = std::strcmp(port->kind(), "faulty") == 0;
+  FaultStats faults{};
   engine_->hold([&] {
+    if (faulty) faults = static_cast<FaultyPort*>(port)->stats();
     done = is_pcap(*port) && static_cast<PcapPort*>(port)->done();
     rx_discards = port->rx_discards;
     rx_errors = port->rx_errors;
@@ -473,6 +381,7 @@ Napi::Value Dataplane::port_info(Info info) {
   out.Set("rxDiscards", Napi::BigInt::New(env, rx_discards));
   out.Set("rxErrors", Napi::BigInt::New(env, rx_errors));
   out.Set("txErrors", Napi::BigInt::New(env, tx_errors));
+  if (faulty) out.Set("faults", fault_stats(env, faults));
   return out;
 }
 

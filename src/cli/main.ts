@@ -8,6 +8,7 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { registerCapture } from './commands/capture.ts';
+import { registerCompletion } from './commands/completion.ts';
 import { registerFlow } from './commands/flow.ts';
 import { registerExplain, registerReplay, registerSchema } from './commands/local.ts';
 import { registerServers } from './commands/servers.ts';
@@ -42,6 +43,7 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerStats(program, io);
   registerCapture(program, io);
   registerSchema(program, io);
+  registerCompletion(program, io, () => buildCommand(io));
   if (!program.commands.some((command) => command.name() === first)) {
     const { registerDemo } = await import('../program/demo.ts');
     registerDemo(program);

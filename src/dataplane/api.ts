@@ -45,7 +45,24 @@ export type PortSpec =
       readonly interface: string;
       readonly promiscuous?: boolean;
       readonly coalesce?: boolean;
+    }
+  | {
+      /** Another port behind faults, for labs and tests: the same seed and frames give the same faults. */
+      readonly kind: 'faulty';
+      readonly port: PortSpec;
+      readonly faults: readonly FaultPlan[];
+      readonly seed?: bigint;
     };
+
+/** A fault of native/port/faults.def, by its name there. */
+export interface FaultPlan {
+  readonly fault: string;
+  /** How often: of frames, or, for what is no frame's, of bursts. Default always. */
+  readonly perMillion?: number;
+  /** In the data plane's time; default from the start, for ever. */
+  readonly fromNs?: bigint;
+  readonly untilNs?: bigint;
+}
 
 export interface PortInfo {
   readonly kind: PortSpec['kind'];
@@ -55,6 +72,17 @@ export interface PortInfo {
   readonly rxDiscards: bigint;
   readonly rxErrors: bigint;
   readonly txErrors: bigint;
+  /** Of a faulty port: how often each fault was done, and what became of frames. */
+  readonly faults?: {
+    readonly injected: Readonly<Record<string, bigint>>;
+    readonly rxLost: bigint;
+    readonly rxDuplicated: bigint;
+    readonly rxMade: bigint;
+    readonly rxWaiting: bigint;
+    readonly txLost: bigint;
+    readonly txDuplicated: bigint;
+    readonly txWaiting: bigint;
+  };
 }
 
 /** An op as an object: `{ op: 'route_set', vrf: 1, prefix: '10.0.0.0/8', nextHop: 7, … }`. */

@@ -188,6 +188,7 @@ const TRANSPORTS = {
   tap: 'Virtual',
   memory: 'Virtual',
   pcap: 'Virtual',
+  faulty: 'Virtual',
 } as const;
 
 function vifReferences(dataplane: Dataplane): Map<number, number> {

@@ -1,0 +1,41 @@
+// PortRequest: a port as JavaScript asks for it (PortSpec of src/dataplane/api.ts). Read and
+// checked whole before anything is opened.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "binding/convert.h"
+#include "port/faulty_port.h"
+#include "port/tap_port.h"
+
+namespace vrouter {
+
+inline constexpr uint32_t kMaxPathBytes = 4096;
+
+struct PortRequest {
+  std::string kind, read, write, name, netns, interface;
+  uint32_t mtu = 0;
+  bool promiscuous = true;  // the router's MAC is rarely the interface's own
+  TapOffloads offloads = TapOffloads::Tenant;
+  bool coalesce = true;
+  bool paced = false;
+  uint64_t origin_ns = 0;
+  // A faulty port: its plans, its dice, and the port behind it.
+  std::vector<FaultPlan> faults;
+  uint64_t seed = 1;
+  std::unique_ptr<PortRequest> behind;
+};
+
+bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, PortRequest& out);
+std::unique_ptr<Port> open_port(PortRequest& request, Status* status, std::string* detail);
+// The port over a descriptor that somebody has opened; takes it over, also when it fails.
+std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* status,
+                                 std::string* detail);
+// Whether it has a descriptor that can be handed over.
+bool is_kernel_port(const PortRequest& request);
+
+}  // namespace vrouter
