@@ -277,3 +277,63 @@ test('a client ends a stream of nonsense, says why, and tries again', async () =
   client.close();
   await new Promise((resolve) => server.close(resolve));
 });
+
+describe('an agent that said it will be back', () => {
+  const lan = route('red', '10.0.0.1/32', [hop('1.1.1.1', 20)]);
+  const old = route('red', '10.0.0.2/32', [hop('1.1.1.1', 21)]);
+  const prefixes = (exchange: RouteExchange) => exchange.routes('red').map((r) => r.prefix);
+
+  /** Lost, not closed: what a killed process leaves. */
+  async function publishAndVanish(restart: number, routes: readonly Route[]): Promise<void> {
+    const socket = connect(path);
+    socket.write(`{"type":"hello","version":1,"name":"node","restart":${restart}}\n`);
+    socket.write('{"type":"subscribe","instance":"red","id":1}\n');
+    for (const r of routes) socket.write(`${JSON.stringify({ type: 'publish', route: r })}\n`);
+    await until('all of it has come', () => exchange.routes('red').length === routes.length);
+    await new Promise<void>((resolve) => {
+      socket.on('close', () => resolve());
+      socket.destroy();
+    });
+    await until('the server knows', () => server.sessions().length === 0);
+  }
+
+  let exchange: RouteExchange;
+  let server: ExchangeServer;
+  beforeEach(async () => {
+    exchange = new RouteExchange({ schedule: soon });
+    exchange.attach('watcher').subscribe('red', 2);
+    server = await serveExchange(exchange, { path });
+  });
+  afterEach(() => server.close());
+
+  test('keeps its routes meanwhile; what it does not publish again is swept', async () => {
+    await publishAndVanish(300, [lan, old]);
+    expect(prefixes(exchange)).toEqual([lan.prefix, old.prefix]);
+    const back = connectExchange({ path, name: 'node', restartMs: 300 });
+    back.publish(lan);
+    await until('swept', () => prefixes(exchange).length === 1);
+    expect(prefixes(exchange)).toEqual([lan.prefix]);
+    // An orderly end takes all of it away at once.
+    back.close();
+    await until('gone', () => prefixes(exchange).length === 0);
+  });
+
+  test('loses them when it is not back in time, and a name that is free is free', async () => {
+    await publishAndVanish(30, [lan]);
+    await until('gone', () => prefixes(exchange).length === 0);
+    const back = connectExchange({ path, name: 'node' });
+    back.publish(lan);
+    await until('there again', () => prefixes(exchange).length === 1);
+    back.close();
+    await until('gone without having said so', () => prefixes(exchange).length === 0);
+  });
+
+  test('leaves them for a successor when told to', async () => {
+    const one = connectExchange({ path, name: 'node', restartMs: 5000, leaveRoutes: () => true });
+    one.publish(lan);
+    await until('there', () => prefixes(exchange).length === 1);
+    one.close();
+    await until('the server knows', () => server.sessions().length === 0);
+    expect(prefixes(exchange)).toEqual([lan.prefix]);
+  });
+});
