@@ -21,6 +21,7 @@
 namespace vrouter {
 namespace {
 
+constexpr uint32_t kMaxPaceUs = 1'000'000;
 constexpr uint32_t kMaxBuffers = 1u << 20;
 constexpr uint32_t kMinBuffers = 4 * kBurst;
 constexpr uint32_t kMinBufferBytes = 512;
@@ -198,6 +199,9 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "bufferBytes", kMinBufferBytes, kMaxBufferBytes,
                      options.buffer_bytes) ||
         !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
+        !read_option(env, *state_, given, "lookUs", 0, kMaxPaceUs, options.pace.look_us) ||
+        !read_option(env, *state_, given, "napUs", 1, kMaxPaceUs, options.pace.nap_us) ||
+        !read_option(env, *state_, given, "patienceUs", 0, kMaxPaceUs, options.pace.patience_us) ||
         !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {

@@ -148,6 +148,13 @@ export const nodeSchema = mapping({
     flow_entries: whole(1024, 1 << 24).optional(),
     buffers: whole(256, 1 << 20).optional(),
     buffer_bytes: whole(512, 66_560).optional(),
+    polling: mapping({
+      look_us: whole(0, 1_000_000).optional(),
+      nap_us: whole(1, 1_000_000).optional(),
+      patience_us: whole(0, 1_000_000).optional(),
+    })
+      .optional()
+      .describe('How long an idle worker looks, naps and waits before it sleeps'),
     seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }).optional(),
   forwarder: mapping({

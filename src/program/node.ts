@@ -444,6 +444,11 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
   return {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
+    ...(options.polling?.look_us === undefined ? {} : { lookUs: options.polling.look_us }),
+    ...(options.polling?.nap_us === undefined ? {} : { napUs: options.polling.nap_us }),
+    ...(options.polling?.patience_us === undefined
+      ? {}
+      : { patienceUs: options.polling.patience_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
   };
