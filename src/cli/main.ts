@@ -10,7 +10,12 @@ import { Command, CommanderError } from 'commander';
 import { registerCapture } from './commands/capture.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerFlow } from './commands/flow.ts';
-import { registerCheckConfig, registerExplain, registerReplay, registerSchema } from './commands/local.ts';
+import {
+  registerCheckConfig,
+  registerExplain,
+  registerReplay,
+  registerSchema,
+} from './commands/local.ts';
 import { registerPort } from './commands/port.ts';
 import { registerServers } from './commands/servers.ts';
 import { registerStats } from './commands/stats.ts';
