@@ -294,7 +294,10 @@ Napi::Value Dataplane::add_port(Info info) {
     status = Status::fail(StatusCode::BadValue, "fd");
     detail = "a " + request.kind + " port has no descriptor";
   }
-  if (port != nullptr) port->coalesces = request.coalesce;
+  if (port != nullptr) {
+    port->coalesces = request.coalesce;
+    port->plain = request.offloads == TapOffloads::None;
+  }
   if (port == nullptr) {
     throw_error(env, *state_, status_code(status.code),
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);

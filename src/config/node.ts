@@ -52,6 +52,7 @@ export const portSchema = oneOf(
     mapping({
       kind: z.literal('af_packet'),
       interface: interfaceName,
+      offloads: choice(['none', 'tenant']).optional(),
       coalesce: z.boolean().optional(),
     }),
   ],

@@ -50,6 +50,8 @@ export type PortSpec =
       readonly kind: 'af_packet';
       readonly interface: string;
       readonly promiscuous?: boolean;
+      /** 'none': frames leave whole, as on a wire; default 'tenant'. */
+      readonly offloads?: 'none' | 'tenant';
       readonly coalesce?: boolean;
     }
   | {
