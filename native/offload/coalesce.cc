@@ -18,13 +18,15 @@ constexpr uint8_t kAck = 0x10;
 constexpr uint8_t kPsh = 0x08;
 constexpr uint16_t kDontFragment = 0x4000;
 
-// A TCP segment as far as merging it needs to be known. l4 == 0: it is no TCP segment.
+// A TCP segment as far as merging it needs to be known. l4 == 0: it is no TCP segment, or one whose
+// ports are not where they usually are.
 struct Segment {
   uint32_t l4 = 0;
   uint32_t payload_at = 0;
   uint32_t payload = 0;
   bool v4 = false;
-  bool mergeable = false;  // nothing but data and an acknowledgement
+  bool mergeable = false;  // nothing but data and an acknowledgement, to the end of the frame
+  bool hidden = false;     // l4 == 0, and it may be of any connection
 };
 
 struct Run {
@@ -37,34 +39,55 @@ struct Run {
   bool ended = false;  // no more may follow: a short segment, or PSH
 };
 
+// What the frame leaves undone is about its TCP header at `l4`, or nothing is. Ports and parse see
+// to it; here it is what "verified" and every division rest on.
+bool fits(const Offload& offload, uint32_t l4, bool v4) {
+  if (!offload.checksum) return offload.segmentation == Segmentation::None;
+  const bool right_kind =
+      offload.segmentation == Segmentation::None ||
+      (offload.segment != 0 &&
+       offload.segmentation == (v4 ? Segmentation::TcpV4 : Segmentation::TcpV6));
+  return right_kind && offload.transport == l4 && offload.field == tcp::kChecksumAt &&
+         offload.outer_transport == 0;
+}
+
+// Protocols that are certainly not TCP with something in front of it.
+bool other_protocol(uint8_t next) {
+  return next == ip::kUdp || next == ip::kIcmp || next == ip::kIcmpv6;
+}
+
 Segment look(const Packet& packet) {
   Segment s;
   if (packet.length < kL3 + 40) return s;
   const uint8_t* frame = packet.data();
   const uint16_t type = load_be16(frame + 12);
   const uint8_t* l3 = frame + kL3;
-  uint32_t l4 = 0;
   uint32_t end = 0;
-  if (type == 0x0800 && l3[0] == 0x45 && ipv4::protocol(l3) == ip::kTcp && !ipv4::is_fragment(l3)) {
-    l4 = kL3 + 20;
-    end = kL3 + ipv4::total_length(l3);
+  bool whole = true;
+  if (type == 0x0800) {
+    if (ipv4::protocol(l3) != ip::kTcp) return s;
+    s.hidden = l3[0] != 0x45 || ipv4::is_fragment(l3);
+    if (s.hidden) return s;
+    s.l4 = kL3 + 20;
     s.v4 = true;
-  } else if (type == 0x86dd && l3[0] >> 4 == 6 && l3[6] == ip::kTcp &&
-             packet.length >= kL3 + 40 + kTcpHeader) {
-    l4 = kL3 + 40;
+    end = kL3 + ipv4::total_length(l3);
+    whole = ipv4::checksum_ok(l3);
+  } else if (type == 0x86dd) {
+    s.hidden = l3[0] >> 4 != 6 || (l3[6] != ip::kTcp && !other_protocol(l3[6]));
+    if (s.hidden || l3[6] != ip::kTcp || packet.length < kL3 + 40 + kTcpHeader) return s;
+    s.l4 = kL3 + 40;
     end = kL3 + 40 + load_be16(l3 + 4);
   } else {
     return s;
   }
-  if (end != packet.length || end < l4 + kTcpHeader) return s;
-  const uint8_t* tcp = frame + l4;
+  if (!whole || end != packet.length || end < s.l4 + kTcpHeader) return s;
+  const uint8_t* tcp = frame + s.l4;
   const uint32_t header = tcp::header_length(tcp);
-  if (header < kTcpHeader || l4 + header > end) return s;
-  s.l4 = l4;
-  s.payload_at = l4 + header;
+  if (header < kTcpHeader || s.l4 + header > end) return s;
+  s.payload_at = s.l4 + header;
   s.payload = end - s.payload_at;
   s.mergeable = s.payload != 0 && (tcp::flags(tcp) & ~kPsh) == kAck &&
-                (packet.offload.segmentation == Segmentation::None || packet.offload.checksum);
+                fits(packet.offload, packet.offset + s.l4, s.v4);
   return s;
 }
 
@@ -188,6 +211,9 @@ uint32_t coalesce(PacketPool& pool, Packet** packets, uint32_t count) {
     Packet* packet = packets[i];
     const Segment s = look(*packet);
     Run* run = nullptr;
+    if (s.hidden) {
+      for (Run& open : runs) close_run(open);
+    }
     if (s.l4 != 0) {
       for (Run& open : runs) {
         if (open.head == nullptr || !same_connection(*open.head, open.first, *packet, s)) continue;

@@ -4,10 +4,13 @@
 // Invariants
 //  * Cut again (offload/segment.h), a super-packet gives the frames it was made of, but for the
 //    identification of IPv4 packets that must not be fragmented, which means nothing (RFC 6864).
-//  * What is merged had a right checksum: each segment's is verified, for the result says
-//  "partial",
-//    and nobody looks again.
-//  * Frames of one connection keep their order; frames that are not merged keep theirs.
+//  * What is merged had right checksums: IPv4's and TCP's are verified, for the result says
+//    "partial", and nobody looks again.
+//  * Frames of one connection keep their order, whatever they are; frames that are not merged keep
+//    theirs. What may be of any connection (IPv4 options, fragments, IPv6 extension headers) ends
+//    every run.
+//  * A super-packet has at most 65,535 bytes of IP and kMaxSegments segments, and nothing in front
+//    of its Ethernet header is touched: headroom is as it was.
 #pragma once
 #include "packet/packet.h"
 

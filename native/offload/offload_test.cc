@@ -113,7 +113,7 @@ Built build(const Shape& shape, const Bytes& payload, uint32_t sequence, uint8_t
 }
 
 // Lengths, identification and checksums, for the frame as it stands.
-void seal(Built& b, bool udp, uint32_t number) {
+void seal(Built& b, bool udp, uint32_t number, bool outer_checksum = false) {
   Bytes& f = b.frame;
   const auto ip = [&](uint32_t at) {
     const uint32_t length = static_cast<uint32_t>(f.size()) - at;
@@ -130,11 +130,18 @@ void seal(Built& b, bool udp, uint32_t number) {
   store_be16(&f[field], 0);
   const uint16_t sum = static_cast<uint16_t>(
       ~naive_sum(pseudo(&f[b.inner_l3], udp ? 17 : 6, l4_length), &f[b.l4], l4_length));
-  store_be16(&f[field], sum == 0 ? uint16_t{0xffff} : sum);
+  // Zero means "none" to UDP alone.
+  store_be16(&f[field], udp && sum == 0 ? uint16_t{0xffff} : sum);
   if (b.outer_l4 == 0) return;
   ip(b.outer_l3);
   if (f[b.outer_l3 + (f[b.outer_l3] >> 4 == 4 ? 9u : 6u)] == 17) {
-    store_be16(&f[b.outer_l4 + 4], static_cast<uint16_t>(f.size() - b.outer_l4));
+    const uint32_t length = static_cast<uint32_t>(f.size()) - b.outer_l4;
+    store_be16(&f[b.outer_l4 + 4], static_cast<uint16_t>(length));
+    if (!outer_checksum) return;
+    store_be16(&f[b.outer_l4 + 6], 0);
+    const uint16_t outer = static_cast<uint16_t>(
+        ~naive_sum(pseudo(&f[b.outer_l3], 17, length), &f[b.outer_l4], length));
+    store_be16(&f[b.outer_l4 + 6], outer == 0 ? uint16_t{0xffff} : outer);
   }
 }
 
@@ -211,6 +218,56 @@ TEST(Segmenter, CutsEveryShapeAsItsTwinDoes) {
     }
   }
   EXPECT_EQ(pool.available(), pool.total());
+}
+
+// A tunnel that has an outer UDP checksum keeps one, over each frame; and outer lengths that have
+// wrapped say nothing.
+TEST(Segmenter, WritesOuterLengthsAndChecksumsAnew) {
+  std::mt19937 random(3);
+  PacketPool pool(80, 70000);
+  for (const Outer outer : {Outer::Udp4, Outer::Udp6, Outer::Vxlan4, Outer::Vxlan6}) {
+    const Shape shape{outer, false, false, 0};
+    const Bytes payload = random_bytes(random, 65'480);
+    Built whole = build(shape, payload, 5, 0x10);
+    ASSERT_GT(whole.frame.size() - whole.outer_l3, size_t{UINT16_MAX});
+    seal(whole, false, 0, true);
+    Packet* super = super_of(pool, shape, whole, 1398);
+    Segmenter segmenter(*super);
+    ASSERT_EQ(segmenter.count(), 47u);
+    for (uint32_t number = 0; number < 47; ++number) {
+      Packet* out = nullptr;
+      ASSERT_EQ(segmenter.next(pool, &out, 1), 1u);
+      const auto from = payload.begin() + number * 1398;
+      const Bytes part(from, from + std::min<long>(1398, payload.end() - from));
+      Built twin = build(shape, part, 5 + number * 1398, 0x10);
+      seal(twin, false, number, true);
+      EXPECT_EQ(bytes(*out), twin.frame) << int(outer) << " " << number;
+      pool.free(out);
+    }
+    pool.free(super);
+  }
+}
+
+// The one checksum in 65,536 that is zero: UDP must not show it, TCP does.
+TEST(Segmenter, AZeroChecksumIsZeroForTcp) {
+  PacketPool pool(8, 2048);
+  for (const bool udp : {false, true}) {
+    const Shape shape{Outer::None, false, udp, 0};
+    Bytes payload(200, 0);
+    Built b = build(shape, payload, 1, 0x10);
+    seal(b, udp, 0);
+    const uint32_t field = b.l4 + (udp ? 6u : 16u);
+    store_be16(&payload[100], load_be16(&b.frame[field]));  // now the sum is all ones
+    b = build(shape, payload, 1, 0x10);
+    Packet* super = super_of(pool, shape, b, 200);
+    super->meta.merged = 3;
+    Packet* out = nullptr;
+    ASSERT_EQ(Segmenter(*super).next(pool, &out, 1), 1u);
+    EXPECT_EQ(load_be16(out->data() + field), udp ? 0xffff : 0);
+    EXPECT_EQ(out->meta.merged, 0u) << "it is one frame";
+    pool.free(out);
+    pool.free(super);
+  }
 }
 
 TEST(Segmenter, RefusesWhatDoesNotFitTogether) {
@@ -375,6 +432,7 @@ TEST(Coalesce, WhatDoesNotContinueTheRunIsLeftAlone) {
       {"another MAC", [](Bytes& f) { f[5] ^= 1; }, true, 3},
       {"a fragment", [](Bytes& f) { f[14 + 6] = 0x20; }, true, 3},
       {"a wrong checksum", [](Bytes& f) { f[60] ^= 1; }, false, 3},
+      {"a wrong header checksum", [](Bytes& f) { f[14 + 10] ^= 1; }, false, 3},
       {"a tag", [](Bytes& f) { f[12] = 0x81; }, false, 3},
       {"padding behind", [](Bytes& f) { f.push_back(0); }, false, 3},
   };
@@ -392,6 +450,156 @@ TEST(Coalesce, WhatDoesNotContinueTheRunIsLeftAlone) {
     std::vector<Bytes> out;
     EXPECT_EQ(run(pool, in, &out), c.kept) << c.what;
     EXPECT_EQ(out, in) << c.what;
+  }
+}
+
+// Streams with everything that happens to them: whatever comes, each connection gets its own frames
+// in their order, once they are cut again.
+TEST(Coalesce, RandomTroubleChangesNothing) {
+  PacketPool pool(200, 66048);
+  std::mt19937 random(11);
+  uint32_t merged = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<std::vector<Bytes>> streams;
+    const uint32_t connections = 1 + static_cast<uint32_t>(random() % 10);
+    for (uint8_t c = 1; c <= connections; ++c) {
+      const uint32_t size = 1 + static_cast<uint32_t>(random() % 120);
+      std::vector<Bytes> all =
+          stream({Outer::None, random() % 2 == 0, false, random() % 2 == 0 ? 12u : 0u}, 8, size, c);
+      for (uint32_t hits = static_cast<uint32_t>(random() % 3); hits > 0; --hits) {
+        const size_t at = random() % all.size();
+        Bytes& f = all[at];
+        switch (random() % 7) {
+          case 0:  // lost
+            if (all.size() > 1) all.erase(all.begin() + static_cast<long>(at));
+            break;
+          case 1:  // overtaken
+            std::swap(f, all[random() % all.size()]);
+            break;
+          case 2:  // twice
+            all.insert(all.begin() + static_cast<long>(at), Bytes(f));
+            break;
+          case 3: {  // a bit turned over, not in what tells connections apart
+            const bool v6 = f[12] == 0x86;
+            const size_t byte = 14 + random() % (f.size() - 14);
+            if (byte == (v6 ? 20u : 23u) || (byte >= (v6 ? 22u : 26u) && byte < (v6 ? 58u : 38u))) {
+              break;
+            }
+            f[byte] ^= static_cast<uint8_t>(1u << random() % 8);
+            break;
+          }
+          case 4:  // padded
+            f.insert(f.end(), 1 + random() % 20, 0);
+            break;
+          case 5:  // an acknowledgement alone, as an Ethernet NIC pads it
+          case 6: {
+            Bytes ack(f);
+            const bool v6 = ack[12] == 0x86;
+            Built b;
+            b.inner_l3 = b.outer_l3 = 14;
+            b.l4 = v6 ? 54 : 34;
+            b.frame = ack;
+            b.frame.resize(b.l4 + uint32_t{ack[b.l4 + 12]} / 16 * 4);
+            seal(b, false, 0);
+            b.frame.insert(b.frame.end(), random() % 2 * 6, 0);
+            all.insert(all.begin() + static_cast<long>(at), b.frame);
+            break;
+          }
+        }
+      }
+      streams.push_back(all);
+    }
+    // Each frame's source MAC says whose it is.
+    std::vector<Bytes> in;
+    std::vector<size_t> at(streams.size());
+    for (size_t c = 0; c < streams.size(); ++c) {
+      for (Bytes& f : streams[c]) f[11] = static_cast<uint8_t>(c);
+    }
+    for (size_t left = streams.size(); left > 0;) {
+      const size_t c = random() % streams.size();
+      if (at[c] < streams[c].size()) in.push_back(streams[c][at[c]++]);
+      left = 0;
+      for (size_t i = 0; i < streams.size(); ++i) left += at[i] < streams[i].size() ? 1 : 0;
+    }
+    std::vector<Bytes> out;
+    merged += static_cast<uint32_t>(in.size()) - run(pool, in, &out);
+    ASSERT_EQ(out.size(), in.size()) << round;
+    for (size_t c = 0; c < streams.size(); ++c) {
+      std::vector<Bytes> got;
+      for (const Bytes& f : out) {
+        if (f[11] == c) got.push_back(f);
+      }
+      ASSERT_EQ(got, streams[c]) << round << ": connection " << c;
+    }
+  }
+  EXPECT_GT(merged, 20'000u) << "there was something to merge";
+}
+
+// What a frame claims to leave undone must be about the TCP header that is there.
+TEST(Coalesce, ClaimsThatDoNotFitAreNotTrusted) {
+  PacketPool pool(64, 66048);
+  const Shape shape{Outer::None, false, false, 0};
+  const std::vector<Bytes> in = stream(shape, 3, 200, 1);
+  struct Case {
+    const char* what;
+    Offload claim;
+  };
+  const uint32_t tcp = kHeadroom + 34;
+  const Case cases[] = {
+      {"segments of nothing", {Segmentation::TcpV4, true, false, 0, 16, tcp, 0, 0}},
+      {"another family", {Segmentation::TcpV6, true, false, 200, 16, tcp, 0, 0}},
+      {"datagrams", {Segmentation::Udp, true, false, 200, 16, tcp, 0, 0}},
+      {"another header", {Segmentation::None, true, false, 0, 16, tcp + 20, 0, 0}},
+      {"another field", {Segmentation::None, true, false, 0, 4, tcp, 0, 0}},
+      {"inside a tunnel", {Segmentation::TcpV4, true, false, 200, 16, tcp, tcp, tcp}},
+      {"no checksum", {Segmentation::TcpV4, false, false, 200, 16, tcp, 0, 0}},
+  };
+  for (const Case& c : cases) {
+    for (const size_t at : {size_t{0}, size_t{1}, size_t{2}}) {
+      std::vector<Packet*> packets;
+      for (const Bytes& frame : in) packets.push_back(packet_of(pool, frame));
+      packets[at]->offload = c.claim;
+      Packet* claims = packets[at];
+      EXPECT_EQ(coalesce(pool, packets.data(), 3), at == 1 ? 3u : 2u) << c.what << at;
+      EXPECT_EQ(bytes(*claims), in[at]) << c.what << at;
+      for (uint32_t i = 0; i < (at == 1 ? 3u : 2u); ++i) pool.free(packets[i]);
+      ASSERT_EQ(pool.available(), pool.total());
+    }
+  }
+}
+
+// The kernel's own super-packets grow, and are continued, when their segments are as long.
+TEST(Coalesce, SuperPacketsStartAndContinueRuns) {
+  PacketPool pool(64, 66048);
+  const Shape shape{Outer::None, false, false, 12};
+  const std::vector<Bytes> in = stream(shape, 9, 300, 1);
+  for (const uint16_t segment : {uint16_t{300}, uint16_t{299}}) {
+    std::vector<Packet*> packets;
+    for (uint32_t at = 0; at < 9; at += 3) {
+      if (at == 3) {
+        for (uint32_t i = 3; i < 6; ++i) packets.push_back(packet_of(pool, in[i]));
+        continue;
+      }
+      Bytes payload;
+      for (uint32_t i = at; i < at + 3; ++i) {
+        payload.insert(payload.end(), in[i].end() - 300, in[i].end());
+      }
+      Built b = build(shape, payload, 1000 + at * 300, 0x10);
+      b.frame[b.l4 + 1] = 1;
+      seal(b, false, at);
+      packets.push_back(super_of(pool, shape, b, segment));
+      packets.back()->meta.merged = 2;
+    }
+    const uint32_t kept = coalesce(pool, packets.data(), 5);
+    if (segment == 300) {
+      ASSERT_EQ(kept, 1u);
+      EXPECT_EQ(packets[0]->meta.merged, 8u);
+      EXPECT_EQ(cut_again(pool, packets.data(), kept), in);
+    } else {
+      EXPECT_EQ(kept, 3u) << "only the plain ones between them are one";
+      for (uint32_t i = 0; i < kept; ++i) pool.free(packets[i]);
+    }
+    EXPECT_EQ(pool.available(), pool.total());
   }
 }
 

@@ -134,7 +134,8 @@ void Segmenter::finish(Packet& frame, uint32_t bytes) const {
   uint8_t* field = transport + (udp ? udp::kChecksumAt : tcp::kChecksumAt);
   store_be16(field, 0);
   const uint32_t sum = checksum_add(pseudo_sum(p + inner_l3_, protocol, length), transport, length);
-  store_be16(field, udp_checksum_nonzero(checksum_finish(sum)));
+  const uint16_t complete = checksum_finish(sum);
+  store_be16(field, udp ? udp_checksum_nonzero(complete) : complete);
   if (outer_l3_ != inner_l3_) {
     write_ip(p + outer_l3_, frame.length - outer_l3_, made_);
     const bool v4 = p[outer_l3_] >> 4 == 4;
@@ -152,6 +153,7 @@ void Segmenter::finish(Packet& frame, uint32_t bytes) const {
   }
   frame.meta = super_.meta;
   frame.meta.copy = true;
+  frame.meta.merged = 0;
   frame.meta.l3_length = static_cast<uint16_t>(frame.length - inner_l3_);
 }
 

@@ -22,6 +22,7 @@ inline constexpr uint32_t kMaxSegments = 256;
 class Segmenter {
  public:
   explicit Segmenter(const Packet& super);
+  bool ok() const { return count_ != 0; }
   uint32_t count() const { return count_; }  // frames it makes in all; 0: it cannot be cut
   bool done() const { return made_ == count_; }
   // Makes up to `max` of the frames that are left. Fewer only when the pool is empty.

@@ -40,6 +40,9 @@ FaultyPort::FaultyPort(std::unique_ptr<Port> behind, std::vector<FaultPlan> plan
 FaultyPort::~FaultyPort() {
   for (uint32_t i = 0; i < rx_held_count_; ++i) rx_pool_->free(rx_held_[i]);
   for (uint32_t i = 0; i < tx_held_count_; ++i) scratch_.free(tx_held_[i]);
+  if (rx_overtaken_ != nullptr) rx_pool_->free(rx_overtaken_);
+  if (tx_overtaken_ != nullptr) scratch_.free(tx_overtaken_);
+  if (taken_ != nullptr) starve(*rx_pool_, false);
 }
 
 void FaultyPort::set_now(uint64_t now_ns) {
@@ -53,6 +56,13 @@ uint64_t FaultyPort::random() {
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
   return random_ * 0x2545f4914f6cdd1dull >> 16;
+}
+
+bool FaultyPort::active(Fault fault) const {
+  for (const FaultPlan& plan : plans_) {
+    if (plan.fault == fault && now_ns_ >= plan.from_ns && now_ns_ < plan.until_ns) return true;
+  }
+  return false;
 }
 
 bool FaultyPort::strikes(Fault fault) {
@@ -104,27 +114,41 @@ void FaultyPort::put_rx(PacketPool& pool, Packet* packet, Packet** out, uint32_t
   }
 }
 
+// Takes every buffer of the pool, or gives them all back. A taken buffer holds the next one's
+// address, so that there may be any number.
+void FaultyPort::starve(PacketPool& pool, bool now) {
+  if (!now) {
+    while (taken_ != nullptr) {
+      Packet* next;
+      std::memcpy(&next, taken_->base, sizeof next);
+      pool.free(std::exchange(taken_, next));
+    }
+    return;
+  }
+  while (Packet* packet = pool.allocate()) {
+    std::memcpy(packet->base, &taken_, sizeof taken_);
+    taken_ = packet;
+  }
+}
+
 uint32_t FaultyPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   rx_pool_ = &pool;
+  send_held();
+  starve(pool, strikes(Fault::RxStarve));
   if (max == 0 || strikes(Fault::RxSilence)) return 0;
   const uint32_t most = strikes(Fault::RxTrickle) ? 1 : max;
   uint32_t count = 0;
   // First what waits, while nothing makes it wait on.
-  bool delaying = false;
-  for (const FaultPlan& plan : plans_) {
-    delaying = delaying ||
-               (plan.fault == Fault::RxDelay && now_ns_ >= plan.from_ns && now_ns_ < plan.until_ns);
-  }
-  if (!delaying || rx_held_count_ > kFaultQueue / 2) {
+  if (!active(Fault::RxDelay) || rx_held_count_ > kFaultQueue / 2) {
     const uint32_t held = std::exchange(rx_held_count_, 0);
     for (uint32_t i = 0; i < held; ++i) put_rx(pool, rx_held_[i], out, count, most);
   }
-  if (count == most) {
-    stats_.rx_waiting = rx_held_count_;
-    return count;
+  if (rx_overtaken_ != nullptr && count < most && !active(Fault::RxReorder)) {
+    put_rx(pool, std::exchange(rx_overtaken_, nullptr), out, count, most);
   }
   Packet* taken[kBurst];
-  const uint32_t got = behind_->rx_burst(pool, taken, std::min(most - count, kBurst));
+  const uint32_t room = std::min(most - count, kBurst);
+  const uint32_t got = room != 0 ? behind_->rx_burst(pool, taken, room) : 0;
   rx_discards = behind_->rx_discards;
   rx_errors += behind_->rx_errors - std::exchange(errors_seen_, behind_->rx_errors);
   for (uint32_t i = 0; i < got; ++i) {
@@ -134,12 +158,15 @@ uint32_t FaultyPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
       pool.free(packet);
       continue;
     }
-    if (strikes(Fault::RxReorder) && i + 1 < got) std::swap(packet, taken[i + 1]);
     spoil(*packet, Fault::RxFlip, Fault::RxHeader, Fault::RxTruncate);
     if (strikes(Fault::RxPad)) {
       const uint32_t more = std::min(1 + static_cast<uint32_t>(random() % 64), packet->tailroom());
       std::memset(packet->data() + packet->length, 0x5a, more);
       packet->append(more);
+    }
+    if (rx_overtaken_ == nullptr && strikes(Fault::RxReorder)) {
+      rx_overtaken_ = packet;
+      continue;
     }
     if (strikes(Fault::RxNoise)) {
       if (Packet* noise = made_up(pool)) put_rx(pool, noise, out, count, most);
@@ -151,8 +178,11 @@ uint32_t FaultyPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
       }
     }
     put_rx(pool, packet, out, count, strikes(Fault::RxDelay) ? 0 : most);
+    if (rx_overtaken_ != nullptr) {
+      put_rx(pool, std::exchange(rx_overtaken_, nullptr), out, count, most);
+    }
   }
-  stats_.rx_waiting = rx_held_count_;
+  stats_.rx_waiting = rx_held_count_ + (rx_overtaken_ != nullptr ? 1u : 0u);
   return count;
 }
 
@@ -162,15 +192,26 @@ bool FaultyPort::send_one(Packet& packet) {
   return behind_->tx_burst(&one, 1) == 1;
 }
 
+// What was said to have gone before; it is too late to tell anybody that it does not.
+void FaultyPort::send_late(Packet* copy) {
+  if (!send_one(*copy)) ++stats_.tx_lost;
+  scratch_.free(copy);
+}
+
+// What waits, unless something makes it wait on.
 void FaultyPort::send_held() {
-  const uint32_t held = std::exchange(tx_held_count_, 0);
-  for (uint32_t i = 0; i < held; ++i) {
-    if (!send_one(*tx_held_[i])) ++stats_.tx_lost;
-    scratch_.free(tx_held_[i]);
+  if (!active(Fault::TxDelay) || tx_held_count_ > kFaultQueue / 2) {
+    const uint32_t held = std::exchange(tx_held_count_, 0);
+    for (uint32_t i = 0; i < held; ++i) send_late(tx_held_[i]);
   }
+  if (tx_overtaken_ != nullptr && !active(Fault::TxReorder)) {
+    send_late(std::exchange(tx_overtaken_, nullptr));
+  }
+  stats_.tx_waiting = tx_held_count_ + (tx_overtaken_ != nullptr ? 1u : 0u);
 }
 
 uint32_t FaultyPort::tx_burst(Packet* const* packets, uint32_t count) {
+  send_held();
   if (count == 0 || strikes(Fault::TxFull)) return 0;
   const uint32_t most = strikes(Fault::TxShort) ? count / 2 : count;
   uint32_t sent = 0;
@@ -188,9 +229,12 @@ uint32_t FaultyPort::tx_burst(Packet* const* packets, uint32_t count) {
     Packet& packet = copy != nullptr ? *copy : *packets[sent];
     if (copy != nullptr) {
       spoil(packet, Fault::TxFlip, Fault::TxHeader, Fault::TxTruncate);
-      const bool later = strikes(Fault::TxDelay) || strikes(Fault::TxReorder);
-      if (later && tx_held_count_ < kFaultQueue) {
+      if (tx_held_count_ < kFaultQueue && strikes(Fault::TxDelay)) {
         tx_held_[tx_held_count_++] = copy;
+        continue;
+      }
+      if (tx_overtaken_ == nullptr && strikes(Fault::TxReorder)) {
+        tx_overtaken_ = copy;
         continue;
       }
     }
@@ -198,12 +242,13 @@ uint32_t FaultyPort::tx_burst(Packet* const* packets, uint32_t count) {
     const bool went = send_one(packet);
     if (went && strikes(Fault::TxDuplicate) && send_one(packet)) ++stats_.tx_duplicated;
     if (copy != nullptr) scratch_.free(copy);
-    if (went) continue;
-    tx_errors += behind_->tx_errors - errors;
-    break;
+    if (!went) {
+      tx_errors += behind_->tx_errors - errors;
+      break;
+    }
+    if (tx_overtaken_ != nullptr) send_late(std::exchange(tx_overtaken_, nullptr));
   }
-  send_held();
-  stats_.tx_waiting = tx_held_count_;
+  stats_.tx_waiting = tx_held_count_ + (tx_overtaken_ != nullptr ? 1u : 0u);
   return sent;
 }
 

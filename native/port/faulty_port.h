@@ -6,7 +6,7 @@
 //  * Every frame is accounted for: offered by the port behind = handed over + lost + waiting
 //    - duplicated - made up; the same on the way out. stats() has the numbers.
 //  * A fault is active from from_ns to until_ns of the time given by set_now(); what it holds back
-//    comes out afterwards by itself.
+//    comes out afterwards by itself, at the next rx_burst or tx_burst.
 // For tests and labs; it allocates when it is made, not after.
 #pragma once
 #include <memory>
@@ -62,12 +62,15 @@ class FaultyPort : public Port {
   const FaultStats& stats() const { return stats_; }
 
  private:
+  bool active(Fault fault) const;
   bool strikes(Fault fault);
   uint64_t random();
   void spoil(Packet& packet, Fault flip, Fault header, Fault truncate);
   Packet* made_up(PacketPool& pool);
   void put_rx(PacketPool& pool, Packet* packet, Packet** out, uint32_t& count, uint32_t max);
+  void starve(PacketPool& pool, bool now);
   bool send_one(Packet& packet);
+  void send_late(Packet* copy);
   void send_held();
 
   std::unique_ptr<Port> behind_;
@@ -79,7 +82,11 @@ class FaultyPort : public Port {
   Packet* tx_held_[kFaultQueue];
   uint32_t rx_held_count_ = 0;
   uint32_t tx_held_count_ = 0;
-  PacketPool* rx_pool_ = nullptr;  // whose packets are held; the engine's, which outlives ports
+  Packet* rx_overtaken_ = nullptr;  // waits for the frame behind it to go first
+  Packet* tx_overtaken_ = nullptr;
+  Packet* taken_ = nullptr;  // buffers kept from others, each naming the next
+  PacketPool* rx_pool_ =
+      nullptr;  // whose packets are held and taken; the engine's, which outlives ports
   uint64_t errors_seen_ = 0;
   FaultStats stats_{};
 };

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "port/af_packet_port.h"
+#include "port/faulty_port.h"
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
 #include "port/scratch_namespace.h"
@@ -32,6 +33,38 @@ class MemoryHarness : public PortHarness {
 
  private:
   MemoryPort port_{1500};
+};
+
+// With plans that are over, or not yet begun: a port like the one behind it.
+class FaultyHarness : public PortHarness {
+ public:
+  std::string open(const std::vector<TestFrame>& offered) override {
+    std::vector<FaultPlan> plans;
+    for (uint32_t i = 0; i < kFaults; ++i) {
+      plans.push_back({static_cast<Fault>(i), 1'000'000, 0, 0});
+      plans.push_back({static_cast<Fault>(i), 1'000'000, uint64_t{1} << 62, ~uint64_t{0}});
+      plans.push_back({static_cast<Fault>(i), 0, 0, ~uint64_t{0}});
+    }
+    auto memory = std::make_unique<MemoryPort>(1500);
+    memory_ = memory.get();
+    for (const TestFrame& f : offered) {
+      if (!memory->inject(f.data(), static_cast<uint32_t>(f.size()))) ADD_FAILURE() << "full";
+    }
+    port_ = std::make_unique<FaultyPort>(std::move(memory), plans, 1);
+    return "";
+  }
+  Port& port() override { return *port_; }
+  std::vector<TestFrame> sent(size_t /*expected*/) override {
+    std::vector<TestFrame> all;
+    TestFrame f;
+    while (memory_->collect(f)) all.push_back(f);
+    return all;
+  }
+  const char* kind() const override { return "faulty"; }
+
+ private:
+  MemoryPort* memory_ = nullptr;
+  std::unique_ptr<FaultyPort> port_;
 };
 
 class PcapHarness : public PortHarness {
@@ -145,6 +178,7 @@ class AfPacketHarness : public KernelHarness {
 INSTANTIATE_TEST_SUITE_P(
     All, PortCompliance,
     ::testing::Values(PortKind{"memory", [] { return std::make_unique<MemoryHarness>(); }},
+                      PortKind{"faulty", [] { return std::make_unique<FaultyHarness>(); }},
                       PortKind{"pcap", [] { return std::make_unique<PcapHarness>(); }},
                       PortKind{"tap", [] { return std::make_unique<TapHarness>(); }},
                       PortKind{"af_packet", [] { return std::make_unique<AfPacketHarness>(); }}),

@@ -54,8 +54,16 @@ class ScratchNamespace {
     if (!run("command -v ip")) return "the ip command (iproute2) is not installed";
     if (!run("ip link add name " + a + " type veth peer name " + b))
       return "no veth interfaces here";
-    return run("ip link set " + a + " up && ip link set " + b + " up") ? ""
-                                                                       : "veth did not come up";
+    if (!run("ip link set " + a + " up && ip link set " + b + " up")) return "veth did not come up";
+    // Until the kernel's link watcher has seen the carrier, what is sent is thrown away and called
+    // sent: the queue is still the one of an interface that is down.
+    for (const std::string& end : {a, b}) {
+      if (!run("for i in $(seq 300); do ip link show dev " + end +
+               " | grep -q 'state UP' && exit 0; sleep 0.01; done; exit 1")) {
+        return "veth has no carrier";
+      }
+    }
+    return "";
   }
 
  private:
