@@ -37,4 +37,13 @@ const char* flow_drop_name(FlowDrop drop) {
   return drop < FlowDrop::kCount ? kFlowDrops[static_cast<uint32_t>(drop)] : "Unknown";
 }
 
+const char* room_name(Room room) {
+  static constexpr const char* kNames[] = {
+#define ROOM(name, printed) printed,
+#include "base/rooms.def"
+#undef ROOM
+  };
+  return kNames[static_cast<uint32_t>(room)];
+}
+
 }  // namespace vrouter

@@ -17,6 +17,7 @@
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
 #include "program/program.h"
+#include "wire/print.h"
 
 namespace vrouter {
 namespace {
@@ -174,6 +175,7 @@ Napi::Function Dataplane::define(Napi::Env env, const std::shared_ptr<AddonState
                       InstanceMethod<&Dataplane::counter_shape>("counterShape"),
                       InstanceMethod<&Dataplane::read_counters>("readCounters"),
                       InstanceMethod<&Dataplane::clear_counters>("clearCounters"),
+                      InstanceMethod<&Dataplane::drop_log>("dropLog"),
                       InstanceMethod<&Dataplane::drain_events>("drainEvents"),
                       InstanceMethod<&Dataplane::inject>("inject"),
                       InstanceMethod<&Dataplane::collect>("collect"),
@@ -603,6 +605,38 @@ Napi::Value Dataplane::clear_counters(Info info) {
     std::fill(c.vrfs.begin(), c.vrfs.end(), VrfCounters{});
   });
   return info.Env().Undefined();
+}
+
+// The last drops after number info[0], oldest first.
+Napi::Value Dataplane::drop_log(Info info) {
+  Napi::Env env = info.Env();
+  uint64_t after = 0;
+  if (!read_u64(env, *state_, info[0], "after", after) || !ready(env)) return {};
+  std::vector<DropRecord> records;
+  uint64_t now_ns = 0;
+  engine_->hold([&] {
+    const DropLog& log = engine_->drop_log();
+    now_ns = engine_->context().now_ns;
+    for (uint64_t n = std::max(log.oldest(), after + 1); n <= log.added(); ++n) {
+      records.push_back(log.at(n));
+    }
+  });
+  Napi::Array out = Napi::Array::New(env, records.size());
+  for (uint32_t i = 0; i < records.size(); ++i) {
+    const DropRecord& r = records[i];
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("number", Napi::BigInt::New(env, r.number));
+    one.Set("agoNs", Napi::BigInt::New(env, now_ns - r.time_ns));
+    one.Set("reason", drop_name(r.reason));
+    one.Set("room", room_name(r.room));
+    one.Set("vif", r.vif.valid() ? static_cast<double>(r.vif.value) : -1);
+    one.Set("vrf", r.vrf.valid() ? static_cast<double>(r.vrf.value) : -1);
+    one.Set("length", r.length);
+    one.Set("text", print_frame(r.bytes, r.captured));
+    one.Set("bytes", new_bytes(env, r.bytes, r.captured));
+    out.Set(i, one);
+  }
+  return out;
 }
 
 Napi::Value Dataplane::drain_events(Info info) {

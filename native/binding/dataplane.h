@@ -46,6 +46,7 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   Napi::Value counter_shape(Info info);
   Napi::Value read_counters(Info info);
   Napi::Value clear_counters(Info info);
+  Napi::Value drop_log(Info info);
   Napi::Value drain_events(Info info);
   Napi::Value inject(Info info);
   Napi::Value collect(Info info);

@@ -81,6 +81,7 @@ struct PacketMeta {
   VifId out_vif;
   Verdict verdict;
   DropReason drop;
+  Room room;                  // where it was dropped
 };
 
 // What a frame leaves undone, for whoever can do it later: virtio_net_hdr (virtio 1.3 §5.1.6), with
@@ -126,6 +127,7 @@ struct Packet {
   void drop(DropReason reason) {
     meta.verdict = Verdict::Drop;
     meta.drop = reason;
+    meta.room = current_room;
   }
   bool alive() const { return meta.verdict == Verdict::Continue; }
 };

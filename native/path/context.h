@@ -8,6 +8,7 @@
 #include "path/explain.h"
 #include "path/fragments.h"
 #include "state/counters.h"
+#include "state/drop_log.h"
 #include "state/events.h"
 #include "state/flow.h"
 #include "state/quota.h"
@@ -32,6 +33,7 @@ struct Context {
   uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
   Burst released{};         // fragments whose first has come; next through the rooms
   Trace* trace = nullptr;   // explain only
+  DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;
   void* sink = nullptr;

@@ -62,6 +62,9 @@ void count_dropped(Context& context, const Packet& packet) {
     if (!meta.generated && !meta.copy) ++context.counters.consumed;
     return;
   }
+  if (context.drop_log != nullptr && context.trace == nullptr) {
+    context.drop_log->add(packet, meta.drop, meta.room, context.now_ns);
+  }
   if (VifCounters* in = vif_counters(context, meta.vif)) ++in->drops;
   if (meta.drop == DropReason::Discards) {
     if (VrfCounters* c = vrf_counters(context, meta.vrf)) ++c->discards;

@@ -25,26 +25,32 @@ void age_flows(Context& context) {
   context.flows.age(now_ms(context), static_cast<uint32_t>(due), context.timeouts);
 }
 
+using RoomFunction = void (*)(Context&, Burst&);
+inline void enter(Room name, RoomFunction room, Context& context, Burst& burst) {
+  current_room = name;
+  room(context, burst);
+}
+
 void way_in(Context& context, Burst& burst) {
-  parse(context, burst);
-  admit(context, burst);
-  decap(context, burst);
-  match_fragments(context, burst);
+  enter(Room::Parse, parse, context, burst);
+  enter(Room::Admit, admit, context, burst);
+  enter(Room::Decap, decap, context, burst);
+  enter(Room::MatchFragments, match_fragments, context, burst);
 }
 
 void way_through(Context& context, Burst& burst) {
-  look_up_flows(context, burst);
-  open_flows(context, burst);
-  look_up_routes(context, burst);
-  look_up_macs(context, burst);
+  enter(Room::LookUpFlows, look_up_flows, context, burst);
+  enter(Room::OpenFlows, open_flows, context, burst);
+  enter(Room::LookUpRoutes, look_up_routes, context, burst);
+  enter(Room::LookUpMacs, look_up_macs, context, burst);
 }
 
 void way_out(Context& context, Burst& burst) {
-  check_fit(context, burst);
-  translate(context, burst);
-  replicate(context, burst);
-  encapsulate(context, burst);
-  finish(context, burst);
+  enter(Room::CheckFit, check_fit, context, burst);
+  enter(Room::Translate, translate, context, burst);
+  enter(Room::Replicate, replicate, context, burst);
+  enter(Room::Encapsulate, encapsulate, context, burst);
+  enter(Room::Finish, finish, context, burst);
 }
 
 }  // namespace

@@ -90,6 +90,7 @@ struct Engine::State {
       static_cast<State*>(sink)->transmit(packet);
     };
     context.sink = this;
+    context.drop_log = &drop_log;
     counters.vifs.resize(kMaxVifs);
     counters.vrfs.resize(router.vrf_limit());
     slots.reserve(kMaxPorts);
@@ -143,6 +144,7 @@ struct Engine::State {
   Counters counters;
   EventRing events;
   FlowTimeouts timeouts;
+  DropLog drop_log;
   Gate gate;
   Wake wake;
   Context context;
@@ -201,7 +203,10 @@ uint32_t Engine::State::receive(PortId id, Slot& slot) {
   if (of_vif == nullptr) {
     counters.drops[static_cast<uint32_t>(DropReason::InvalidIf)] += received;
     counters.dropped += received;
-    for (uint32_t i = 0; i < received; ++i) pool.free(burst.packets[i]);
+    for (uint32_t i = 0; i < received; ++i) {
+      drop_log.add(*burst.packets[i], DropReason::InvalidIf, Room::Port, context.now_ns);
+      pool.free(burst.packets[i]);
+    }
     return received + discarded;
   }
   of_vif->rx_packets += received;
@@ -323,6 +328,7 @@ void Engine::State::unsent(Packet* packet, DropReason reason) {
                       : !meta.generated && !meta.copy ? &counters.forwarded
                                                       : nullptr;  // made here: stays made
   const uint64_t packets = uint64_t{1} + meta.merged;
+  drop_log.add(*packet, reason, Room::Port, context.now_ns);
   if (counted != nullptr) {
     *counted -= packets;
     counters.dropped += packets;
@@ -497,6 +503,7 @@ bool Engine::claim_flows(uint64_t owner) {
 Router& Engine::router() { return state_->router; }
 FlowTable& Engine::flows() { return state_->flows; }
 Counters& Engine::counters() { return state_->counters; }
+const DropLog& Engine::drop_log() const { return state_->drop_log; }
 EventRing& Engine::events() { return state_->events; }
 Context& Engine::context() { return state_->context; }
 PacketPool& Engine::pool() { return state_->pool; }

@@ -90,6 +90,7 @@ class Engine {
   FlowTable& flows();
   Counters& counters();
   EventRing& events();
+  const DropLog& drop_log() const;
   Context& context();
   PacketPool& pool();
   // `wake` is called once, by the worker (or by step), when events wait and the consumer is armed;

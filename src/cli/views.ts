@@ -209,6 +209,18 @@ export interface VniView {
   readonly nextHop: number;
 }
 
+export interface DropLogView {
+  readonly number: number;
+  readonly time: string;
+  readonly reason: string;
+  readonly room: string;
+  readonly vif: number;
+  readonly vrf: number;
+  readonly length: number;
+  readonly text: string;
+  readonly packet: string;
+}
+
 export interface DropView {
   readonly name: string;
   readonly packets: Count;

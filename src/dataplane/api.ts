@@ -174,6 +174,21 @@ export interface Counters {
   readonly vrfs: ReadonlyMap<number, ReadonlyMap<string, bigint>>;
 }
 
+/** A packet that was dropped: why, where, and the first 128 bytes of what it was then. */
+export interface DropRecord {
+  /** Of the drop, from 1; every one has one, also those that are no longer here. */
+  readonly number: bigint;
+  readonly agoNs: bigint;
+  readonly reason: string;
+  readonly room: string;
+  readonly vif: number; // -1: none
+  readonly vrf: number;
+  readonly length: number;
+  /** One line a layer. */
+  readonly text: string;
+  readonly bytes: Uint8Array;
+}
+
 export interface FlowEvent {
   readonly kind: 'created' | 'deleted';
   readonly timeNs: bigint;
@@ -234,6 +249,8 @@ export interface Dataplane {
   deleteFlow(index: number): boolean;
   readCounters(): Counters;
   clearCounters(): void;
+  /** The last drops, oldest first: those after number `after` that are still here (256 at most). */
+  dropLog(after?: bigint): DropRecord[];
   /** Flow events since last time, bounded; `lost` counts, since the start, what did not fit the ring. */
   drainEvents(): { events: FlowEvent[]; lost: bigint };
   /** Frames into a memory port, as if they had been received; returns how many fitted. */

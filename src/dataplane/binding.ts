@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VRouterError } from '../errors.ts';
-import type { DataplaneOptions, PortInfo, PortSpec } from './api.ts';
+import type { DataplaneOptions, DropRecord, PortInfo, PortSpec } from './api.ts';
 import { layout } from './layout.ts';
 
 /** The wrapped class; native/binding/dataplane.h. Every method may throw VRouterError. */
@@ -42,6 +42,7 @@ export interface NativeDataplane {
   /** Returns how many numbers there are; writes nothing if they do not fit. */
   readCounters(into: BigUint64Array): number;
   clearCounters(): void;
+  dropLog(after: bigint): DropRecord[];
   /** Records of layout.eventRecord. */
   drainEvents(into: Uint8Array): { count: number; lost: bigint };
   /** Frames packed as u32 length (little-endian) and bytes, one after the other. */

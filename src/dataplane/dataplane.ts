@@ -8,6 +8,7 @@ import type {
   Dataplane,
   DataplaneInfo,
   DataplaneOptions,
+  DropRecord,
   DumpTable,
   ExplainLine,
   FlowEvent,
@@ -152,6 +153,10 @@ class NativeBackedDataplane implements Dataplane {
 
   clearCounters(): void {
     this.#native.clearCounters();
+  }
+
+  dropLog(after = 0n): DropRecord[] {
+    return this.#native.dropLog(after);
   }
 
   drainEvents(): { events: FlowEvent[]; lost: bigint } {

@@ -116,6 +116,7 @@ export const METHODS = {
     const { count, lost } = served.native.drainEvents(into);
     return value({ count, lost, records: into.subarray(0, count * layout.eventRecord.size) });
   },
+  dropLog: (served, [after]) => value(served.native.dropLog(after as Any)),
   inject: (served, [port, frames]) => value(served.native.inject(port as Any, frames as Any)),
   collect: (served, [port]) => value(served.native.collect(port as Any)),
   explain: (served, [frame, vif]) => value(served.native.explain(frame as Any, vif as Any)),

@@ -13,7 +13,7 @@
  *  * Without a forwarder nothing is made up: what is asked is refused.
  */
 import { VRouterError } from '../errors.ts';
-import type { Dataplane, PortInfo, PortSpec } from './api.ts';
+import type { Dataplane, DropRecord, PortInfo, PortSpec } from './api.ts';
 import {
   type FlowFileReport,
   loadAddon,
@@ -272,6 +272,10 @@ class RemoteNative implements NativeDataplane {
   collect(port: number): Uint8Array {
     return this.#call('collect', port) as Uint8Array;
   }
+  dropLog(after: bigint): DropRecord[] {
+    return this.#call('dropLog', after) as unknown as DropRecord[];
+  }
+
   explain(frame: Uint8Array, vif: number): string {
     return this.#call('explain', unshared(frame), vif) as string;
   }

@@ -29,6 +29,11 @@ const schemas = {
   flush: mapping({ vrf: whole(0, 65535).optional() }),
   dump: mapping({ ...page, vrf: whole(0, 65535), family }),
   route: mapping({ vrf: whole(0, 65535), prefix: prefixOrAddress, family }),
+  log: mapping({
+    after: whole(0, Number.MAX_SAFE_INTEGER).optional(),
+    vif: reference.optional(),
+    reason: z.string().max(64).optional(),
+  }),
   explain: mapping({ vif: reference, packet: z.string().max(2 * MAX_FRAME_BYTES) }),
 };
 
@@ -117,6 +122,10 @@ export function viewMethods(dataplane: Dataplane): Methods {
     'dropstats.get': (params) => {
       checkParams(schemas.none, 'dropstats.get', params);
       return views.drops(dataplane);
+    },
+    'dropstats.log': (params) => {
+      const asked = checkParams(schemas.log, 'dropstats.log', params);
+      return views.dropLog(dataplane, asked);
     },
     'dropstats.clear': (params) => {
       checkParams(schemas.none, 'dropstats.clear', params);

@@ -416,3 +416,29 @@ export function vrfStats(dataplane: Dataplane): VrfStatsView[] {
     }))
     .sort((a, b) => a.vrf - b.vrf);
 }
+
+/** Of the last drops, those asked for; times are of this machine's clock. */
+export function dropLog(
+  dataplane: Dataplane,
+  asked: {
+    after?: number | undefined;
+    vif?: string | number | undefined;
+    reason?: string | undefined;
+  },
+): DropLogView[] {
+  const wanted = asked.vif === undefined ? undefined : vifId(dataplane, asked.vif);
+  const now = Date.now();
+  return dataplane
+    .dropLog(BigInt(asked.after ?? 0))
+    .filter(({ vif }) => wanted === undefined || vif === wanted)
+    .filter(
+      ({ reason }) =>
+        asked.reason === undefined || reason.toLowerCase() === asked.reason.toLowerCase(),
+    )
+    .map(({ number, agoNs, bytes, ...rest }) => ({
+      ...rest,
+      number: Number(number),
+      time: new Date(now - Number(agoNs / 1_000_000n)).toISOString(),
+      packet: Buffer.from(bytes).toString('hex'),
+    }));
+}

@@ -157,6 +157,10 @@ export class RecordingDataplane implements Dataplane {
   collect(): Uint8Array[] {
     return unsupported('packets');
   }
+  dropLog(): [] {
+    return [];
+  }
+
   explain(): never {
     return unsupported('packets');
   }

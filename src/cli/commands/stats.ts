@@ -1,19 +1,45 @@
 /** `dropstats`, `vrfstats` and `status` of a running vRouter. */
-import type { Command } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
 import { vrfId } from '../arguments.ts';
-import { exactlyOne, type Io, type SocketOptions, show, socketOptions, withClient } from '../io.ts';
-import { renderDrops, renderVrfStats } from '../render/stats.ts';
+import {
+  exactlyOne,
+  type Io,
+  type SocketOptions,
+  show,
+  socketOptions,
+  UsageError,
+  withClient,
+} from '../io.ts';
+import { renderDropLog, renderDrops, renderVrfStats } from '../render/stats.ts';
 import { renderStatus } from '../render/status.ts';
-import type { DropView, StatusView, VrfStatsView } from '../views.ts';
+import type { DropLogView, DropView, StatusView, VrfStatsView } from '../views.ts';
 
 interface DropOptions extends SocketOptions {
   readonly debug?: boolean;
   readonly clear?: boolean;
+  readonly log?: boolean;
+  readonly vif?: string;
+  readonly reason?: string;
+  readonly watch?: number;
 }
 
 interface VrfOptions extends SocketOptions {
   readonly get?: number;
   readonly dump?: boolean;
+}
+
+/** Once, or every `seconds` until the command is ended; `look` gets what it returned last. */
+async function watched(
+  seconds: number | undefined,
+  look: (previous: number) => Promise<number>,
+): Promise<void> {
+  let last = await look(0);
+  while (seconds !== undefined) {
+    if (!(seconds > 0)) throw new UsageError('--watch takes a number of seconds above 0');
+    await sleep(seconds * 1000);
+    last = await look(last);
+  }
 }
 
 export function registerStats(program: Command, io: Io): void {
@@ -23,18 +49,41 @@ export function registerStats(program: Command, io: Io): void {
   dropstats
     .option('--debug', 'also what is no loss: the original of a replicated packet')
     .option('--clear', 'set all counters to zero')
+    .option('--log', 'the last drops: when, why, in which room, what the packet was')
+    .option('--vif <vif>', 'with --log: of this vif, by name or number')
+    .option('--reason <name>', 'with --log: of this reason, as dropstats prints it')
+    .addOption(
+      new Option('--watch [seconds]', 'again and again, every so often')
+        .argParser(Number)
+        .preset(1),
+    )
     .addHelpText(
       'after',
-      '\nExamples:\n  vrouter dropstats\n  vrouter dropstats --json\n  vrouter dropstats --clear\n',
+      '\nExamples:\n  vrouter dropstats\n  vrouter dropstats --json\n  vrouter dropstats --clear\n  vrouter dropstats --log --reason "Invalid Label" --watch\n',
     )
     .action((options: DropOptions) =>
       withClient(io, options, async (client) => {
-        if (options.clear === true) {
+        if (options.log === true) {
+          await watched(options.watch, async (previous: number) => {
+            const { vif, reason } = options;
+            const drops = await client.call<DropLogView[]>('dropstats.log', {
+              after: previous,
+              ...(vif === undefined ? {} : { vif }),
+              ...(reason === undefined ? {} : { reason }),
+            });
+            if (options.watch === undefined || drops.length > 0)
+              show(io, options, drops, renderDropLog);
+            return drops.at(-1)?.number ?? previous;
+          });
+        } else if (options.clear === true) {
           await client.call('dropstats.clear');
           show(io, options, { cleared: true }, () => '');
         } else {
-          const drops = await client.call<DropView[]>('dropstats.get');
-          show(io, options, drops, (value) => renderDrops(value, options.debug === true));
+          await watched(options.watch, async () => {
+            const drops = await client.call<DropView[]>('dropstats.get');
+            show(io, options, drops, (value) => renderDrops(value, options.debug === true));
+            return 0;
+          });
         }
       }),
     );

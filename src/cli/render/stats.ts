@@ -1,5 +1,5 @@
 /** Text of `dropstats` and `vrfstats`. Pure; layout is the ancestor's. */
-import type { Count, DropView, VrfStatsView } from '../views.ts';
+import type { Count, DropLogView, DropView, VrfStatsView } from '../views.ts';
 
 /** Not a loss: shown with `--debug` only. */
 const HIDDEN = new Set(['Cloned Original']);
@@ -8,6 +8,21 @@ export function renderDrops(drops: readonly DropView[], debug: boolean): string 
   return drops
     .filter((drop) => drop.packets !== 0 && (debug || !HIDDEN.has(drop.name)))
     .map((drop) => `${drop.name.padEnd(28)}  ${drop.packets}\n`)
+    .join('');
+}
+
+/** A line a drop, and under it what the packet was. */
+export function renderDropLog(drops: readonly DropLogView[]): string {
+  return drops
+    .map(({ time, reason, room, vif, vrf, length, text }) => {
+      const where = `vif0/${vif < 0 ? '-' : vif} vrf ${vrf < 0 ? '-' : vrf}`;
+      const layers = text
+        .trimEnd()
+        .split('\n')
+        .map((line) => `    ${line}\n`)
+        .join('');
+      return `${time}  ${reason}  in ${room}  ${where}  ${length} bytes\n${layers}`;
+    })
     .join('');
 }
 
