@@ -32,6 +32,7 @@ const PEERS = {
   iproute2: 'network namespaces',
   'iputils-ping': 'echo requests from real kernels',
   ethtool: 'offloads off on veth pairs',
+  iperf3: 'throughput between pods',
   nftables: 'firewalls inside the namespaces',
 };
 // Inputs for each fuzz target. A packet input may be too short to be a frame: more than a million, so that a

@@ -21,6 +21,7 @@
 namespace vrouter {
 namespace {
 
+constexpr uint32_t kMaxPaceUs = 1'000'000;
 constexpr uint32_t kMaxBuffers = 1u << 20;
 constexpr uint32_t kMinBuffers = 4 * kBurst;
 constexpr uint32_t kMinBufferBytes = 512;
@@ -198,6 +199,9 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "bufferBytes", kMinBufferBytes, kMaxBufferBytes,
                      options.buffer_bytes) ||
         !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
+        !read_option(env, *state_, given, "lookUs", 0, kMaxPaceUs, options.pace.look_us) ||
+        !read_option(env, *state_, given, "napUs", 1, kMaxPaceUs, options.pace.nap_us) ||
+        !read_option(env, *state_, given, "patienceUs", 0, kMaxPaceUs, options.pace.patience_us) ||
         !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
@@ -290,7 +294,10 @@ Napi::Value Dataplane::add_port(Info info) {
     status = Status::fail(StatusCode::BadValue, "fd");
     detail = "a " + request.kind + " port has no descriptor";
   }
-  if (port != nullptr) port->coalesces = request.coalesce;
+  if (port != nullptr) {
+    port->coalesces = request.coalesce;
+    port->plain = request.offloads == TapOffloads::None;
+  }
   if (port == nullptr) {
     throw_error(env, *state_, status_code(status.code),
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);

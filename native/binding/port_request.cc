@@ -117,6 +117,7 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
     return read_property(env, spec, "interface", name) &&
            read_text(env, state, name, "interface", kMaxInterfaceName, out.interface) &&
            read_flag(env, state, spec, "promiscuous", out.promiscuous) &&
+           read_offloads(env, state, spec, out.offloads) &&
            read_flag(env, state, spec, "coalesce", out.coalesce);
   }
   if (out.kind == "faulty") return read_faulty(env, state, spec, out);

@@ -44,6 +44,7 @@ class Port {
   virtual uint32_t mtu() const = 0;             // bytes of an Ethernet payload
   virtual uint32_t features() const { return 0; }  // PortFeature
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
+  bool plain = false;     // frames leave as they are on a wire, whatever the port would take undone
   bool coalesces = true;  // segments of a connection are merged before they are sent, if it takes them
   uint64_t rx_discards = 0;
   uint64_t rx_errors = 0;

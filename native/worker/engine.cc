@@ -255,7 +255,7 @@ void Engine::State::flush_dirty() {
 
 // Out of the port, as late as can be: what it takes whole goes whole, the rest is cut or finished.
 void Engine::State::flush(Slot& slot) {
-  const uint32_t features = slot.port->features();
+  const uint32_t features = slot.port->plain ? 0 : slot.port->features();
   // Towards a tenant's stack, not towards the fabric: its segments are inside tunnels.
   const bool merges =
       slot.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;

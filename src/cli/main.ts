@@ -10,7 +10,13 @@ import { Command, CommanderError } from 'commander';
 import { registerCapture } from './commands/capture.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerFlow } from './commands/flow.ts';
-import { registerExplain, registerReplay, registerSchema } from './commands/local.ts';
+import {
+  registerCheckConfig,
+  registerExplain,
+  registerReplay,
+  registerSchema,
+} from './commands/local.ts';
+import { registerPort } from './commands/port.ts';
 import { registerServers } from './commands/servers.ts';
 import { registerStats } from './commands/stats.ts';
 import { registerTables } from './commands/tables.ts';
@@ -42,6 +48,8 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerFlow(program, io);
   registerStats(program, io);
   registerCapture(program, io);
+  registerPort(program, io);
+  registerCheckConfig(program, io);
   registerSchema(program, io);
   registerCompletion(program, io, () => buildCommand(io));
   if (!program.commands.some((command) => command.name() === first)) {

@@ -8,6 +8,7 @@ import { ConfigError } from '../errors.ts';
 import { type ControlFile, controlSchema } from './control.ts';
 import { ConfigText, type Path, type Problem } from './document.ts';
 import { type NodeFile, nodeSchema } from './node.ts';
+import { nodeReferenceProblems } from './references.ts';
 import { type StateFile, stateSchema } from './state.ts';
 
 export interface Loaded<T> {
@@ -58,8 +59,13 @@ function load<S extends z.ZodType>(schema: S, file: string, content?: string): L
 /** `content`: the text itself, `file` is then only its name in messages. */
 export const loadState = (file: string, content?: string): Loaded<StateFile> =>
   load(stateSchema, file, content);
-export const loadNode = (file: string, content?: string): Loaded<NodeFile> =>
-  load(nodeSchema, file, content);
+/** Its parts agree with each other, too. */
+export function loadNode(file: string, content?: string): Loaded<NodeFile> {
+  const loaded = load(nodeSchema, file, content);
+  const problems = nodeReferenceProblems(loaded.value);
+  if (problems.length > 0) loaded.text.refuse(problems);
+  return loaded;
+}
 export const loadControl = (file: string, content?: string): Loaded<ControlFile> =>
   load(controlSchema, file, content);
 

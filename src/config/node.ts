@@ -52,6 +52,7 @@ export const portSchema = oneOf(
     mapping({
       kind: z.literal('af_packet'),
       interface: interfaceName,
+      offloads: choice(['none', 'tenant']).optional(),
       coalesce: z.boolean().optional(),
     }),
   ],
@@ -98,6 +99,14 @@ export const vifSchema = mapping({
   ingress_groups: z.array(name).max(16).optional(),
   egress_groups: z.array(name).max(16).optional(),
 });
+
+/** A port that is plugged in at run time: its name is said beside it. */
+export const pluggedVifSchema = mapping(
+  Object.fromEntries(Object.entries(vifSchema.shape).filter(([key]) => key !== 'name')) as Omit<
+    typeof vifSchema.shape,
+    'name'
+  >,
+);
 
 export const policySchema = mapping({
   name,
@@ -148,6 +157,13 @@ export const nodeSchema = mapping({
     flow_entries: whole(1024, 1 << 24).optional(),
     buffers: whole(256, 1 << 20).optional(),
     buffer_bytes: whole(512, 66_560).optional(),
+    polling: mapping({
+      look_us: whole(0, 1_000_000).optional(),
+      nap_us: whole(1, 1_000_000).optional(),
+      patience_us: whole(0, 1_000_000).optional(),
+    })
+      .optional()
+      .describe('How long an idle worker looks, naps and waits before it sleeps'),
     seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }).optional(),
   forwarder: mapping({
@@ -181,6 +197,21 @@ export const nodeSchema = mapping({
     .optional()
     .describe("The host's own stack"),
   exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
+  plug: mapping({
+    socket: socketPath.optional().describe('Default /run/vrouter/<name>.plug'),
+    state_dir: path.optional().describe('Default /var/lib/vrouter/<name>/ports'),
+  })
+    .optional()
+    .describe('The plug API (docs/plug-api.md)'),
+  metrics: mapping({
+    host: z
+      .enum(['127.0.0.1', '::1', 'localhost'])
+      .optional()
+      .describe('Loopback only; default 127.0.0.1'),
+    port: portNumber,
+  })
+    .optional()
+    .describe('Prometheus metrics and health over HTTP'),
   routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
   vrfs: z.array(vrfSchema).max(65536).optional(),
   policies: z.array(policySchema).max(65536).optional(),
@@ -190,6 +221,7 @@ export const nodeSchema = mapping({
 
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;
+export type PluggedVif = z.infer<typeof pluggedVifSchema>;
 export type VifFile = z.infer<typeof vifSchema>;
 export type VrfFile = z.infer<typeof vrfSchema>;
 export type PolicyFile = z.infer<typeof policySchema>;

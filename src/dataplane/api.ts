@@ -10,6 +10,12 @@ export interface DataplaneOptions {
   readonly flowEntries?: number;
   readonly buffers?: number;
   readonly bufferBytes?: number;
+  /** After the last frame the worker looks for more this long … (native/worker/pace.h) */
+  readonly lookUs?: number;
+  /** … then in naps of so long each, … */
+  readonly napUs?: number;
+  /** … until this long after the last frame: then it sleeps. */
+  readonly patienceUs?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
   readonly seed?: bigint;
   /** Flows live in this file, and are taken over from it; normally on a tmpfs. */
@@ -44,6 +50,8 @@ export type PortSpec =
       readonly kind: 'af_packet';
       readonly interface: string;
       readonly promiscuous?: boolean;
+      /** 'none': frames leave whole, as on a wire; default 'tenant'. */
+      readonly offloads?: 'none' | 'tenant';
       readonly coalesce?: boolean;
     }
   | {

@@ -380,7 +380,7 @@ export class NetnsStage {
         seed: Number(BigInt.asUintN(48, this.#options.seed)) + index,
       },
       underlay: {
-        port: { kind: 'af_packet', interface: UPLINK },
+        port: { kind: 'af_packet', interface: UPLINK, offloads: 'none' },
         mac: NODE_MACS[name] as string,
         ipv4: NODE_PLANS[index]?.ipv4,
         neighbours: Object.fromEntries(

@@ -36,6 +36,7 @@ import { connectExchange } from '../rib/connect.ts';
 import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
+import { startMetrics } from './metrics.ts';
 import {
   floatingIpIntent,
   policyIntent,
@@ -47,6 +48,7 @@ import {
   vrfIntent,
 } from './node-intents.ts';
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
+import { startPlug } from './plug.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { viewMethods } from './view-methods.ts';
@@ -74,7 +76,7 @@ const LEARN_MS = 5000;
 const RESTART_MS = 30_000;
 
 /** In the order of starting. */
-const PARTS: readonly StartPart[] = [];
+const PARTS: readonly StartPart[] = [startPlug, startMetrics];
 
 export interface RunningProcess {
   readonly socket: string;
@@ -444,6 +446,11 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
   return {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
+    ...(options.polling?.look_us === undefined ? {} : { lookUs: options.polling.look_us }),
+    ...(options.polling?.nap_us === undefined ? {} : { napUs: options.polling.nap_us }),
+    ...(options.polling?.patience_us === undefined
+      ? {}
+      : { patienceUs: options.polling.patience_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
   };

@@ -267,8 +267,6 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
       const pod = pods.get(name)!;
       await pod.ip('link', 'set', 'eth0', 'address', podMac(name));
       await pod.ip('link', 'set', 'eth0', 'up');
-      // An AF_PACKET underlay cannot send a super-packet that is in a tunnel.
-      await pod.ip('link', 'set', 'eth0', 'gso_max_segs', '1');
       await pod.ip('addr', 'add', `${POD[name]}/32`, 'dev', 'eth0');
       await pod.ip('route', 'add', '10.1.0.254/32', 'dev', 'eth0');
       await pod.ip('route', 'add', 'default', 'via', '10.1.0.254');

@@ -164,6 +164,30 @@ export function registerExplain(program: Command, io: Io): void {
     });
 }
 
+export function registerCheckConfig(program: Command, io: Io): void {
+  program
+    .command('check-config')
+    .description(
+      'whether a configuration file is what it should be: every problem, with line and key',
+    )
+    .argument('<file>', 'the file')
+    .option('--as <kind>', 'node, control or state', 'node')
+    .addHelpText('after', '\nExample:\n  vrouter check-config /etc/vrouter/cent222.yaml\n')
+    .action(async (file: string, { as }: { as: string }) => {
+      const { loadControl, loadNode, loadState } = await import('../../config/load.ts');
+      const checks: Readonly<Record<string, () => void>> = {
+        node: () => loadNode(file),
+        control: () => loadControl(file),
+        state: () => loadState(file),
+      };
+      const check = Object.hasOwn(checks, as) ? checks[as] : undefined;
+      if (check === undefined)
+        throw new UsageError(`check-config: --as ${as}: node, control or state`);
+      check();
+      io.out(`${file}: ok\n`);
+    });
+}
+
 export function registerSchema(program: Command, io: Io): void {
   program
     .command('schema')

@@ -137,7 +137,7 @@ underlay:
   ipv4: 10.169.25.20
   neighbours: {10.169.25.21: 02:00:00:00:00:02}
 exchange: {socket: /run/vrouter/control.exchange}
-vrfs: [{name: pods}]
+vrfs: [{name: pods}, {name: services}]
 vifs:
   - name: web
     port: {kind: tap, name: tap0, netns: web}
@@ -193,5 +193,31 @@ describe('docs/schema', () => {
     const file = new URL(`../../../docs/schema/${name}.json`, import.meta.url);
     // By value: how the file is laid out is the formatter's business.
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(JSON.parse(jsonSchemaText(name)));
+  });
+});
+
+describe('what a node file says of itself', () => {
+  const head =
+    'name: n\nunderlay: { port: { kind: memory }, mac: 02:00:00:00:00:01, ipv4: 10.0.0.1, neighbours: {} }\n';
+  it('names every reference that leads nowhere and every name that two have', () => {
+    const text = `${head}vrfs: [{ name: red }, { name: red }]
+vifs:
+  - { name: a, port: { kind: memory }, vrf: blue, tenant_mac: 02:00:00:00:00:02, network_policies: [web] }
+source_nats:
+  - { name: s, vrf: red, to_vrf: out, address: 10.0.0.9, ports: [1024, 2048] }
+`;
+    let found: unknown;
+    try {
+      loadNode('n.yaml', text);
+    } catch (error) {
+      found = error;
+    }
+    expect(found).toBeInstanceOf(ConfigError);
+    expect((found as ConfigError).problems.map(({ line, key }) => `${line} ${key}`)).toEqual([
+      '3 vrfs[1].name',
+      '5 vifs[0].vrf',
+      '5 vifs[0].network_policies[0]',
+      '7 source_nats[0].to_vrf',
+    ]);
   });
 });

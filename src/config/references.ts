@@ -1,0 +1,47 @@
+/**
+ * What a node file's parts say of each other: names that nothing has, names that two have. Pure; all problems
+ * at once, each at its place.
+ */
+import type { Path, Problem } from './document.ts';
+import type { NodeFile } from './node.ts';
+
+function twice(list: readonly { readonly name: string }[], what: string, out: Problem[]): void {
+  const seen = new Set<string>();
+  for (const [i, { name }] of list.entries()) {
+    if (seen.has(name))
+      out.push({ path: [what, i, 'name'], message: `"${name}" is there already` });
+    seen.add(name);
+  }
+}
+
+export function nodeReferenceProblems(file: NodeFile): Problem[] {
+  const { vrfs = [], policies = [], vifs = [], source_nats: nats = [] } = file;
+  const out: Problem[] = [];
+  twice(vrfs, 'vrfs', out);
+  twice(policies, 'policies', out);
+  twice(vifs, 'vifs', out);
+  twice(nats, 'source_nats', out);
+  const known = {
+    VRF: new Set(vrfs.map(({ name }) => name)),
+    policy: new Set(policies.map(({ name }) => name)),
+  };
+  const must = (what: keyof typeof known, name: string, path: Path) => {
+    if (!known[what].has(name))
+      out.push({ path, message: `there is no ${what} "${name}" in this file` });
+  };
+  for (const [i, vif] of vifs.entries()) {
+    must('VRF', vif.vrf, ['vifs', i, 'vrf']);
+    for (const [k, fip] of (vif.floating_ips ?? []).entries()) {
+      must('VRF', fip.vrf, ['vifs', i, 'floating_ips', k, 'vrf']);
+    }
+    for (const list of ['network_policies', 'ingress_groups', 'egress_groups'] as const) {
+      for (const [k, name] of (vif[list] ?? []).entries())
+        must('policy', name, ['vifs', i, list, k]);
+    }
+  }
+  for (const [i, nat] of nats.entries()) {
+    must('VRF', nat.vrf, ['source_nats', i, 'vrf']);
+    must('VRF', nat.to_vrf, ['source_nats', i, 'to_vrf']);
+  }
+  return out;
+}

@@ -1,0 +1,111 @@
+/**
+ * Prometheus metrics and health of a node: `metrics:` in the node file. Values are read when they are asked
+ * for; nothing is counted twice. Cardinality is bounded by vifs and drop reasons.
+ */
+import { createServer } from 'node:http';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { StartPart } from './node-part.ts';
+
+const VIF_COUNTERS = [
+  ['rxPackets', 'vrouter_vif_receive_packets_total', 'Packets received from the vif'],
+  ['rxBytes', 'vrouter_vif_receive_bytes_total', 'Bytes received from the vif'],
+  ['txPackets', 'vrouter_vif_transmit_packets_total', 'Packets sent to the vif'],
+  ['txBytes', 'vrouter_vif_transmit_bytes_total', 'Bytes sent to the vif'],
+  ['drops', 'vrouter_vif_drops_total', 'Packets of the vif that were dropped'],
+] as const;
+
+export const startMetrics: StartPart = async ({ file, log, dataplane, agent }) => {
+  const { metrics } = file;
+  if (metrics === undefined) return undefined;
+  const registry = new Registry();
+  registry.setDefaultLabels({ node: file.name });
+  collectDefaultMetrics({ register: registry });
+  const gauge = (name: string, help: string, labelNames: readonly string[] = []) =>
+    new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] });
+  const up = gauge('vrouter_dataplane_up', '1 when the data plane answers');
+  const generation = gauge('vrouter_generation', 'Generation of the last Program');
+  const flows = gauge('vrouter_flow_entries', 'Flow entries in use');
+  const flowLimit = gauge('vrouter_flow_entries_limit', 'Flow entries there can be');
+  const buffers = gauge('vrouter_buffers_free', 'Packet buffers not in use');
+  const unresolved = gauge('vrouter_routes_unresolved', 'Routes with hops that cannot be used now');
+  const totals = gauge('vrouter_packets_total', 'Packets by what became of them', ['fate']);
+  const drops = gauge('vrouter_drops_total', 'Packets dropped, by reason', ['reason']);
+  const perVif = VIF_COUNTERS.map(([key, name, help]) => ({
+    key,
+    gauge: gauge(name, help, ['vif']),
+  }));
+
+  function read(): void {
+    unresolved.set(agent.unresolved().length);
+    try {
+      const info = dataplane.info();
+      const counters = dataplane.readCounters();
+      generation.set(info.generation);
+      flows.set(info.flowsUsed);
+      flowLimit.set(info.flowEntries);
+      buffers.set(info.buffersFree);
+      for (const [fate, value] of Object.entries(counters.totals))
+        totals.set({ fate }, Number(value));
+      for (const [reason, value] of counters.drops) drops.set({ reason }, Number(value));
+      const names = new Map([['fabric', 0]]);
+      for (const name of agent.vifs()) names.set(name, agent.vifId(name) as number);
+      for (const { key, gauge: one } of perVif) {
+        one.reset();
+        for (const [vif, id] of names) {
+          const value = counters.vifs.get(id)?.[key];
+          if (value !== undefined) one.set({ vif }, Number(value));
+        }
+      }
+      up.set(1);
+    } catch (error) {
+      // Its forwarder is being restarted: what was known stays, and `up` says so.
+      log.debug({ err: error }, 'metrics');
+      up.set(0);
+    }
+  }
+
+  const pages: Readonly<
+    Record<string, () => Promise<{ status: number; type: string; text: string }>>
+  > = {
+    '/metrics': async () => {
+      read();
+      return { status: 200, type: registry.contentType, text: await registry.metrics() };
+    },
+    '/healthz': async () => ({ status: 200, type: 'text/plain', text: 'alive\n' }),
+    '/readyz': async () => {
+      read();
+      const ready = (await up.get()).values[0]?.value === 1;
+      return {
+        status: ready ? 200 : 503,
+        type: 'text/plain',
+        text: ready ? 'ready\n' : 'the data plane does not answer\n',
+      };
+    },
+  };
+  const server = createServer((request, response) => {
+    const page =
+      request.method === 'GET' ? pages[(request.url ?? '').split('?')[0] as string] : undefined;
+    if (page === undefined) {
+      response.writeHead(404).end();
+      return;
+    }
+    page().then(
+      ({ status, type, text }) => response.writeHead(status, { 'content-type': type }).end(text),
+      (error: unknown) => {
+        log.error({ err: error }, 'metrics');
+        response.writeHead(500).end();
+      },
+    );
+  });
+  const { host, port } = metrics;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host ?? '127.0.0.1', resolve);
+  });
+  return {
+    stop: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+};
