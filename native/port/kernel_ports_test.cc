@@ -455,9 +455,7 @@ TEST_F(KernelPorts, SuperPacketsAreCutAsTheKernelCutsThem) {
       p[l4 + header + i] = static_cast<uint8_t>(i * 7 + i / 256);
     }
     Offload& o = packet->offload;
-    o.segmentation = c.udp  ? Segmentation::Udp
-                     : c.v6 ? Segmentation::TcpV6
-                            : Segmentation::TcpV4;
+    o.segmentation = c.udp ? Segmentation::Udp : c.v6 ? Segmentation::TcpV6 : Segmentation::TcpV4;
     o.checksum = true;
     o.ecn = (c.flags & kCwr) != 0;
     o.segment = kSegment;
