@@ -26,9 +26,12 @@ void age_flows(Context& context) {
 }
 
 using RoomFunction = void (*)(Context&, Burst&);
+// A packet that a room makes and sends goes through others meanwhile: afterwards it is this one again.
 inline void enter(Room name, RoomFunction room, Context& context, Burst& burst) {
+  const Room outer = current_room;
   current_room = name;
   room(context, burst);
+  current_room = outer;
 }
 
 void way_in(Context& context, Burst& burst) {

@@ -4,6 +4,7 @@
  */
 import { contains, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import type {
+  DropLogView,
   Family,
   FlowDetail,
   FlowStatistics,

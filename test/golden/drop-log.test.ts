@@ -36,7 +36,10 @@ describe('drop log', () => {
   it('holds the last 256; who asks again hears only what is new', () => {
     node = new Node();
     for (let i = 0; i < 10; i++) {
-      node.dp.inject(ALICE, Array.from({ length: 30 }, () => new Uint8Array(5)));
+      node.dp.inject(
+        ALICE,
+        Array.from({ length: 30 }, () => new Uint8Array(5)),
+      );
       node.run();
     }
     const log = node.dp.dropLog();
