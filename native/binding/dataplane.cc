@@ -632,7 +632,10 @@ Napi::Value Dataplane::drop_log(Info info) {
     one.Set("vif", r.vif.valid() ? static_cast<double>(r.vif.value) : -1);
     one.Set("vrf", r.vrf.valid() ? static_cast<double>(r.vrf.value) : -1);
     one.Set("length", r.length);
-    one.Set("text", print_frame(r.bytes, r.captured));
+    // As long as it was, zeros behind what was kept: so its headers are printed and not its end missed.
+    std::vector<uint8_t> whole(r.length);
+    std::memcpy(whole.data(), r.bytes, r.captured);
+    one.Set("text", print_frame(whole.data(), whole.size()));
     one.Set("bytes", new_bytes(env, r.bytes, r.captured));
     out.Set(i, one);
   }
