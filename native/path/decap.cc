@@ -155,6 +155,13 @@ void decap_one(Context& context, Packet& packet) {
     context.trace->note("decap", "%s %u from %s -> next hop %u", mpls ? "label" : "VNI",
                         meta.in_label, meta.outer_source.text().c_str(), entry.value);
   }
+  // The outer checksum left undone (a far kernel's VXLAN over a veth) goes with its header.
+  if (packet.offload.checksum && packet.offload.transport == packet.offset + meta.l4) {
+    if (packet.offload.segmentation != Segmentation::None) {
+      return packet.drop(DropReason::InvalidPacket);
+    }
+    packet.offload = Offload{};
+  }
   packet.pull(at + header);
   packet.offload.outer_transport = packet.offload.inner_network = 0;
   enter(context, packet, entry, tunnel.encap);

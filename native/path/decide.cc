@@ -55,11 +55,6 @@ bool same_address(const Address& a, Family family, const uint8_t* b) {
   return a.family == family && std::memcmp(a.bytes.data(), b, a.size()) == 0;
 }
 
-uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise) {
-  const NextHop* own = context.router.next_hop(NextHopId{vif.spec.next_hop});
-  return own != nullptr && own->kind != NextHopKind::Discard ? own->scope : otherwise;
-}
-
 // The sender's floating IP for this destination: one whose network has a longer (or the only)
 // match.
 const FloatingIp* egress_floating_ip(Context& context, const Vif& vif, const FlowKey& key,
@@ -181,6 +176,11 @@ Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key
 }
 
 }  // namespace
+
+uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise) {
+  const NextHop* own = context.router.next_hop(NextHopId{vif.spec.next_hop});
+  return own != nullptr && own->kind != NextHopKind::Discard ? own->scope : otherwise;
+}
 
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
                 const Flow* existing) {

@@ -150,10 +150,8 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
         break;
       }
       case NextHopKind::VrfTranslate: {
-        if (next_hop->bridge()) {  // a MAC lookup: not for packets on their way by address
-          out.drop = DropReason::InvalidNh;
-          return out;
-        }
+        // A bridging one too: a frame to the router's own MAC leaves the bridge and is routed in the
+        // same network (decap.cc).
         const Route* route = context.router.route(next_hop->vrf, key.family, key.destination);
         note_route(context, next_hop->vrf, key.family, key.destination, route);
         out.crossed = true;

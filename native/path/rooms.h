@@ -90,6 +90,8 @@ struct Decision {
   uint32_t source_nat = ~0u;  // rule whose port was taken
   bool l2 = false;
 };
+// The scope of the flows of a vif's tenant: that of the vif's own next hop, or `otherwise`.
+uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise);
 // The key of a packet's replies, which come in with `scope`.
 FlowKey reversed(const FlowKey& key, uint32_t scope);
 struct Arrival {    // how the initiator's packets come in

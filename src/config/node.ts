@@ -137,6 +137,7 @@ export const hopSchema = mapping({
   address: ip.describe('Underlay address of the vRouter that has it'),
   label: whole(0, (1 << 24) - 1),
   encaps: flagList(ENCAP_NAMES).min(1).optional().describe('Default: udp, gre'),
+  mac: mac.optional().describe("Routed VXLAN: the far router's MAC, of the inner frame"),
   member: whole(0, 65534).optional(),
   weight: whole(0, 65535).optional(),
 });
