@@ -391,6 +391,11 @@ export class Agent {
     return this.#books.rib.paths(key);
   }
 
+  /** Underlay addresses that routes lead to, with a known MAC or without. */
+  farEnds(): ReadonlySet<string> {
+    return this.#books.underlay.farEnds;
+  }
+
   published(): Route[] {
     return this.#books.publications.all();
   }

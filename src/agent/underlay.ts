@@ -23,6 +23,9 @@ const ENCAP_NUMBERS: Readonly<Record<EncapName, number>> = { gre: 1, udp: 2, vxl
 const DEFAULT_ENCAPS: readonly EncapName[] = ['udp', 'gre', 'vxlan'];
 const DEFAULT_ICMP_ERRORS_PER_SECOND = 1000;
 
+/** Nodes a fabric may have, with room: what is remembered is bounded by it. */
+const MAX_FAR_ENDS = 65_536;
+
 export class Underlay {
   readonly encaps: readonly EncapName[];
   /** Own addresses; the first is what routes are published with. */
@@ -33,6 +36,8 @@ export class Underlay {
   /** Neighbours given as prefixes (a gateway for all behind it), longest first. */
   #gateways: { readonly prefix: Prefix; readonly mac: string }[] = [];
   #host: HostVifIntent | undefined;
+  /** Far ends that routes have led to, whether their MAC is known or not. */
+  readonly #farEnds = new Set<string>();
 
   constructor(intent: UnderlayIntent) {
     this.#intent = intent;
@@ -99,7 +104,12 @@ export class Underlay {
     };
   }
 
+  get farEnds(): ReadonlySet<string> {
+    return this.#farEnds;
+  }
+
   #macOf(address: string): string | undefined {
+    if (this.#farEnds.size < MAX_FAR_ENDS) this.#farEnds.add(address);
     const known = this.#neighbours.get(address);
     if (known !== undefined || this.#gateways.length === 0) return known;
     const { family, bytes } = parseIp(address);

@@ -189,8 +189,16 @@ export const nodeSchema = mapping({
     ipv6: ipv6.optional(),
     mtu: mtu.optional(),
     name: name.optional().describe("The uplink's vif; default fabric"),
+    shared: mapping({
+      interface: interfaceName.describe('Where the host has the underlay address'),
+    })
+      .optional()
+      .describe(
+        'Beside the host stack: tc joins the uplink TAP to it, its neighbours are followed',
+      ),
     neighbours: z
       .record(prefixOrAddress, mac)
+      .optional()
       .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
     encaps: flagList(ENCAP_NAMES).min(1).optional(),
   }),

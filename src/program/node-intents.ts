@@ -107,5 +107,14 @@ export function staticRoute(file: RouteFile): Route {
 
 export function underlayIntent(file: NodeFile['underlay'], port: number): UnderlayIntent {
   const { name, mac, ipv4, ipv6, mtu, neighbours, encaps } = file;
-  return given({ name, port, mac, ipv4, ipv6, mtu, neighbours, encaps }) as UnderlayIntent;
+  return given({
+    name,
+    port,
+    mac,
+    ipv4,
+    ipv6,
+    mtu,
+    neighbours: neighbours ?? {},
+    encaps,
+  }) as UnderlayIntent;
 }

@@ -51,6 +51,7 @@ import type { NodeContext, NodePart, StartPart } from './node-part.ts';
 import { startPlug } from './plug.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
+import { startSharedUnderlay } from './shared-underlay.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals } from './views.ts';
 
@@ -76,7 +77,7 @@ const LEARN_MS = 5000;
 const RESTART_MS = 30_000;
 
 /** In the order of starting. */
-const PARTS: readonly StartPart[] = [startPlug, startMetrics];
+const PARTS: readonly StartPart[] = [startSharedUnderlay, startPlug, startMetrics];
 
 export interface RunningProcess {
   readonly socket: string;

@@ -1,0 +1,186 @@
+/**
+ * Two nodes whose hosts keep their addresses: tunnels beside the host's stack, far ends by the kernel's
+ * neighbours, through a gateway, and after a far NIC got another MAC.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { Client } from '../../src/cli/client.ts';
+import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+type Id = 1 | 2;
+const IDS: readonly Id[] = [1, 2];
+const nodeMac = (id: Id) => `02:00:0a:09:00:0${id}`;
+
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'root is needed';
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
+  const none = ['ip', 'tc', 'tcpdump', 'ping', 'nsenter', 'setpriv'].find(
+    (name) => !haveCommand(name),
+  );
+  return none === undefined ? undefined : `${none} is not installed`;
+}
+const why = missing();
+if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
+if (why !== undefined) console.log(`skipped: ${why}`);
+
+describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
+  let lab: Lab;
+  let router: NetworkNamespace;
+  const nodes = new Map<Id, NetworkNamespace>();
+  const pods = new Map<Id, NetworkNamespace>();
+  const services = new Map<Id, Service>();
+  const inPod = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: pods.get(id) });
+  const inNode = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: nodes.get(id) });
+
+  beforeAll(async () => {
+    lab = new Lab();
+    router = await lab.namespace('router');
+    await router.set('net/ipv4/ip_forward', '1');
+    for (const id of IDS) {
+      const node = await lab.namespace(`node${id}`);
+      const pod = await lab.namespace(`pod${id}`);
+      nodes.set(id, node);
+      pods.set(id, pod);
+      await connectVeth(
+        { namespace: node, name: 'up0', mac: nodeMac(id) },
+        { namespace: router, name: `to${id}`, mac: `02:00:0a:09:00:f${id}` },
+      );
+      await node.ip('link', 'set', 'up0', 'up');
+      await router.ip('link', 'set', `to${id}`, 'up');
+      await node.ip('addr', 'add', `10.9.${id}.1/24`, 'dev', 'up0');
+      await router.ip('addr', 'add', `10.9.${id}.254/24`, 'dev', `to${id}`);
+      await node.ip('route', 'add', 'default', 'via', `10.9.${id}.254`);
+    }
+    for (const id of IDS) {
+      const far = id === 1 ? 2 : 1;
+      const pod = pods.get(id) as NetworkNamespace;
+      const file = {
+        name: `node${id}`,
+        socket: lab.path(`${id}.sock`),
+        underlay: {
+          port: { kind: 'tap', name: 'uplink', offloads: 'uplink', mtu: 1500 },
+          shared: { interface: 'up0' },
+          mac: nodeMac(id),
+          ipv4: `10.9.${id}.1`,
+        },
+        vrfs: [{ name: 'red' }],
+        routes: [
+          {
+            instance: 'red',
+            prefix: `10.8.1.${far}`,
+            hops: [{ address: `10.9.${far}.1`, label: 16, encaps: ['udp'] }],
+          },
+        ],
+        vifs: [
+          {
+            name: 'pod',
+            port: { kind: 'tap', name: 'eth0', netns: pod.name, mtu: 1450 },
+            vrf: 'red',
+            tenant_mac: `02:00:00:00:00:0${id}`,
+            ipv4: `10.8.1.${id}`,
+            gateway4: '10.8.1.254',
+            mtu: 1450,
+          },
+        ],
+      };
+      writeFileSync(lab.path(`${id}.yaml`), stringify(file));
+      services.set(
+        id,
+        lab.start(
+          `node${id}`,
+          [process.execPath, MAIN, 'node', '--config', lab.path(`${id}.yaml`)],
+          { namespace: nodes.get(id), mayEnd: true },
+        ),
+      );
+      await lab.until(
+        `node${id}`,
+        async () => {
+          const client = await Client.connect(lab.path(`${id}.sock`));
+          client.close();
+          return true;
+        },
+        20_000,
+      );
+      await pod.ip('link', 'set', 'eth0', 'address', `02:00:00:00:00:0${id}`);
+      await pod.ip('link', 'set', 'eth0', 'up');
+      await pod.ip('addr', 'add', `10.8.1.${id}/32`, 'dev', 'eth0');
+      await pod.ip('route', 'add', '10.8.1.254', 'dev', 'eth0');
+      await pod.ip('route', 'add', 'default', 'via', '10.8.1.254');
+    }
+  });
+  afterAll(() => lab.close());
+
+  const reached = () =>
+    lab.poll(
+      async () =>
+        (await inPod(1, 'ping', '-c', '1', '-W', '1', '10.8.1.2')).status === 0 ? true : undefined,
+      10_000,
+    );
+
+  it('finds far ends through the gateway by itself, and disturbs nobody', async () => {
+    const capture = lab.start('tcpdump', ['tcpdump', '-ln', '-i', 'to1', 'icmp'], {
+      namespace: router,
+      mayEnd: true,
+    });
+    await lab.until(
+      'tcpdump',
+      async () => (capture.err().includes('listening') ? true : undefined),
+      10_000,
+    );
+    expect(await reached()).toBe(true);
+    const ping = await inPod(1, 'ping', '-c', '20', '-i', '0.05', '-W', '1', '10.8.1.2');
+    expect(ping.out).toContain(' 0% packet loss');
+    expect(
+      (await inNode(1, 'ping', '-c', '3', '-i', '0.1', '-W', '1', '10.9.2.1')).out,
+      'host to host',
+    ).toContain(' 0% packet loss');
+    const { out } = await capture.stop();
+    expect(out).toContain('echo request');
+    expect(out, 'nobody says port unreachable').not.toContain('unreachable');
+  });
+
+  it('follows a neighbour that gets another MAC', async () => {
+    await router.ip('link', 'set', 'to1', 'address', '02:00:0a:09:00:ee');
+    await inNode(1, 'ip', 'neigh', 'flush', 'dev', 'up0');
+    await inNode(1, 'ping', '-c', '1', '-W', '1', '10.9.1.254');
+    expect(await reached()).toBe(true);
+    const neighbours = await inNode(1, 'ip', 'neigh', 'show', 'dev', 'up0');
+    expect(neighbours.out).toContain('02:00:0a:09:00:ee');
+    expect((await inPod(1, 'ping', '-c', '10', '-i', '0.05', '-W', '1', '10.8.1.2')).out).toContain(
+      ' 0% packet loss',
+    );
+  });
+
+  it('takes its filters away when it stops, and no others', async () => {
+    const other = [
+      'filter',
+      'add',
+      'dev',
+      'up0',
+      'ingress',
+      'pref',
+      '7',
+      'protocol',
+      'ip',
+      'u32',
+      'match',
+      'ip',
+      'dport',
+      '9',
+      '0xffff',
+      'action',
+      'ok',
+    ];
+    const added = await inNode(1, 'tc', ...other);
+    const before = await inNode(1, 'tc', 'filter', 'show', 'dev', 'up0', 'ingress');
+    expect(before.out).toContain('pref 4980');
+    await services.get(1)?.stop();
+    const after = await inNode(1, 'tc', 'filter', 'show', 'dev', 'up0', 'ingress');
+    expect(after.out).not.toContain('pref 4980');
+    if (added.status === 0) expect(after.out).toContain('pref 7');
+  });
+});
