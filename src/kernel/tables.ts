@@ -359,8 +359,8 @@ export class KernelTables {
       case RTM.deleteNeighbour: {
         const neighbour = neighbourOf(decodeNeighbour(payload));
         if (neighbour === undefined) return;
-        if (message.type === RTM.newNeighbour) return this.#putNeighbour(neighbour);
-        this.#dropNeighbour(neighbourKey(neighbour.index, neighbour.address));
+        if (message.type === RTM.newNeighbour) this.#putNeighbour(neighbour);
+        else this.#dropNeighbour(neighbourKey(neighbour.index, neighbour.address));
         return;
       }
       case RTM.newRoute:
