@@ -474,11 +474,11 @@ underlay: {port: {kind: memory}, mac: 02:00:00:00:00:31, ipv4: 10.169.25.31, nei
   it('refuses a wrong file with its place, and starts nothing', async () => {
     const config = write(
       'wrong.yaml',
-      'name: x\nunderlay:\n  port: {kind: memory}\n  mac: 02:00\n',
+      'name: x\nunderlay:\n  port: {kind: memory}\n  mac: 02:00\n  colour: red\n',
     );
     const { status, err } = await vrouter(['node', '--config', config]);
     expect(status).toBe(1);
     expect(err).toContain(`${config}:4: underlay.mac:`);
-    expect(err).toContain(`${config}:3: underlay.neighbours: missing`);
+    expect(err).toContain(`${config}:5: underlay.colour: unknown key`);
   });
 });
