@@ -61,7 +61,7 @@ import type { ResolverView } from './resolver.ts';
 import { RouteTables, type Unresolved } from './routes.ts';
 import { SourceNats } from './source-nats.ts';
 import { DesiredTables, type PlannedOp, type SetOp } from './tables.ts';
-import { FABRIC_INSTANCE, Underlay } from './underlay.ts';
+import { FABRIC_INSTANCE, type NeighbourSource, Underlay } from './underlay.ts';
 import { Vifs } from './vifs.ts';
 import { Vrfs } from './vrfs.ts';
 
@@ -277,6 +277,20 @@ export class Agent {
     });
   }
 
+  /** Far ends that have no MAC in the intent are asked of `source`, each time a way to them is resolved. */
+  setNeighbourSource(source: NeighbourSource): void {
+    this.#books.underlay.setSource(source);
+    this.neighboursChanged();
+  }
+
+  /** What the source says of some far end is different now. */
+  neighboursChanged(): void {
+    this.#change(() => {
+      this.#routes.markAll();
+      this.#bridge.markAll();
+    });
+  }
+
   // --- bringing it to the data plane -----------------------------------------------------------------
 
   /** Commits what is pending; returns the data plane's generation. Nothing pending: no commit. */
@@ -389,11 +403,6 @@ export class Agent {
     key: RouteKey,
   ): { readonly source: string; readonly stale: boolean; readonly route: Route }[] {
     return this.#books.rib.paths(key);
-  }
-
-  /** Underlay addresses that routes lead to, with a known MAC or without. */
-  farEnds(): ReadonlySet<string> {
-    return this.#books.underlay.farEnds;
   }
 
   published(): Route[] {

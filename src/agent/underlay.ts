@@ -23,8 +23,8 @@ const ENCAP_NUMBERS: Readonly<Record<EncapName, number>> = { gre: 1, udp: 2, vxl
 const DEFAULT_ENCAPS: readonly EncapName[] = ['udp', 'gre', 'vxlan'];
 const DEFAULT_ICMP_ERRORS_PER_SECOND = 1000;
 
-/** Nodes a fabric may have, with room: what is remembered is bounded by it. */
-const MAX_FAR_ENDS = 65_536;
+/** The MAC that frames for a far end go to; undefined: not known now, asked for. */
+export type NeighbourSource = (farEnd: string) => string | undefined;
 
 export class Underlay {
   readonly encaps: readonly EncapName[];
@@ -36,8 +36,8 @@ export class Underlay {
   /** Neighbours given as prefixes (a gateway for all behind it), longest first. */
   #gateways: { readonly prefix: Prefix; readonly mac: string }[] = [];
   #host: HostVifIntent | undefined;
-  /** Far ends that routes have led to, whether their MAC is known or not. */
-  readonly #farEnds = new Set<string>();
+  /** Asked for what is not said in `neighbours`. */
+  #source: NeighbourSource | undefined;
 
   constructor(intent: UnderlayIntent) {
     this.#intent = intent;
@@ -62,6 +62,10 @@ export class Underlay {
       else this.#neighbours.set(canonicalIp(where), canonicalMac(mac));
     }
     this.#gateways.sort((a, b) => b.prefix.length - a.prefix.length);
+  }
+
+  setSource(source: NeighbourSource): void {
+    this.#source = source;
   }
 
   setHost(host: HostVifIntent | undefined): void {
@@ -104,14 +108,12 @@ export class Underlay {
     };
   }
 
-  get farEnds(): ReadonlySet<string> {
-    return this.#farEnds;
+  #macOf(address: string): string | undefined {
+    return this.#neighbours.get(address) ?? this.#gatewayMac(address) ?? this.#source?.(address);
   }
 
-  #macOf(address: string): string | undefined {
-    if (this.#farEnds.size < MAX_FAR_ENDS) this.#farEnds.add(address);
-    const known = this.#neighbours.get(address);
-    if (known !== undefined || this.#gateways.length === 0) return known;
+  #gatewayMac(address: string): string | undefined {
+    if (this.#gateways.length === 0) return undefined;
     const { family, bytes } = parseIp(address);
     const host: Prefix = { family, bytes, length: family === 4 ? 32 : 128 };
     return this.#gateways.find((g) => contains(g.prefix, host))?.mac;

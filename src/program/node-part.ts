@@ -23,8 +23,8 @@ export interface NodeContext {
 
 export interface NodePart {
   readonly methods?: Methods;
-  /** In the opposite order of starting; the node still forwards. */
-  stop?(): void | Promise<void>;
+  /** In the opposite order of starting. goesOn: a forwarder is left forwarding, for the next agent. */
+  stop?(goesOn: boolean): void | Promise<void>;
 }
 
 /** Undefined: the node file does not ask for it. */

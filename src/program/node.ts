@@ -355,8 +355,8 @@ class VrouterNode {
     this.#log.info({ ops: ops.length, closed, complete }, 'resumed');
   }
 
-  async stopParts(): Promise<void> {
-    for (const part of this.#parts.splice(0).toReversed()) await part.stop?.();
+  async stopParts(goesOn: boolean): Promise<void> {
+    for (const part of this.#parts.splice(0).toReversed()) await part.stop?.(goesOn);
   }
 
   methods(): Methods {
@@ -487,7 +487,7 @@ export async function startNode(
     );
     void node.finishResuming().catch((error) => log.error({ err: error }, 'resuming failed'));
   } catch (error) {
-    await node.stopParts();
+    await node.stopParts(forwarder?.resumed === true);
     node.close(forwarder?.resumed); // one that went on without us goes on
     throw error;
   }
@@ -497,7 +497,7 @@ export async function startNode(
     async stop() {
       log.info('stopping');
       await server.close();
-      await node.stopParts();
+      await node.stopParts(forwarder !== undefined && options.leaveForwarder === true);
       node.close(options.leaveForwarder);
     },
   };

@@ -3,12 +3,15 @@
  * the interface, tunnels come to us and go from us by tc, and the MACs of far ends are the kernel's neighbours.
  *
  * Invariants
- *  * Only our filters are touched: those of PREFERENCES on the two interfaces. They are made anew at start, so
- *    that what a crash left does no harm, and taken away at stop, unless a forwarder goes on without us.
- *  * A far end is written into the agent's books when its MAC is known, and again when it changes; until then
- *    the kernel is asked to find it. A far end whose neighbour is lost keeps its last MAC: it may be right.
+ *  * Only our filters are touched: those of PREFERENCES on the two interfaces. Where they are right already
+ *    (a forwarder went on without its agent) they stay as they are; otherwise they are made anew, so that what
+ *    a crash left does no harm. They go at stop, unless a forwarder goes on without us.
+ *  * The agent asks for a far end when it resolves a way to it; what is not known is asked of the kernel, and
+ *    when it is known, or different, the agent asks again. A far end whose neighbour is lost keeps its last
+ *    MAC: it may be right.
  */
 import { spawnSync } from 'node:child_process';
+import { parseIp } from '../addr/ip.ts';
 import { VRouterError } from '../errors.ts';
 import { nextHopsOf } from '../kernel/rtnetlink.ts';
 import { KernelTables } from '../kernel/tables.ts';
@@ -18,10 +21,14 @@ import type { StartPart } from './node-part.ts';
 const PREFERENCES = ['4980', '4981'] as const;
 const TUNNEL_PORTS = ['6635', '51234', '4789'] as const;
 const GRE = '47';
-/** New far ends, and neighbours that did not answer. */
-const LOOK_MS = 1000;
+/** Filters an address takes: its tunnels' ports, and GRE. */
+const FILTERS = TUNNEL_PORTS.length + 1;
+/** Neighbours that did not answer are asked again. */
+const ASK_MS = 1000;
 /** So that the kernel does not forget who is only used by us. */
 const REFRESH_MS = 30_000;
+/** Nodes a fabric may have, with room. */
+const MAX_FAR_ENDS = 65_536;
 
 function tc(...argv: string[]): void {
   const { status, stderr, error } = spawnSync('tc', argv, { encoding: 'utf8' });
@@ -34,8 +41,33 @@ function attempt(...argv: string[]): void {
   spawnSync('tc', argv, { stdio: 'ignore' });
 }
 
-function part(from: string, to: string): void {
-  for (const device of [from, to]) {
+/** tc's text of one of our preferences; '' where there is none. */
+function shown(device: string, pref: string): string {
+  const argv = ['filter', 'show', 'dev', device, 'ingress', 'pref', pref];
+  return spawnSync('tc', argv, { encoding: 'utf8' }).stdout ?? '';
+}
+
+const times = (text: string, part: string) => text.split(part).length - 1;
+
+/** As tc prints what a filter compares: words of four bytes, the first of an address's. */
+const firstWord = (address: string) =>
+  Buffer.from(parseIp(address).bytes.subarray(0, 4)).toString('hex');
+
+/** Every filter there, for our addresses, to devices that exist (tc prints `*` for one that is gone). */
+function joined(host: string, uplink: string, addresses: readonly string[]): boolean {
+  const out = shown(uplink, PREFERENCES[0]);
+  if (times(out, `Redirect to device ${host})`) !== 1) return false;
+  return PREFERENCES.every((pref, i) => {
+    const address = addresses[i];
+    const text = shown(host, pref);
+    const there = times(text, `Redirect to device ${uplink})`);
+    if (address === undefined) return there === 0;
+    return there === FILTERS && times(text, `match ${firstWord(address)}/`) === FILTERS;
+  });
+}
+
+function part(host: string, uplink: string): void {
+  for (const device of [host, uplink]) {
     for (const pref of PREFERENCES)
       attempt('filter', 'del', 'dev', device, 'ingress', 'pref', pref);
   }
@@ -49,8 +81,7 @@ function join(host: string, uplink: string, addresses: readonly string[]): void 
   for (const [i, address] of addresses.entries()) {
     const v6 = address.includes(':');
     const ip = v6 ? 'ip6' : 'ip';
-    const pref = PREFERENCES[i] as string;
-    const filter = ['filter', 'add', 'dev', host, 'ingress', 'pref', pref];
+    const filter = ['filter', 'add', 'dev', host, 'ingress', 'pref', PREFERENCES[i] as string];
     const to = [...filter, 'protocol', v6 ? 'ipv6' : 'ip', 'u32', 'match', ip, 'dst', address];
     for (const port of TUNNEL_PORTS) {
       const match = ['match', ip, 'protocol', '17', '0xff', 'match', ip, 'dport', port, '0xffff'];
@@ -59,11 +90,12 @@ function join(host: string, uplink: string, addresses: readonly string[]): void 
     tc(...to, 'match', ip, 'protocol', GRE, '0xff', ...redirect(uplink));
   }
   const all = ['protocol', 'all', 'u32', 'match', 'u32', '0', '0'];
-  tc('filter', 'add', 'dev', uplink, 'ingress', 'pref', PREFERENCES[0], ...all, ...redirect(host));
+  const filter = ['filter', 'add', 'dev', uplink, 'ingress', 'pref', PREFERENCES[0]];
+  tc(...filter, ...all, ...redirect(host));
 }
 
 export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
-  const { shared, port, ipv4, ipv6, neighbours: given = {} } = file.underlay;
+  const { shared, port, ipv4, ipv6 } = file.underlay;
   if (shared === undefined) return undefined;
   if (port.kind !== 'tap') {
     throw new VRouterError(
@@ -72,6 +104,7 @@ export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
     );
   }
   const host = shared.interface;
+  const uplink = port.name;
   const said = log.child({ part: 'underlay' });
   const tables = new KernelTables();
   const link = tables.linkByName(host);
@@ -79,43 +112,41 @@ export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
     tables.close();
     throw new VRouterError('NOT_FOUND', `underlay: shared: there is no interface ${host}`);
   }
-  join(
-    host,
-    port.name,
-    [ipv4, ipv6].filter((address) => address !== undefined),
-  );
+  const addresses = [ipv4, ipv6].filter((address) => address !== undefined);
+  try {
+    if (!joined(host, uplink, addresses)) join(host, uplink, addresses);
+  } catch (error) {
+    part(host, uplink);
+    tables.close();
+    throw error;
+  }
 
-  const learned = new Map<string, string>();
-  function look(): void {
-    let changed = false;
-    for (const far of agent.farEnds()) {
-      if (far in given) continue;
-      const route = tables.route(far);
-      const way =
-        route === undefined
-          ? undefined
-          : nextHopsOf(route).find(({ index }) => index === link?.index);
-      if (way === undefined) continue;
-      const to = way.to === '' ? far : way.to;
-      const neighbour = tables.neighbour(way.index, to);
-      if (neighbour?.valid !== true) {
-        tables.solicit(way.index, to);
-        continue;
-      }
-      if (learned.get(far) === neighbour.mac) continue;
-      said.info({ far, mac: neighbour.mac, gateway: to === far ? undefined : to }, 'far end');
-      learned.set(far, neighbour.mac);
-      changed = true;
+  /** Far ends that were asked for; '': not known yet. */
+  const macs = new Map<string, string>();
+  const nextHop = (far: string) => {
+    const route = tables.route(far);
+    const way =
+      route === undefined ? undefined : nextHopsOf(route).find(({ index }) => index === link.index);
+    return way === undefined ? undefined : way.to === '' ? far : way.to;
+  };
+  /** Looks now; what the kernel does not know it is asked to find. Whether it is different from before. */
+  function look(far: string): boolean {
+    const to = nextHop(far);
+    if (to === undefined) return false;
+    const neighbour = tables.neighbour(link?.index as number, to);
+    if (neighbour?.valid !== true) {
+      tables.solicit(link?.index as number, to);
+      return false;
     }
-    if (changed) agent.setNeighbours({ ...given, ...Object.fromEntries(learned) });
+    if (macs.get(far) === neighbour.mac) return false;
+    macs.set(far, neighbour.mac);
+    said.info({ far, mac: neighbour.mac, gateway: to === far ? undefined : to }, 'far end');
+    return true;
   }
-  function refresh(): void {
-    for (const far of learned.keys()) {
-      const route = tables.route(far);
-      const way = route === undefined ? undefined : nextHopsOf(route)[0];
-      if (way !== undefined) tables.solicit(way.index, way.to === '' ? far : way.to);
-    }
-  }
+  const lookAt = (fars: Iterable<string>) => {
+    // Every one of them, not only up to the first that changed.
+    if ([...fars].filter(look).length > 0) agent.neighboursChanged();
+  };
   const guarded = (work: () => void) => () => {
     try {
       work();
@@ -123,18 +154,36 @@ export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
       said.error({ err: error }, 'neighbours');
     }
   };
-  tables.onChange(guarded(look));
-  agent.onCommit(() => setImmediate(guarded(look)));
-  const looking = setInterval(guarded(look), LOOK_MS);
-  const refreshing = setInterval(guarded(refresh), REFRESH_MS);
-  guarded(look)();
-  said.info({ interface: host, uplink: port.name }, 'shared with the host');
+  tables.onChange(guarded(() => lookAt(macs.keys())));
+  const unknown = () => [...macs].filter(([, mac]) => mac === '').map(([far]) => far);
+  const asking = setInterval(
+    guarded(() => lookAt(unknown())),
+    ASK_MS,
+  );
+  const refreshing = setInterval(
+    guarded(() => {
+      for (const far of macs.keys()) {
+        const to = nextHop(far);
+        if (to !== undefined) tables.solicit(link.index, to);
+      }
+    }),
+    REFRESH_MS,
+  );
+  agent.setNeighbourSource((far) => {
+    if (!macs.has(far)) {
+      if (macs.size >= MAX_FAR_ENDS) return undefined;
+      macs.set(far, '');
+      guarded(() => look(far))();
+    }
+    return macs.get(far) || undefined;
+  });
+  said.info({ interface: host, uplink }, 'shared with the host');
   return {
-    stop() {
-      clearInterval(looking);
+    stop(goesOn) {
+      clearInterval(asking);
       clearInterval(refreshing);
       tables.close();
-      if (file.forwarder === undefined) part(host, port.name);
+      if (!goesOn) part(host, uplink);
     },
   };
 };

@@ -36,6 +36,20 @@ describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
   const inPod = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: pods.get(id) });
   const inNode = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: nodes.get(id) });
 
+  async function start(id: Id): Promise<void> {
+    const argv = [process.execPath, MAIN, 'node', '--config', lab.path(`${id}.yaml`)];
+    services.set(id, lab.start(`node${id}`, argv, { namespace: nodes.get(id), mayEnd: true }));
+    await lab.until(
+      `node${id}`,
+      async () => {
+        const client = await Client.connect(lab.path(`${id}.sock`));
+        client.close();
+        return true;
+      },
+      20_000,
+    );
+  }
+
   beforeAll(async () => {
     lab = new Lab();
     router = await lab.namespace('router');
@@ -61,6 +75,7 @@ describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
       const file = {
         name: `node${id}`,
         socket: lab.path(`${id}.sock`),
+        forwarder: { socket: lab.path(`${id}.fwd`), flow_file: lab.path(`${id}.flows`) },
         underlay: {
           port: { kind: 'tap', name: 'uplink', offloads: 'uplink', mtu: 1500 },
           shared: { interface: 'up0' },
@@ -88,23 +103,7 @@ describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
         ],
       };
       writeFileSync(lab.path(`${id}.yaml`), stringify(file));
-      services.set(
-        id,
-        lab.start(
-          `node${id}`,
-          [process.execPath, MAIN, 'node', '--config', lab.path(`${id}.yaml`)],
-          { namespace: nodes.get(id), mayEnd: true },
-        ),
-      );
-      await lab.until(
-        `node${id}`,
-        async () => {
-          const client = await Client.connect(lab.path(`${id}.sock`));
-          client.close();
-          return true;
-        },
-        20_000,
-      );
+      await start(id);
       await pod.ip('link', 'set', 'eth0', 'address', `02:00:00:00:00:0${id}`);
       await pod.ip('link', 'set', 'eth0', 'up');
       await pod.ip('addr', 'add', `10.8.1.${id}/32`, 'dev', 'eth0');
@@ -154,6 +153,22 @@ describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
       ' 0% packet loss',
     );
   });
+
+  it('loses nothing when an agent is killed and the next one takes over', async () => {
+    const argv = ['ping', '-q', '-i', '0.002', '-w', '60', '10.8.1.2'];
+    const ping = lab.start('ping', argv, { namespace: pods.get(1), mayEnd: true });
+    await lab.poll(async () => undefined, 500);
+    const killed = services.get(1) as Service;
+    process.kill(killed.pid, 'SIGKILL');
+    await lab.poll(async () => undefined, 500);
+    await start(1);
+    // Long enough for what the next agent compares and repairs.
+    await lab.poll(async () => undefined, 7000);
+    process.kill(ping.pid, 'SIGINT');
+    const { out } = await ping.ended;
+    expect(out).toMatch(/ 0% packet loss/);
+    expect(Number(/(\d+) packets transmitted/.exec(out)?.[1])).toBeGreaterThan(1000);
+  }, 60_000);
 
   it('takes its filters away when it stops, and no others', async () => {
     const other = [
