@@ -72,6 +72,30 @@ void count_dropped(Context& context, const Packet& packet) {
   if (!meta.generated && !meta.copy) ++context.counters.dropped;
 }
 
+// While explaining: how it ended, and what it was then.
+void note_end(Context& context, const Packet& packet) {
+  const PacketMeta& meta = packet.meta;
+  const bool dropped = meta.verdict == Verdict::Drop;
+  const bool by_flow = dropped && meta.drop == DropReason::FlowActionDrop && meta.flow.valid();
+  context.trace->ends.push_back(TraceEnd{
+      .verdict = meta.verdict,
+      .drop = meta.drop,
+      .flow_drop = by_flow ? flow_at(context, meta.flow).drop : FlowDrop::Unknown,
+      .room = meta.room,
+      .out_vif = dropped ? VifId{} : meta.out_vif,
+      .vrf = meta.vrf,
+      .generated = meta.generated,
+      .copy = meta.copy,
+      .frame = {packet.data(), packet.data() + packet.length},
+  });
+  if (dropped && meta.drop != DropReason::ClonedOriginal) {
+    context.trace->note("finish", "dropped: %s (%s)", drop_name(meta.drop), drop_why(meta.drop));
+  } else if (!dropped) {
+    context.trace->note("finish", "out of vif0/%u, %u bytes\n%s", meta.out_vif.value, packet.length,
+                        print_frame(packet.data(), packet.length).c_str());
+  }
+}
+
 }  // namespace
 
 void finish(Context& context, Burst& burst) {
@@ -96,18 +120,14 @@ void finish(Context& context, Burst& burst) {
         packet->drop(DropReason::Misc);
         [[fallthrough]];
       case Verdict::Drop:
-        if (context.trace != nullptr && meta.drop != DropReason::ClonedOriginal) {
-          context.trace->note("finish", "dropped: %s (%s)", drop_name(meta.drop),
-                              drop_why(meta.drop));
-        }
+        if (context.trace != nullptr) note_end(context, *packet);
         count_dropped(context, *packet);
         context.pool.free(packet);
         continue;
     }
     count_sent(context, *packet);
     if (context.trace != nullptr) {
-      context.trace->note("finish", "out of vif0/%u, %u bytes\n%s", meta.out_vif.value,
-                          packet->length, print_frame(packet->data(), packet->length).c_str());
+      note_end(context, *packet);
       context.pool.free(packet);
       continue;
     }

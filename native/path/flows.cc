@@ -3,7 +3,8 @@
 // open_flows() decides the first packets. Writes the flow table, the quotas, FlowCreated events.
 //
 // While explaining (context.trace) nothing is written to the table: a flow that is hit is copied to
-// the trace's scratch pair, one that would be made is built there.
+// the trace's scratch pair, one that would be made is built there and found there by later frames of
+// the same trace.
 #include <cstring>
 
 #include "path/rooms.h"
@@ -50,7 +51,7 @@ bool stale(Context& context, const Flow& flow) {
 }
 
 // Packets of `flow` come from where its decision said they would.
-bool arrives_right(Context& context, const Packet& packet, Flow& flow) {
+bool arrives_right(Context& context, const Packet& packet, Flow& flow, const Flow& other) {
   if (flow.rpf_next_hop == kDiscard.value || !packet.meta.from_fabric) return true;
   if (source_matches(context, NextHopId{flow.rpf_next_hop}, VifId{}, packet.meta.outer_source)) {
     return true;
@@ -58,7 +59,6 @@ bool arrives_right(Context& context, const Packet& packet, Flow& flow) {
   // The source may have moved to another member of its route, or another node: follow it.
   bool has_route = false;
   const FlowKey key = flow.key();
-  const Flow& other = context.flows[FlowId{flow.reverse}];
   const uint8_t* source = key.source;
   const NextHopId now = reverse_next_hop(context, VrfId{other.vrf}, key.family, source, VifId{},
                                          packet.meta.outer_source, &has_route);
@@ -68,16 +68,22 @@ bool arrives_right(Context& context, const Packet& packet, Flow& flow) {
 }
 
 bool over_quota(Context& context, const Flow& flow) {
-  if (flow.vif != 0xffff) {
-    const Vif* vif = context.router.vif(VifId{flow.vif});
-    if (vif != nullptr && vif->spec.flow_quota != 0 &&
-        context.quota.vifs[flow.vif] >= vif->spec.flow_quota) {
-      return true;
+  const auto used_up = [&](const char* whose, uint32_t id, uint32_t used, uint32_t quota) {
+    if (quota == 0 || used < quota) return false;
+    if (context.trace != nullptr) {
+      context.trace->note("open_flow", "quota of %s%u used up: %u of %u flows", whose, id, used,
+                          quota);
     }
+    return true;
+  };
+  const Vif* vif = flow.vif != 0xffff ? context.router.vif(VifId{flow.vif}) : nullptr;
+  if (vif != nullptr &&
+      used_up("vif0/", flow.vif, context.quota.vifs[flow.vif], vif->spec.flow_quota)) {
+    return true;
   }
   const Vrf* vrf = context.router.vrf(VrfId{flow.vrf});
-  return vrf != nullptr && vrf->spec.flow_quota != 0 &&
-         context.quota.vrfs[flow.vrf] >= vrf->spec.flow_quota;
+  return vrf != nullptr &&
+         used_up("VRF ", flow.vrf, context.quota.vrfs[flow.vrf], vrf->spec.flow_quota);
 }
 
 const char* action_text(const Flow& flow) {
@@ -92,7 +98,7 @@ void follow(Context& context, Packet& packet, FlowId id) {
   Flow& other = reverse_of(context, id);
   PacketMeta& meta = packet.meta;
   meta.flow = id;
-  if (!arrives_right(context, packet, flow)) {
+  if (!arrives_right(context, packet, flow, other)) {
     packet.drop(DropReason::InvalidSource);
     return;
   }
@@ -180,8 +186,20 @@ bool reopened(const Packet& packet, const Flow& flow) {
          (packet.meta.tcp_flags & (tcp::kSyn | tcp::kAck)) == tcp::kSyn;
 }
 
+// Found in the table, or while explaining, in the pair that an earlier frame would have made.
+FlowId find_flow(Context& context, const FlowKey& key, uint64_t hash) {
+  const FlowId id = context.flows.find(key, hash);
+  const Trace* trace = context.trace;
+  if (id.valid() || trace == nullptr || !trace->pretended) return id;
+  if (trace->forward.matches(key)) return kScratchForward;
+  return trace->reverse.matches(key) ? kScratchReverse : FlowId{};
+}
+
 void hit(Context& context, Packet& packet, FlowId id) {
-  if (context.trace != nullptr) {
+  if (id == kScratchForward || id == kScratchReverse) {
+    context.trace->note("flows", "found, as the packet before it would have made it");
+  } else if (context.trace != nullptr) {
+    context.trace->pretended = false;
     context.trace->forward = context.flows[id];
     context.trace->reverse = context.flows[FlowId{context.flows[id].reverse}];
     context.trace->note("flows", "found %u<=>%u", id.value, context.flows[id].reverse);
@@ -238,8 +256,10 @@ void open(Context& context, Packet& packet) {
     scratch_forward.set_key(meta.key);
     scratch_reverse.set_key(reply);
     scratch_forward.flags |= kFlowInitiator | kFlowInUse;
+    scratch_reverse.flags |= kFlowInUse;
     context.trace->forward = scratch_forward;
     context.trace->reverse = scratch_reverse;
+    context.trace->pretended = true;
     follow(context, packet, kScratchForward);
     return;
   }
@@ -286,7 +306,7 @@ Flow& reverse_of(Context& context, FlowId id) {
 void flow_for_packet(Context& context, Packet& packet) {
   PacketMeta& meta = packet.meta;
   meta.hash = context.flows.hash(meta.key);
-  const FlowId id = context.flows.find(meta.key, meta.hash);
+  const FlowId id = find_flow(context, meta.key, meta.hash);
   if (id.valid()) hit(context, packet, id);
   if (packet.alive() && !meta.flow.valid()) open(context, packet);
 }
@@ -305,7 +325,7 @@ void look_up_flows(Context& context, Burst& burst) {
   for (uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = *burst.packets[i];
     if (!wants(packet)) continue;
-    const FlowId id = context.flows.find(packet.meta.key, packet.meta.hash);
+    const FlowId id = find_flow(context, packet.meta.key, packet.meta.hash);
     if (id.valid()) hit(context, packet, id);
   }
 }

@@ -17,7 +17,7 @@ constexpr uint32_t kQuote6 = 1280 - 48;  // RFC 4443 §2.4: … the minimum MTU
 
 bool take_token(Context& context) {
   const uint32_t rate = context.router.spec().icmp_errors_per_second;
-  if (rate == 0 || context.trace != nullptr) return false;
+  if (rate == 0 || context.trace != nullptr) return rate != 0;  // explaining takes no token
   // A bucket of one second's worth, refilled by the clock.
   const uint64_t elapsed = context.now_ns - context.icmp_tokens_at;
   const uint64_t earned = elapsed >= 1'000'000'000 ? rate : elapsed * rate / 1'000'000'000;

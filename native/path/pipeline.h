@@ -13,7 +13,8 @@ void forward(Context& context, Burst& burst);
 void tick(Context& context);
 
 // Runs one frame as if it came in on `vif`, notes every room into trace, and leaves every table and
-// counter as it was. The frame is copied.
+// counter as it was. The frame is copied. With the trace of an earlier frame it meets the flow that
+// one would have made: so replies are explained.
 void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length, Trace& trace);
 
 }  // namespace vrouter

@@ -116,6 +116,16 @@ std::unique_ptr<AfPacketPort> AfPacketPort::adopt(int fd, Status* status, std::s
   return port;
 }
 
+bool AfPacketPort::up() const {
+  sockaddr_ll address{};
+  socklen_t size = sizeof address;
+  std::string interface;
+  bool up = false;
+  return getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+         interface_name(fd_, address.sll_ifindex, &interface) &&
+         interface_up(fd_, interface, &up) && up;
+}
+
 AfPacketPort::~AfPacketPort() { ::close(fd_); }
 
 // Makes of what the kernel gave a packet: its offloads, and the tag that was taken out of it.

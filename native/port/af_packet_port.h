@@ -39,6 +39,7 @@ class AfPacketPort : public Port {
   uint32_t features() const override {
     return kTakesChecksum | kTakesTcp4 | kTakesTcp6 | kTakesUdp;
   }
+  bool up() const override;
 
  private:
   AfPacketPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}

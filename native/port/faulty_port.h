@@ -56,6 +56,7 @@ class FaultyPort : public Port {
   const char* kind() const override { return "faulty"; }
   uint32_t mtu() const override { return behind_->mtu(); }
   uint32_t features() const override { return behind_->features(); }
+  bool up() const override { return behind_->up(); }
   void set_now(uint64_t now_ns) override;
 
   Port& behind() { return *behind_; }

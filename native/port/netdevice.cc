@@ -61,6 +61,13 @@ bool set_interface_up(int socket, const std::string& name) {
   return ioctl(socket, SIOCSIFFLAGS, &request) == 0;
 }
 
+bool interface_up(int socket, const std::string& name, bool* up) {
+  ifreq request = request_for(name);
+  if (ioctl(socket, SIOCGIFFLAGS, &request) != 0) return false;
+  *up = (request.ifr_flags & IFF_UP) != 0;
+  return true;
+}
+
 void fail_port(Status* status, std::string* detail, StatusCode code, const char* field,
                const std::string& what, int system_error) {
   *status = Status::fail(code, field);

@@ -18,6 +18,7 @@ bool interface_name(int socket, int index, std::string* name);
 bool interface_mtu(int socket, const std::string& name, uint32_t* mtu);
 bool set_interface_mtu(int socket, const std::string& name, uint32_t mtu);
 bool set_interface_up(int socket, const std::string& name);
+bool interface_up(int socket, const std::string& name, bool* up);
 
 // Fills status and, if given, detail with "what: reason of system_error".
 void fail_port(Status* status, std::string* detail, StatusCode code, const char* field,

@@ -43,6 +43,7 @@ class Port {
   virtual const char* kind() const = 0;         // "memory", "tap", "af_packet", …
   virtual uint32_t mtu() const = 0;             // bytes of an Ethernet payload
   virtual uint32_t features() const { return 0; }  // PortFeature
+  virtual bool up() const { return true; }         // the device behind it takes frames; control side
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
   bool plain = false;     // frames leave as they are on a wire, whatever the port would take undone
   bool coalesces = true;  // segments of a connection are merged before they are sent, if it takes them

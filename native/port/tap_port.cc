@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -185,6 +186,14 @@ bool TapPort::negotiate(TapOffloads wanted, bool has_header) {
     return true;
   }
   return false;
+}
+
+// Its interface may be in another network namespace, where it cannot be asked for by name; but a TAP
+// is writable exactly while its interface is up (and its queue has room, which poll() takes for granted
+// here: the tun driver never fills up the descriptor's side).
+bool TapPort::up() const {
+  pollfd asked{fd_, POLLOUT, 0};
+  return poll(&asked, 1, 0) == 1 && (asked.revents & (POLLOUT | POLLERR)) == POLLOUT;
 }
 
 TapPort::~TapPort() { ::close(fd_); }

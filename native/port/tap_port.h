@@ -42,6 +42,7 @@ class TapPort : public Port {
   const char* kind() const override { return "tap"; }
   uint32_t mtu() const override { return mtu_; }
   uint32_t features() const override { return features_; }
+  bool up() const override;
 
  private:
   TapPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}

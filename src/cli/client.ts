@@ -117,6 +117,26 @@ export class Client {
   }
 }
 
+/** Every socket there is in the usual place, or those that are named. */
+export function findSockets(
+  option: readonly string[] | undefined,
+  env: NodeJS.ProcessEnv,
+  directory = DEFAULT_DIRECTORY,
+): string[] {
+  if (option !== undefined && option.length > 0) return [...option];
+  const said = env['VROUTER_SOCK'];
+  if (said !== undefined && said !== '') return [said];
+  let names: string[] = [];
+  try {
+    names = readdirSync(directory).filter((entry) => entry.endsWith('.sock'));
+  } catch {
+    // No directory: no vrouter has run here.
+  }
+  if (names.length === 0)
+    throw new RpcError('NO_CONNECTION', `${directory} has no socket; name one with --sock`);
+  return names.sort().map((entry) => `${directory}/${entry}`);
+}
+
 /** `--sock`, else VROUTER_SOCK, else the one socket there is in the usual place. */
 export function findSocket(
   option: string | undefined,

@@ -18,6 +18,8 @@ export interface FrameFields {
   readonly flags: string;
   readonly ttl: number;
   readonly payload: Uint8Array;
+  /** ICMP: an echo reply. */
+  readonly reply?: boolean;
 }
 
 export const FRAME_PROTOCOLS = ['tcp', 'udp', 'icmp', 'icmp6', 'sctp'] as const;
@@ -74,8 +76,9 @@ function transport(fields: FrameFields): { bytes: Uint8Array; checksumAt: number
   const view = new DataView(bytes.buffer);
   bytes.set(payload, size);
   if (fields.protocol === 'icmp' || fields.protocol === 'icmp6') {
-    // Echo request; the ports' place is taken by identifier and sequence.
-    view.setUint8(0, fields.protocol === 'icmp' ? 8 : 128);
+    // Echo; the ports' place is taken by identifier and sequence.
+    const [request, reply] = fields.protocol === 'icmp' ? [8, 0] : [128, 129];
+    view.setUint8(0, fields.reply === true ? reply : request);
     view.setUint16(4, sourcePort);
     view.setUint16(6, destinationPort);
     return { bytes, checksumAt: 2 };

@@ -6,8 +6,8 @@ export interface Io {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly env: NodeJS.ProcessEnv;
-  /** Exit status when a command ran but its verdict is bad (a replay that does not add up). */
-  readonly fail: () => void;
+  /** Exit status when a command ran but its verdict is bad (a replay that does not add up); default 1. */
+  readonly fail: (status?: number) => void;
 }
 
 export interface SocketOptions {

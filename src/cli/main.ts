@@ -2,7 +2,8 @@
 /**
  * `vrouter`: the command line. Each command is registered with its options and help here; what it runs is
  * loaded only when it is called, so that asking for help, or talking to a running vRouter, loads no data
- * plane. Exit status: 0 done, 1 not done or a bad verdict, with one line on stderr that names the fault.
+ * plane. Exit status: 0 done, 1 not done or a bad verdict, with one line on stderr that names the fault;
+ * `why` has 2 for what cannot be known from here.
  */
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +21,7 @@ import { registerPort } from './commands/port.ts';
 import { registerServers } from './commands/servers.ts';
 import { registerStats } from './commands/stats.ts';
 import { registerTables } from './commands/tables.ts';
+import { registerWhy } from './commands/why.ts';
 import type { Io } from './io.ts';
 import { VERSION } from './version.ts';
 
@@ -38,11 +40,13 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
       'after',
       '\nStart here:\n  vrouter demo clusterip                     a service, on simulated nodes, without root\n' +
         '  vrouter explain --help                     what would happen to one packet\n' +
+        '  vrouter why SRC DST tcp 80                 what is in the way, of a running cluster\n' +
         '  vrouter nh --list --sock SOCKET            a table of a running vrouter\n' +
         '\nViews find the vrouter by --sock, VROUTER_SOCK, or the one socket in /run/vrouter.\n',
     );
   registerReplay(program, io);
   registerExplain(program, io);
+  registerWhy(program, io);
   registerServers(program, io);
   registerTables(program, io);
   registerFlow(program, io);
@@ -93,8 +97,8 @@ async function main(): Promise<void> {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
     env: process.env,
-    fail: () => {
-      process.exitCode = 1;
+    fail: (status = 1) => {
+      process.exitCode = status;
     },
   });
   if (status !== 0) process.exitCode = status;

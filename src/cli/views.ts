@@ -80,6 +80,9 @@ export interface VifView {
   readonly references: number;
   readonly mtu?: number;
   readonly flowQuota?: number;
+  /** Of its port: frames are taken, and their largest payload. */
+  readonly portUp?: boolean;
+  readonly portMtu?: number;
   readonly rxPort?: PortCounters;
   readonly rxQueue?: PortCounters;
   readonly rxQueueErrors?: readonly number[];
@@ -233,8 +236,23 @@ export interface VrfStatsView {
   readonly counters: Readonly<Record<string, Count>>;
 }
 
+/** How one packet ended; dataplane/api.ts has what the fields mean. */
+export interface PacketEndView {
+  readonly verdict: 'transmit' | 'reply' | 'punt' | 'drop';
+  readonly drop: string;
+  readonly flowDrop: string;
+  readonly room: string;
+  readonly vif: number;
+  readonly vrf: number;
+  readonly generated: boolean;
+  readonly copy: boolean;
+  /** Hex digits, Ethernet header first. */
+  readonly packet: string;
+}
+
 export interface ExplainView {
   readonly lines: readonly { readonly room: string; readonly text: string }[];
+  readonly ends: readonly PacketEndView[];
 }
 
 export interface StatusView {

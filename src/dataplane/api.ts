@@ -75,6 +75,8 @@ export interface FaultPlan {
 export interface PortInfo {
   readonly kind: PortSpec['kind'];
   readonly mtu: number;
+  /** The device behind it takes frames: a kernel's interface is up. */
+  readonly up: boolean;
   /** A pcap port has delivered all its input. */
   readonly done: boolean;
   readonly rxDiscards: bigint;
@@ -227,6 +229,37 @@ export interface ExplainLine {
   readonly text: string;
 }
 
+export interface ArrivingFrame {
+  readonly frame: Uint8Array;
+  readonly vif: number;
+}
+
+/** How one packet ended: the one that came, or one that was made of it or about it. */
+export interface PacketEnd {
+  readonly verdict: 'transmit' | 'reply' | 'punt' | 'drop';
+  /** Printed names of native/base/drop_reasons.def and flow_drop_reasons.def; '' where there is none. */
+  readonly drop: string;
+  readonly flowDrop: string;
+  /** Where it was dropped, '' if it was not. */
+  readonly room: string;
+  /** Where it leaves; -1: nowhere. */
+  readonly vif: number;
+  /** Where its addresses were last looked up. */
+  readonly vrf: number;
+  /** By the router: an ICMP error. */
+  readonly generated: boolean;
+  /** One of several that the packet left as. */
+  readonly copy: boolean;
+  /** As it left, or as it was when it was dropped. */
+  readonly frame: Uint8Array;
+}
+
+export interface Explained {
+  readonly lines: readonly ExplainLine[];
+  /** None: it is held, for its first fragment. */
+  readonly ends: readonly PacketEnd[];
+}
+
 export interface Dataplane {
   addPort(spec: PortSpec): number;
   removePort(port: number): void;
@@ -257,8 +290,11 @@ export interface Dataplane {
   inject(port: number, frames: readonly Uint8Array[]): number;
   /** Frames a memory port has sent since last time. */
   collect(port: number): Uint8Array[];
-  /** What would happen to this frame on this vif; changes nothing. */
-  explain(frame: Uint8Array, vif: number): ExplainLine[];
+  /**
+   * What would happen to this frame on this vif; changes nothing. `before` (16 at most) are frames taken as
+   * having come first: the flow the last of them would have made is met, so that replies can be explained.
+   */
+  explain(frame: Uint8Array, vif: number, before?: readonly ArrivingFrame[]): Explained;
   info(): DataplaneInfo;
   close(): void;
 }

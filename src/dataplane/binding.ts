@@ -9,7 +9,14 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VRouterError } from '../errors.ts';
-import type { DataplaneOptions, DropRecord, PortInfo, PortSpec } from './api.ts';
+import type {
+  ArrivingFrame,
+  DataplaneOptions,
+  DropRecord,
+  PacketEnd,
+  PortInfo,
+  PortSpec,
+} from './api.ts';
 import { layout } from './layout.ts';
 
 /** The wrapped class; native/binding/dataplane.h. Every method may throw VRouterError. */
@@ -48,8 +55,12 @@ export interface NativeDataplane {
   /** Frames packed as u32 length (little-endian) and bytes, one after the other. */
   inject(port: number, frames: Uint8Array): number;
   collect(port: number): Uint8Array;
-  /** Lines of `room\tsentence\n`. */
-  explain(frame: Uint8Array, vif: number): string;
+  /** notes: lines of `room\tsentence\n`. */
+  explain(
+    frame: Uint8Array,
+    vif: number,
+    before: readonly ArrivingFrame[],
+  ): { notes: string; ends: PacketEnd[] };
   info(): {
     generation: number;
     flowEntries: number;

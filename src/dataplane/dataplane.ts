@@ -4,12 +4,14 @@
  */
 import { VRouterError } from '../errors.ts';
 import type {
+  ArrivingFrame,
   Counters,
   Dataplane,
   DataplaneInfo,
   DataplaneOptions,
   DropRecord,
   DumpTable,
+  Explained,
   ExplainLine,
   FlowEvent,
   FlowRecord,
@@ -172,8 +174,9 @@ class NativeBackedDataplane implements Dataplane {
     return unpackFrames(this.#native.collect(port));
   }
 
-  explain(frame: Uint8Array, vif: number): ExplainLine[] {
-    return explainLines(this.#native.explain(frame, vif));
+  explain(frame: Uint8Array, vif: number, before: readonly ArrivingFrame[] = []): Explained {
+    const { notes, ends } = this.#native.explain(frame, vif, before);
+    return { lines: explainLines(notes), ends };
   }
 
   info(): DataplaneInfo {

@@ -15,7 +15,7 @@ import { layout } from './layout.ts';
 import { decodeValue, encodeValue, type Value } from './values.ts';
 
 /** One more when a row changes its meaning; hello compares it, and the layout's digest. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /** What a forwarder serves. */
 export interface Served {
@@ -119,7 +119,8 @@ export const METHODS = {
   dropLog: (served, [after]) => value(served.native.dropLog(after as Any)),
   inject: (served, [port, frames]) => value(served.native.inject(port as Any, frames as Any)),
   collect: (served, [port]) => value(served.native.collect(port as Any)),
-  explain: (served, [frame, vif]) => value(served.native.explain(frame as Any, vif as Any)),
+  explain: (served, [frame, vif, before]) =>
+    value(served.native.explain(frame as Any, vif as Any, before as Any)),
   info: (served) => value(served.native.info()),
 } as const satisfies Record<string, Serve>;
 

@@ -13,7 +13,7 @@
  *  * Without a forwarder nothing is made up: what is asked is refused.
  */
 import { VRouterError } from '../errors.ts';
-import type { Dataplane, DropRecord, PortInfo, PortSpec } from './api.ts';
+import type { ArrivingFrame, Dataplane, DropRecord, PortInfo, PortSpec } from './api.ts';
 import {
   type FlowFileReport,
   loadAddon,
@@ -276,8 +276,10 @@ class RemoteNative implements NativeDataplane {
     return this.#call('dropLog', after) as unknown as DropRecord[];
   }
 
-  explain(frame: Uint8Array, vif: number): string {
-    return this.#call('explain', unshared(frame), vif) as string;
+  explain(frame: Uint8Array, vif: number, before: readonly ArrivingFrame[]) {
+    const first = before.map((one) => ({ frame: unshared(one.frame), vif: one.vif }));
+    const answer = this.#call('explain', unshared(frame), vif, first);
+    return answer as unknown as ReturnType<NativeDataplane['explain']>;
   }
   info() {
     return this.#call('info') as unknown as ReturnType<NativeDataplane['info']>;

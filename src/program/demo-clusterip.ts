@@ -328,15 +328,15 @@ class ClusteripDemo {
     const fromClient = seen.wire === CLIENT.name && seen.from === CLIENT.name;
     const toRemote = seen.wire === FABRIC_WIRE && seen.to === remoteNode.name;
     if (fromClient && !explained.has(remoteNode) && frameLine(seen.frame).includes(' tcp S ')) {
-      const lines = clientNode.dataplane.explain(
+      const told = clientNode.dataplane.explain(
         seen.frame,
         client.node.agent.vifId(client.vif) ?? 0,
       );
-      explained.set(clientNode, { lines });
+      explained.set(clientNode, views.explainView(told));
     }
     if (toRemote && !explained.has(remoteNode)) {
       const uplink = views.vifId(remoteNode.dataplane, 'fabric');
-      explained.set(remoteNode, { lines: remoteNode.dataplane.explain(seen.frame, uplink) });
+      explained.set(remoteNode, views.explainView(remoteNode.dataplane.explain(seen.frame, uplink)));
     }
   }
 

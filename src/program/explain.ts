@@ -1,7 +1,7 @@
 /** `vrouter explain --state`: one packet through a declared state, room by room; nothing is kept. */
-import type { ExplainLine } from '../dataplane/api.ts';
+import type { ExplainView } from '../cli/views.ts';
 import { openState } from './replay.ts';
-import { vifId } from './views.ts';
+import { explainView, vifId } from './views.ts';
 
 export function explainState(options: {
   readonly state: string;
@@ -9,12 +9,12 @@ export function explainState(options: {
   /** Given the vif's own MAC: what a tenant's first hop is. */
   readonly frame: (routerMac: string) => Uint8Array;
   readonly seed: bigint;
-}): readonly ExplainLine[] {
+}): ExplainView {
   const { dataplane, vifs } = openState(options.state, options.seed);
   try {
     const id = vifId(dataplane, options.vif);
     const mac = vifs.find((vif) => vif.id === id)?.mac ?? '';
-    return dataplane.explain(options.frame(mac), id);
+    return explainView(dataplane.explain(options.frame(mac), id));
   } finally {
     dataplane.close();
   }

@@ -21,6 +21,7 @@ const MAX_FRAME_BYTES = 16_384;
 const index = whole(0, 0xffffffff);
 const page = { after: index.optional(), limit: whole(1, PAGE).optional() };
 const family = choice(['inet', 'inet6', 'bridge']).optional();
+const arriving = mapping({ vif: reference, packet: z.string().max(2 * MAX_FRAME_BYTES) });
 const schemas = {
   none: mapping({}),
   page: mapping(page),
@@ -34,7 +35,10 @@ const schemas = {
     vif: reference.optional(),
     reason: z.string().max(64).optional(),
   }),
-  explain: mapping({ vif: reference, packet: z.string().max(2 * MAX_FRAME_BYTES) }),
+  explain: mapping({
+    ...arriving.shape,
+    before: z.array(arriving).max(16).optional(),
+  }),
 };
 
 function pageOf<T>(
@@ -145,8 +149,12 @@ export function viewMethods(dataplane: Dataplane): Methods {
     },
     explain: (params) => {
       const asked = checkParams(schemas.explain, 'explain', params);
-      const vif = views.vifId(dataplane, asked.vif);
-      return { lines: dataplane.explain(frameOfHex(asked.packet), vif) };
+      const given = ({ vif, packet }: z.infer<typeof arriving>) => ({
+        vif: views.vifId(dataplane, vif),
+        frame: frameOfHex(packet),
+      });
+      const { frame, vif } = given(asked);
+      return views.explainView(dataplane.explain(frame, vif, (asked.before ?? []).map(given)));
     },
   };
 }

@@ -5,6 +5,7 @@
 import { contains, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import type {
   DropLogView,
+  ExplainView,
   Family,
   FlowDetail,
   FlowStatistics,
@@ -23,7 +24,7 @@ import type {
 } from '../cli/views.ts';
 import { count } from '../cli/views.ts';
 import { suggestion } from '../config/nearest.ts';
-import type { Dataplane, DataplaneInfo, FlowRecord, FullOp } from '../dataplane/api.ts';
+import type { Dataplane, DataplaneInfo, Explained, FlowRecord, FullOp } from '../dataplane/api.ts';
 import { VRouterError } from '../errors.ts';
 import { HASH_FIELD_BITS, NEXT_HOP_FLAG_BITS, NO_LABEL } from './state-ops.ts';
 
@@ -229,6 +230,8 @@ export function vifs(dataplane: Dataplane): VifView[] {
         ...(port === null
           ? {}
           : {
+              portUp: port.up,
+              portMtu: port.mtu,
               rxPort: { packets: count(own?.rxPackets ?? 0n), errors: count(failed) },
               txPort: { packets: count(own?.txPackets ?? 0n), errors: count(port.txErrors) },
             }),
@@ -389,6 +392,13 @@ export function flowStatistics(dataplane: Dataplane): FlowStatistics {
   const names = { F: 'forward', D: 'drop', N: 'nat', H: 'hold' } as const;
   for (const flow of dataplane.flows()) byAction[names[flow.action]]++;
   return { table: flowTable(dataplane.info()), byAction };
+}
+
+// --- questions ---------------------------------------------------------------------------------
+
+export function explainView({ lines, ends }: Explained): ExplainView {
+  const packet = (frame: Uint8Array) => Buffer.from(frame).toString('hex');
+  return { lines, ends: ends.map(({ frame, ...end }) => ({ ...end, packet: packet(frame) })) };
 }
 
 // --- counters ----------------------------------------------------------------------------------

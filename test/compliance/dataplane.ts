@@ -405,14 +405,61 @@ export function dataplaneCompliance(
     it('explains a frame room by room and changes nothing by it', () => {
       dp.commit(twoTenants(ports));
       const before = dp.readCounters();
-      const lines = dp.explain(frame(), 1);
+      const { lines, ends } = dp.explain(frame(), 1);
       expect(lines.length).toBeGreaterThan(2);
       expect(lines.every((line) => line.room !== '' && line.text !== '')).toBe(true);
+      expect(ends).toMatchObject([{ verdict: 'transmit', vif: 2, generated: false }]);
       expect(dp.readCounters()).toEqual(before);
       expect(dp.flows()).toEqual([]);
       expect(dp.collect(ports[1]!)).toEqual([]);
       expect(dp.drainEvents().events).toEqual([]);
       expect(errorOf(() => dp.explain(frame(), 99)).code).toBe('DANGLING_VIF');
+    });
+
+    it('explains a reply as if what it answers had come before, and makes no flow', () => {
+      dp.commit(twoTenants(ports));
+      const there = frame();
+      const [left] = dp.explain(there, 1).ends;
+      const seen = packet(
+        ether({ dst: MAC, src: TENANTS[1] }),
+        ipv4({ src: ADDRESSES[1], dst: ADDRESSES[0] }),
+        udp({ sport: 53, dport: 1000 }),
+      );
+      const before = [{ frame: there, vif: 1 }];
+      const told = (more?: typeof before) =>
+        dp
+          .explain(seen, 2, more)
+          .lines.filter(({ room }) => room === 'flows' || room === 'open_flow');
+      expect(left?.vif).toBe(2);
+      expect(told()[0]?.text).toMatch(/^no flow/);
+      expect(told(before).map(({ text }) => text)).toEqual([
+        'found, as the packet before it would have made it',
+        expect.stringMatching(/^reverse half, forward/),
+      ]);
+      expect(dp.flows()).toEqual([]);
+      const any = dp as unknown as { explain(...args: unknown[]): unknown };
+      for (const bad of [7, [7], [{ frame: there }], Array(17).fill(before[0])])
+        expect(errorOf(() => any.explain(there, 1, bad)).code).toBe('BAD_ARGUMENT');
+      expect(errorOf(() => any.explain(there, 1, [{ frame: there, vif: 99 }])).code).toBe(
+        'DANGLING_VIF',
+      );
+    });
+
+    it('explains what is told to the sender of a packet that does not fit', () => {
+      dp.commit(twoTenants(ports));
+      const dead = frame();
+      dead[22] = 1; // TTL
+      dead[24] = dead[25] = 0;
+      let sum = 0;
+      for (let at = 14; at < 34; at += 2) sum += (dead[at]! << 8) | dead[at + 1]!;
+      sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+      dead[24] = sum >> 8;
+      dead[25] = sum & 0xff;
+      const { ends } = dp.explain(dead, 1);
+      expect(ends).toMatchObject([
+        { verdict: 'transmit', vif: 1, generated: true },
+        { verdict: 'drop', drop: 'TTL Exceeded', room: 'check_fit', vif: -1, generated: false },
+      ]);
     });
 
     describe('step and start', () => {

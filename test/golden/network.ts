@@ -407,7 +407,7 @@ export class Node {
   explain({ port, layers }: Sent): string {
     const vif = this.dp.dump('vifs').find((op) => op.op === 'vif_set' && op.port === PORT_ID[port]);
     if (vif?.op !== 'vif_set') return `no vif on ${port}`;
-    const lines = this.dp.explain(packet(...layers), vif.vif);
+    const { lines } = this.dp.explain(packet(...layers), vif.vif);
     return lines.map(({ room, text }) => `  ${room.padEnd(12)} ${text}`).join('\n');
   }
 

@@ -123,7 +123,7 @@ async function explainDeclared(options: ExplainOptions): Promise<ExplainView> {
   const frame = frameOf(options);
   const { explainState } = await import('../../program/explain.ts');
   const { state, vif, seed: chosen } = options;
-  return { lines: explainState({ state: state as string, vif, frame, seed: chosen }) };
+  return explainState({ state: state as string, vif, frame, seed: chosen });
 }
 
 export function registerExplain(program: Command, io: Io): void {
