@@ -277,7 +277,9 @@ class RemoteNative implements NativeDataplane {
   }
 
   explain(frame: Uint8Array, vif: number, before: readonly ArrivingFrame[]) {
-    const first = before.map((one) => ({ frame: unshared(one.frame), vif: one.vif }));
+    const first = Array.isArray(before)
+      ? before.map(({ frame: one, vif: on }) => ({ frame: unshared(one), vif: on }))
+      : (before as never); // the addon says what is wrong with it
     const answer = this.#call('explain', unshared(frame), vif, first);
     return answer as unknown as ReturnType<NativeDataplane['explain']>;
   }

@@ -336,7 +336,10 @@ class ClusteripDemo {
     }
     if (toRemote && !explained.has(remoteNode)) {
       const uplink = views.vifId(remoteNode.dataplane, 'fabric');
-      explained.set(remoteNode, views.explainView(remoteNode.dataplane.explain(seen.frame, uplink)));
+      explained.set(
+        remoteNode,
+        views.explainView(remoteNode.dataplane.explain(seen.frame, uplink)),
+      );
     }
   }
 

@@ -446,7 +446,7 @@ export function dataplaneCompliance(
     });
 
     it('explains what is told to the sender of a packet that does not fit', () => {
-      dp.commit(twoTenants(ports));
+      dp.commit([{ op: 'router_set', icmpErrorsPerSecond: 1 }, ...twoTenants(ports)]);
       const dead = frame();
       dead[22] = 1; // TTL
       dead[24] = dead[25] = 0;
