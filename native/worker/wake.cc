@@ -5,6 +5,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace vrouter {
 
 namespace {
@@ -40,18 +42,55 @@ Wake::~Wake() {
 bool Wake::ok() const { return event_ >= 0 && ports_ >= 0 && all_ >= 0; }
 
 void Wake::watch(int fd, uint32_t id) {
-  if (fd >= 0) add(ports_, fd, id);
+  if (fd < 0) return;
+  watched_.push_back({fd, id});
+  if (watched_.size() == kFew + 1) {
+    for (const Watched& one : watched_) add(ports_, one.fd, one.id);
+  } else if (!few()) {
+    add(ports_, fd, id);
+  }
 }
 
 void Wake::forget(int fd) {
-  if (fd >= 0) epoll_ctl(ports_, EPOLL_CTL_DEL, fd, nullptr);
+  const auto at = std::find_if(watched_.begin(), watched_.end(),
+                               [fd](const Watched& one) { return one.fd == fd; });
+  if (at == watched_.end()) return;
+  const bool were_many = !few();
+  watched_.erase(at);
+  if (!were_many) return;
+  epoll_ctl(ports_, EPOLL_CTL_DEL, fd, nullptr);
+  if (!few()) return;
+  for (const Watched& one : watched_) epoll_ctl(ports_, EPOLL_CTL_DEL, one.fd, nullptr);
 }
 
 uint32_t Wake::ready(uint32_t* out) {
+  if (few()) {
+    pollfd asked[kFew];
+    const uint32_t count = static_cast<uint32_t>(watched_.size());
+    for (uint32_t i = 0; i < count; ++i) asked[i] = {watched_[i].fd, POLLIN, 0};
+    if (count == 0 || poll(asked, count, 0) <= 0) return 0;
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      if (asked[i].revents != 0) out[found++] = watched_[i].id;
+    }
+    return found;
+  }
   epoll_event events[kMaxReady];
   const int found = epoll_wait(ports_, events, kMaxReady, 0);
   for (int i = 0; i < found; ++i) out[i] = events[i].data.u32;
   return found > 0 ? static_cast<uint32_t>(found) : 0;
+}
+
+// Sleeps on the event and, unless only_wake, on the few descriptors.
+bool Wake::poll_all(int timeout_ms, bool only_wake) {
+  pollfd asked[kFew + 1];
+  asked[0] = {event_, POLLIN, 0};
+  uint32_t count = 1;
+  if (!only_wake) {
+    for (const Watched& one : watched_) asked[count++] = {one.fd, POLLIN, 0};
+  }
+  const int found = poll(asked, count, timeout_ms);
+  return found > (asked[0].revents != 0 ? 1 : 0);
 }
 
 bool Wake::sleep(uint32_t milliseconds, bool only_wake) {
@@ -59,9 +98,8 @@ bool Wake::sleep(uint32_t milliseconds, bool only_wake) {
   bool by_port = false;
   if (pending_.load() == 0) {
     const int timeout = static_cast<int>(milliseconds);
-    if (only_wake) {
-      pollfd event{event_, POLLIN, 0};
-      poll(&event, 1, timeout);
+    if (only_wake || few()) {
+      by_port = poll_all(timeout, only_wake);
     } else {
       epoll_event events[2];
       const int found = epoll_wait(all_, events, 2, timeout);

@@ -62,6 +62,39 @@ TEST(Wake, AReadyDescriptorEndsASleepUnlessOnlyAWakeMay) {
   close(ends[1]);
 }
 
+// Below and above Wake::kFew, and back.
+TEST(Wake, TellsOfTheRightDescriptorHoweverManyThereAre) {
+  constexpr uint32_t kMany = Wake::kFew + 3;
+  int ends[kMany][2];
+  Wake wake;
+  uint32_t ready[Wake::kMaxReady];
+  const auto expect_only = [&](uint32_t i) {
+    ASSERT_EQ(write(ends[i][1], "x", 1), 1);
+    EXPECT_TRUE(wake.sleep(5000, false));
+    ASSERT_EQ(wake.ready(ready), 1u);
+    EXPECT_EQ(ready[0], 100 + i);
+    char byte;
+    ASSERT_EQ(read(ends[i][0], &byte, 1), 1);
+    EXPECT_EQ(wake.ready(ready), 0u);
+  };
+  for (uint32_t i = 0; i < kMany; ++i) {
+    ASSERT_EQ(pipe(ends[i]), 0);
+    wake.watch(ends[i][0], 100 + i);
+    expect_only(i);
+    expect_only(0);
+  }
+  for (uint32_t i = kMany - 1; i > 0; --i) {
+    wake.forget(ends[i][0]);
+    ASSERT_EQ(write(ends[i][1], "x", 1), 1);
+    EXPECT_EQ(wake.ready(ready), 0u) << "forgotten";
+    expect_only(i - 1);
+  }
+  for (auto& pair : ends) {
+    close(pair[0]);
+    close(pair[1]);
+  }
+}
+
 // Each item handed over must be seen by the sleep that follows or be there before it: no item may
 // wait for the timeout.
 TEST(Wake, NoWakeIsEverLost) {
