@@ -15,5 +15,7 @@ void tick(Context& context);
 // Runs one frame as if it came in on `vif`, notes every room into trace, and leaves every table and
 // counter as it was. The frame is copied.
 void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length, Trace& trace);
+// The same for a packet that is just about to go through the rooms; it stays as it is.
+void explain(Context& context, const Packet& packet, Trace& trace);
 
 }  // namespace vrouter
