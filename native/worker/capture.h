@@ -33,7 +33,7 @@ inline constexpr uint32_t kMaxCaptures = 4;           // at a time: each costs e
 inline constexpr uint32_t kCaptureBytes = 16u << 20;  // ring of one
 inline constexpr uint32_t kMaxCaptureSnap = 262144;   // tcpdump's; longer than any super-packet
 inline constexpr uint64_t kCaptureSilenceNs = 10'000'000'000;
-inline constexpr uint32_t kTracesPerSecond = 100;  // explain() copies every counter: 50 us each
+inline constexpr uint32_t kTracesPerSecond = 100;  // explain() copies every counter: 30 us each
 inline constexpr uint32_t kTraceBurst = 64;        // so that a handshake is not torn
 inline constexpr uint32_t kMaxTraceText = 65536;
 

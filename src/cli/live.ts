@@ -14,6 +14,8 @@ const LAST_BYTES = 16 << 20;
 export interface LiveOptions {
   readonly count?: number;
   readonly seconds?: number;
+  /** From now on packets are caught. */
+  readonly started?: () => void;
 }
 
 export interface LiveTotals {
@@ -36,6 +38,7 @@ export async function live(
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
   const { id } = await client.call<{ id: number }>('capture.start', request);
+  options.started?.();
   const timer =
     options.seconds === undefined ? undefined : setTimeout(stop, options.seconds * 1000);
   const limit = options.count ?? Number.POSITIVE_INFINITY;

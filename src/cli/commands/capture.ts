@@ -86,8 +86,9 @@ async function ofVif(
   const nameOf = (packet: CapturedView) => names.get(packet.vif) ?? `vif0/${packet.vif}`;
   const request = await requestOf(found, words, options);
   const file = options.write === undefined ? undefined : captureFile(options.write);
+  const started = () => io.err(`capturing on ${wanted}; Ctrl-C ends it\n`);
   try {
-    const totals = await live(client, request, options, async (packet) => {
+    const totals = await live(client, request, { ...options, started }, async (packet) => {
       if (file !== undefined) await file.add(packet, nameOf(packet));
       else io.out(lineOf(packet, nameOf(packet), options.json === true));
     });
