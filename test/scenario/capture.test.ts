@@ -442,6 +442,48 @@ c = socket.create_connection(('${POD[2]}', 8080)); c.sendall(bytes(range(256)) *
     expect((await ended(other)).out).toBe('');
   });
 
+  it('--watch shows the rates that there are', async () => {
+    const each = 10;
+    const wire = 98;
+    const ping = lab.start('ping', ['ping', '-q', '-i', `${1 / each}`, FLOATING], {
+      namespace: pods.get(1),
+      mayEnd: true,
+    });
+    try {
+      const watch = async (...argv: string[]) => {
+        const looks = ['--watch', '2', '--count', '2', '--sock', socket(1)];
+        const { status, out, err } = await lab.run([process.execPath, MAIN, ...argv, ...looks]);
+        expect(err).toBe('');
+        expect(status).toBe(0);
+        return out;
+      };
+      const [vif, table, flow] = await Promise.all([
+        watch('vif', '--list'),
+        watch('vif', '--list', '--rate'),
+        watch('flow', '--match', `${FLOATING} & proto icmp`),
+      ]);
+      const near = (text: string | undefined, wanted: number) => {
+        expect(Number(text)).toBeGreaterThan(wanted * 0.8);
+        expect(Number(text)).toBeLessThan(wanted * 1.2);
+      };
+      const pod = vif.slice(vif.lastIndexOf('Virtual: pod'));
+      for (const way of ['RX', 'TX']) {
+        const found = new RegExp(`${way} rate packets/s:(\\d+) bits/s:(\\d+)`).exec(pod);
+        near(found?.[1], each);
+        near(found?.[2], each * wire * 8);
+      }
+      // Two looks, the second with two lines of rates a vif.
+      expect(vif.match(/rate packets/g)).toHaveLength(vif.match(/^vif0\//gm)?.length ?? 0);
+      expect(table.match(/Interface rate statistics/g)).toHaveLength(2);
+      near(/^pod +vif0\/\d+ +0 +(\d+) +0 +\d+$/m.exec(table)?.[1], each);
+      const rates = [...flow.matchAll(/^ Rate packets\/s:(\d+) bits\/s:(\d+)$/gm)];
+      expect(rates.some(([, packets]) => Number(packets) > 0)).toBe(true);
+      near(rates.find(([, packets]) => Number(packets) > 0)?.[1], each);
+    } finally {
+      await ping.stop();
+    }
+  });
+
   it('goes on when the forwarder is another one', async () => {
     const pid = () => {
       const remote = openRemote({ path: lab.path('1.forwarder') });
