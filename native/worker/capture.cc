@@ -70,30 +70,30 @@ void Capture::put(const Packet& packet, VifId vif, Way way, uint64_t now_ns,
   ring.publish();
 }
 
-Status Captures::start(uint32_t id, CaptureSpec&& spec, uint64_t now_ns) {
+Status Captures::start(std::unique_ptr<Capture>& made, Gone& gone) {
   std::unique_ptr<Capture>* free = nullptr;
+  bool taken = false;
   for (auto& slot : all_) {
-    if (slot != nullptr && slot->ended.load(std::memory_order_relaxed)) slot.reset();
-    if (slot != nullptr && slot->id == id) return Status::fail(StatusCode::InUse, "id");
+    if (slot != nullptr && slot->ended.load(std::memory_order_relaxed)) {
+      gone.push_back(std::move(slot));
+    }
+    if (slot != nullptr && slot->id == made->id) taken = true;
     if (slot == nullptr && free == nullptr) free = &slot;
   }
-  list();
+  if (taken) return Status::fail(StatusCode::InUse, "id");
   if (free == nullptr) return Status::fail(StatusCode::TableFull, "captures");
-  auto made = std::make_unique<Capture>(id, std::move(spec), now_ns);
-  if (!made->ring.ok()) return Status::fail(StatusCode::NoMemory, "bytes");
   *free = std::move(made);
   list();
   return Status::done();
 }
 
-bool Captures::stop(uint32_t id) {
+std::unique_ptr<Capture> Captures::stop(uint32_t id) {
+  std::unique_ptr<Capture> stopped;
   for (auto& slot : all_) {
-    if (slot == nullptr || slot->id != id) continue;
-    slot.reset();
-    list();
-    return true;
+    if (slot != nullptr && slot->id == id) stopped = std::move(slot);
   }
-  return false;
+  list();
+  return stopped;
 }
 
 Capture* Captures::find(uint32_t id) {

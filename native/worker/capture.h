@@ -100,10 +100,13 @@ struct Capture {
 
 class Captures {
  public:
-  // --- control, worker held ---
-  // IN_USE: the id is another's. TABLE_FULL: there are kMaxCaptures. NO_MEMORY.
-  Status start(uint32_t id, CaptureSpec&& spec, uint64_t now_ns);
-  bool stop(uint32_t id);
+  using Gone = std::vector<std::unique_ptr<Capture>>;
+
+  // --- control, worker held: no memory is had or given back meanwhile ---
+  // Takes `made` over, unless it is refused, and hands out those that have ended; `gone` has room
+  // for kMaxCaptures. IN_USE: the id is another's. TABLE_FULL: there are kMaxCaptures.
+  Status start(std::unique_ptr<Capture>& made, Gone& gone);
+  std::unique_ptr<Capture> stop(uint32_t id);  // nullptr: there was none
 
   // --- control ---
   Capture* find(uint32_t id);

@@ -18,9 +18,10 @@ namespace vrouter {
 
 class CaptureRing {
  public:
-  // Precondition: a power of two, 64 at least.
+  // Precondition: a power of two, 64 at least. Zeroed, so that it is here, and not for the writer
+  // to fault in, page by page.
   explicit CaptureRing(uint32_t bytes)
-      : memory_(new (std::nothrow) uint8_t[bytes]), size_(bytes), mask_(bytes - 1) {}
+      : memory_(new (std::nothrow) uint8_t[bytes]()), size_(bytes), mask_(bytes - 1) {}
   bool ok() const { return memory_ != nullptr; }
 
   // --- the writer ---

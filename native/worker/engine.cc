@@ -516,15 +516,19 @@ void Engine::hold(const std::function<void()>& f) {
 void Engine::wake() { state_->wake.wake(); }
 
 Status Engine::start_capture(uint32_t id, CaptureSpec&& spec) {
+  auto made = std::make_unique<Capture>(id, std::move(spec), now_ns());
+  if (!made->ring.ok()) return Status::fail(StatusCode::NoMemory, "bytes");
+  Captures::Gone gone;
+  gone.reserve(kMaxCaptures);
   Status status;
-  hold([&] { status = state_->captures.start(id, std::move(spec), now_ns()); });
+  hold([&] { status = state_->captures.start(made, gone); });
   return status;
 }
 
 bool Engine::stop_capture(uint32_t id) {
-  bool stopped = false;
+  std::unique_ptr<Capture> stopped;
   hold([&] { stopped = state_->captures.stop(id); });
-  return stopped;
+  return stopped != nullptr;
 }
 
 Capture* Engine::capture(uint32_t id) { return state_->captures.find(id); }
