@@ -37,6 +37,7 @@
       "native/port/generator_port.cc",
       "native/port/memory_port.cc",
       "native/port/netdevice.cc",
+      "native/port/packet_filter.cc",
       "native/port/pcap_file.cc",
       "native/port/pcap_port.cc",
       "native/port/sockets.cc",
@@ -59,11 +60,14 @@
       "native/table/lpm.cc",
       "native/table/mapped_memory.cc",
       "native/wire/print.cc",
+      "native/worker/capture.cc",
       "native/worker/engine.cc",
+      "native/worker/flow_ends.cc",
       "native/worker/wake.cc"
     ],
     "addon_sources": [
       "native/binding/addon.cc",
+      "native/binding/captures.cc",
       "native/binding/channel.cc",
       "native/binding/dataplane.cc",
       "native/binding/descriptor.cc",

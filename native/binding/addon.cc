@@ -3,6 +3,7 @@
 // Dataplanes, and those of an environment are shut before it is gone.
 #include <napi.h>
 
+#include "binding/captures.h"
 #include "binding/channel.h"
 #include "binding/dataplane.h"
 #include "binding/descriptor.h"
@@ -53,6 +54,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
               Napi::Function::New(env, duplicate_descriptor, "duplicateDescriptor"));
   exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));
   exports.Set("openPort", Napi::Function::New(env, open_port_descriptor, "openPort"));
+  exports.Set("compileFilter", Napi::Function::New(env, compile_filter, "compileFilter"));
   exports.Set("layout", Napi::Function::New(env, layout, "layout"));
   exports.Set("recordLayout", Napi::Function::New(env, record_layout, "recordLayout"));
   exports.Set("setErrorClass", Napi::Function::New(env, set_error_class, "setErrorClass"));

@@ -47,6 +47,9 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   Napi::Value read_counters(Info info);
   Napi::Value clear_counters(Info info);
   Napi::Value drop_log(Info info);
+  Napi::Value start_capture(Info info);  // captures.cc
+  Napi::Value read_capture(Info info);
+  Napi::Value stop_capture(Info info);
   Napi::Value drain_events(Info info);
   Napi::Value inject(Info info);
   Napi::Value collect(Info info);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "state/events.h"
+#include "worker/capture.h"
 
 namespace vrouter {
 
@@ -67,7 +68,7 @@ inline void add_field(std::string& out, const char* type, const char* name, size
          "\",\"offset\":" + std::to_string(offset) + "}";
 }
 
-// JSON text: {"flowRecord":{"size":…,"fields":[{name,type,offset}]},"eventRecord":{…}}
+// JSON text: {"flowRecord":{"size":…,"fields":[{name,type,offset}]},"eventRecord":{…}, …}
 inline std::string layout_json() {
   std::string out = "{\"flowRecord\":{\"size\":" + std::to_string(sizeof(Flow)) + ",\"fields\":[";
 #define VROUTER_FIELD(type, name) add_field(out, #type, #name, offsetof(Flow, name));
@@ -91,6 +92,11 @@ inline std::string layout_json() {
   add_field(out, "u16", "vif", offsetof(Event, vif));
   add_field(out, "u64", "packets", offsetof(Event, packets));
   add_field(out, "u64", "bytes", offsetof(Event, bytes));
+  out += "]},\"captureRecord\":{\"size\":" + std::to_string(sizeof(CaptureRecord)) +
+         ",\"fields\":[";
+#define VROUTER_FIELD(type, name) add_field(out, #type, #name, offsetof(CaptureRecord, name));
+  VROUTER_CAPTURE_RECORD(VROUTER_FIELD)
+#undef VROUTER_FIELD
   return out + "]}}";
 }
 

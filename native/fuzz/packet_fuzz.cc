@@ -7,7 +7,8 @@
 //  * accounting: received = forwarded + replied + punted + dropped + consumed + held
 //  * no buffer is lost
 //  * every IPv4 packet that leaves has a right header checksum and length
-// Input: byte 0 vif, byte 1 template (0 = raw bytes), byte 2 bit 0 = repair checksums, then raw
+// Input: byte 0 vif, byte 1 template (0 = raw bytes), byte 2 bit 0 = repair checksums, bits 1 to 3 =
+// explain it too (1), let captures look on (2); then raw
 // bytes or (position u8, value u8) changes.
 #include <cstdio>
 #include <cstdlib>
@@ -505,6 +506,17 @@ void check_out(const Bytes& out, const Bytes& in) {
 }  // namespace
 }  // namespace vrouter
 
+static void watch(vrouter::Engine& engine) {
+  for (uint32_t id = 0; id < 2; ++id) {
+    vrouter::CaptureSpec spec;
+    spec.bytes = 1u << 18;
+    spec.trace = id == 1;
+    spec.ends.count = spec.trace ? 1 : 0;
+    spec.ends.ends[0].port = 40000;
+    if (!engine.start_capture(id, std::move(spec)).ok()) std::abort();
+  }
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace vrouter;
   static World& world = [&]() -> World& {
@@ -541,8 +553,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!frame.empty()) {
     world.ports[port]->inject(frame.data(), static_cast<uint32_t>(frame.size()));
   }
+  const bool watched = (data[2] & 14) == 4;
+  if (watched) watch(world.engine);
   world.now += 1'000'000 + (data[2] == 0xff ? 5'000'000'000 : 0);
   world.engine.step(world.now);
+  for (uint32_t id = 0; watched && id < 2; ++id) {
+    Bytes records;
+    world.engine.capture(id)->ring.read(records, ~0ull);
+    world.engine.stop_capture(id);
+  }
   Bytes out;
   for (uint32_t i = 0; i < kPorts; ++i) {
     const bool as_it_is = i == kAgentPort || port >= kAgentPort;

@@ -22,6 +22,23 @@ void Trace::note(const char* room, const char* format, ...) {
   text += '\n';
 }
 
+namespace {
+
+// Takes the packet over.
+void follow(Context& context, Packet* packet, Trace& trace) {
+  const Counters counters = context.counters;
+  const uint16_t identification = context.ip_identification;
+  context.trace = &trace;
+  Burst one;
+  one.packets[one.count++] = packet;
+  forward(context, one);
+  context.trace = nullptr;
+  context.ip_identification = identification;
+  context.counters = counters;
+}
+
+}  // namespace
+
 void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length, Trace& trace) {
   Packet* packet = context.pool.allocate();
   if (packet == nullptr || packet->tailroom() < length) {
@@ -32,15 +49,16 @@ void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length,
   if (length != 0) std::memcpy(packet->data(), frame, length);
   packet->append(length);
   packet->meta.vif = vif;
-  const Counters counters = context.counters;
-  const uint16_t identification = context.ip_identification;
-  context.trace = &trace;
-  Burst one;
-  one.packets[one.count++] = packet;
-  forward(context, one);
-  context.trace = nullptr;
-  context.ip_identification = identification;
-  context.counters = counters;
+  follow(context, packet, trace);
+}
+
+void explain(Context& context, const Packet& packet, Trace& trace) {
+  Packet* copy = context.pool.copy(packet);
+  if (copy == nullptr) {
+    trace.note("explain", "no buffer for a frame of %u bytes", packet.length);
+  } else {
+    follow(context, copy, trace);
+  }
 }
 
 }  // namespace vrouter

@@ -16,5 +16,7 @@ void tick(Context& context);
 // counter as it was. The frame is copied. With the trace of an earlier frame it meets the flow that
 // one would have made: so replies are explained.
 void explain(Context& context, VifId vif, const uint8_t* frame, uint32_t length, Trace& trace);
+// The same for a packet that is just about to go through the rooms; it stays as it is.
+void explain(Context& context, const Packet& packet, Trace& trace);
 
 }  // namespace vrouter

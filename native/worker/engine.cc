@@ -105,6 +105,7 @@ struct Engine::State {
   uint32_t breath(uint64_t now_ns);
   uint32_t receive_all();
   uint32_t receive(PortId id, Slot& slot);
+  void forward_seen(Burst& burst, VifId vif);
   uint32_t account_port(Slot& slot, VifCounters* of_vif);
   void transmit(Packet* packet);
   void flush(Slot& slot);
@@ -145,6 +146,7 @@ struct Engine::State {
   EventRing events;
   FlowTimeouts timeouts;
   DropLog drop_log;
+  Captures captures;
   Gate gate;
   Wake wake;
   Context context;
@@ -159,6 +161,14 @@ struct Engine::State {
 
   pthread_t thread{};
   bool running = false;  // control side only
+  // The worker's time: base_ns when its clock said started.
+  uint64_t base_ns = 0;
+  std::chrono::steady_clock::time_point started;
+  uint64_t clock_ns() const {
+    return base_ns + static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                               std::chrono::steady_clock::now() - started)
+                                               .count());
+  }
   std::atomic<bool> stopping{false};
 };
 
@@ -171,6 +181,7 @@ uint32_t Engine::State::breath(uint64_t now_ns) {
   flush_dirty();  // before housekeeping: frames do not wait for it
   tick(context);
   flush_dirty();  // what housekeeping made
+  if (captures.any()) captures.end_unread(context.now_ns);
   return received;
 }
 
@@ -214,8 +225,35 @@ uint32_t Engine::State::receive(PortId id, Slot& slot) {
     of_vif->rx_bytes += burst.packets[i]->length;
     burst.packets[i]->meta.vif = vif;
   }
-  forward(context, burst);
+  if (captures.any()) {
+    forward_seen(burst, vif);
+  } else {
+    forward(context, burst);
+  }
   return received + discarded;
+}
+
+// The same, looked at. A packet that is traced waits until those in front of it are through, so that
+// what is said of it is what it will find.
+void Engine::State::forward_seen(Burst& burst, VifId vif) {
+  Burst part;
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    Packet* packet = burst.packets[i];
+    captures.see(*packet, vif, Way::In, context.now_ns);
+    std::string told;
+    captures.trace(*packet, vif, context.now_ns, [&]() -> std::string_view {
+      if (part.count != 0) forward(context, part);
+      if (told.empty()) {
+        Trace trace;
+        explain(context, *packet, trace);
+        told = std::move(trace.text);
+      }
+      return told;
+    });
+    part.packets[part.count++] = packet;
+  }
+  if (part.count != 0) forward(context, part);
+  burst.count = 0;
 }
 
 // What the port has discarded and failed at since last time, as counters. Returns frames discarded.
@@ -265,6 +303,11 @@ void Engine::State::flush(Slot& slot) {
   const bool merges =
       slot.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;
   if (merges && slot.count > 1) slot.count = coalesce(pool, slot.packets, slot.count);
+  if (captures.any()) {
+    for (uint32_t i = 0; i < slot.count; ++i) {
+      captures.see(*slot.packets[i], slot.packets[i]->meta.out_vif, Way::Out, context.now_ns);
+    }
+  }
   uint32_t at = 0;
   while (at < slot.count) {
     uint32_t end = at;
@@ -472,6 +515,28 @@ void Engine::hold(const std::function<void()>& f) {
 
 void Engine::wake() { state_->wake.wake(); }
 
+Status Engine::start_capture(uint32_t id, CaptureSpec&& spec) {
+  auto made = std::make_unique<Capture>(id, std::move(spec), now_ns());
+  if (!made->ring.ok()) return Status::fail(StatusCode::NoMemory, "bytes");
+  Captures::Gone gone;
+  gone.reserve(kMaxCaptures);
+  Status status;
+  hold([&] { status = state_->captures.start(made, gone); });
+  return status;
+}
+
+bool Engine::stop_capture(uint32_t id) {
+  std::unique_ptr<Capture> stopped;
+  hold([&] { stopped = state_->captures.stop(id); });
+  return stopped != nullptr;
+}
+
+Capture* Engine::capture(uint32_t id) { return state_->captures.find(id); }
+
+uint64_t Engine::now_ns() const {
+  return state_->running ? state_->clock_ns() : state_->context.now_ns;
+}
+
 void Engine::flush_flows(uint32_t vrf) {
   FlowTable& flows = state_->flows;
   for (uint32_t at = 0; at < flows.capacity() && flows.used() != 0; ++at) {
@@ -522,6 +587,8 @@ Status Engine::start() {
   if (state.running) return Status::fail(StatusCode::Busy, "start");
   if (const Status ready = status(); !ready.ok()) return ready;
   state.stopping.store(false);
+  state.base_ns = state.context.now_ns;  // goes on from the last step
+  state.started = std::chrono::steady_clock::now();
   const int failed = pthread_create(
       &state.thread, nullptr,
       [](void* self) -> void* {
@@ -564,23 +631,20 @@ void Engine::State::tell_events() {
 
 void Engine::State::run() {
   prctl(PR_SET_TIMERSLACK, 1UL);  // naps are as long as they say
-  using Clock = std::chrono::steady_clock;
   if (options.cpu != kAnyCpu) {  // a CPU that is not ours to have leaves the worker where it is
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(options.cpu, &set);
     pthread_setaffinity_np(pthread_self(), sizeof set, &set);
   }
-  const uint64_t base_ns = context.now_ns;  // goes on from the last step
-  const Clock::time_point start = Clock::now();
   Pace pace(options.pace);
   uint32_t futile = 0;
   bool woken_by_port = false;
   while (!stopping.load(std::memory_order_acquire)) {
     gate.enter();
-    const uint64_t elapsed = static_cast<uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count());
-    const uint32_t received = breath(base_ns + elapsed);
+    const uint64_t now_ns = clock_ns();
+    const uint64_t elapsed = now_ns - base_ns;
+    const uint32_t received = breath(now_ns);
     tell_events();
     gate.leave();
     if (received != 0) {

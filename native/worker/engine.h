@@ -25,6 +25,7 @@
 #include "base/status.h"
 #include "path/context.h"
 #include "port/port.h"
+#include "worker/capture.h"
 #include "worker/pace.h"
 
 namespace vrouter {
@@ -78,6 +79,13 @@ class Engine {
   void hold(const std::function<void()>& f);
   // An idle worker takes its next breath now; for frames injected into a memory port. Any thread.
   void wake();
+  // Copies of packets, and live traces: worker/capture.h. Its reader needs no hold.
+  Status start_capture(uint32_t id, CaptureSpec&& spec);
+  bool stop_capture(uint32_t id);
+  Capture* capture(uint32_t id);  // nullptr: there is none
+  // The time packets are stamped with, now: of the worker's clock, or of the last step.
+  uint64_t now_ns() const;
+
   // Ends all flows of a VRF (either half); ~0: all. Inside hold(), or while not running.
   void flush_flows(uint32_t vrf);
 

@@ -21,6 +21,7 @@ import { registerPort } from './commands/port.ts';
 import { registerServers } from './commands/servers.ts';
 import { registerStats } from './commands/stats.ts';
 import { registerTables } from './commands/tables.ts';
+import { registerTrace } from './commands/trace.ts';
 import { registerWhy } from './commands/why.ts';
 import type { Io } from './io.ts';
 import { VERSION } from './version.ts';
@@ -52,6 +53,7 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerFlow(program, io);
   registerStats(program, io);
   registerCapture(program, io);
+  registerTrace(program, io);
   registerPort(program, io);
   registerCheckConfig(program, io);
   registerSchema(program, io);

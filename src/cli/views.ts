@@ -224,6 +224,45 @@ export interface DropLogView {
   readonly packet: string;
 }
 
+/** `capture.start`; without `vif`, of every one. */
+export interface CaptureRequest {
+  readonly vif?: string | number;
+  readonly direction?: 'in' | 'out' | 'both';
+  /** With what `explain` says of each; only packets that come in. */
+  readonly trace?: boolean;
+  /** As `flow --match` has it, without `vrf`. */
+  readonly match?: string;
+  /** libpcap's instructions, base64. */
+  readonly filter?: string;
+  readonly snap?: number;
+  /** The first of so many. */
+  readonly sample?: number;
+}
+
+export interface CapturedView {
+  /** Of the match, from 1: what lies between two is lost. */
+  readonly number: number;
+  /** Nanoseconds since 1970, decimal. */
+  readonly timeNs: string;
+  readonly vif: number;
+  readonly direction: 'in' | 'out';
+  readonly super: boolean;
+  /** On the wire; more than the bytes here where the capture cut it. */
+  readonly length: number;
+  /** base64 */
+  readonly packet: string;
+  readonly lines: ExplainView['lines'];
+}
+
+/** `capture.read` */
+export interface CaptureView {
+  readonly packets: readonly CapturedView[];
+  readonly matched: Count;
+  readonly lost: Count;
+  /** Nobody read in time; there is no more. */
+  readonly ended: boolean;
+}
+
 export interface DropView {
   readonly name: string;
   readonly packets: Count;

@@ -101,9 +101,9 @@ export class PcapWriter {
   }
 
   /** One record by itself, for a file that is written as packets come. */
-  static record(timeNs: bigint, frame: Uint8Array): Uint8Array {
+  static record(timeNs: bigint, frame: Uint8Array, wireLength = frame.length): Uint8Array {
     const writer = new PcapWriter();
-    writer.add(timeNs, frame);
+    writer.add(timeNs, frame, wireLength);
     return writer.bytes().slice(FILE_HEADER);
   }
 
@@ -111,7 +111,8 @@ export class PcapWriter {
     return this.#records;
   }
 
-  add(timeNs: bigint, frame: Uint8Array): void {
+  /** `wireLength`: more than the frame's where the capture cut it. */
+  add(timeNs: bigint, frame: Uint8Array, wireLength = frame.length): void {
     if (timeNs < 0n || timeNs >= 0x1_0000_0000n * 1_000_000_000n) {
       throw new RangeError(`time ${timeNs} does not fit a pcap file`);
     }
@@ -121,7 +122,7 @@ export class PcapWriter {
     this.#view.setUint32(at, Number(timeNs / 1_000_000_000n), true);
     this.#view.setUint32(at + 4, Number(timeNs % 1_000_000_000n), true);
     this.#view.setUint32(at + 8, frame.length, true);
-    this.#view.setUint32(at + 12, frame.length, true);
+    this.#view.setUint32(at + 12, wireLength, true);
     this.#buffer.set(frame, at + RECORD_HEADER);
     this.#length = end;
     this.#records++;

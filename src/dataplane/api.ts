@@ -191,6 +191,54 @@ export interface DropRecord {
   readonly bytes: Uint8Array;
 }
 
+/** Which packets, and how much of each. */
+export interface CaptureSpec {
+  /** Default: of every vif. */
+  readonly vif?: number | undefined;
+  /** As a port gave them, before any room; default true. */
+  readonly in?: boolean | undefined;
+  /** As they go to a port, translated and encapsulated; default true. */
+  readonly out?: boolean | undefined;
+  /** What `explain` says of each that comes in, at that moment; none that goes out. */
+  readonly trace?: boolean | undefined;
+  /** Bytes of each; default all. */
+  readonly snap?: number | undefined;
+  /** The first of so many; default 1. */
+  readonly sample?: number | undefined;
+  /** Ring between worker and reader, a power of two. */
+  readonly bytes?: number | undefined;
+  /** A program of compileFilter(). */
+  readonly filter?: Uint8Array | undefined;
+  /** Ends of the flow, in the packet or in a tunnel it carries: one of them, or both in either order. */
+  readonly ends?: readonly { readonly address?: string; readonly port?: number }[] | undefined;
+  readonly protocol?: number | undefined;
+}
+
+export interface CapturedPacket {
+  /** Of the match, from 1: what lies between two is lost. */
+  readonly number: number;
+  /** Since the router started. */
+  readonly timeNs: bigint;
+  readonly vif: number;
+  readonly way: 'in' | 'out';
+  /** Several segments in one, as the port gave or takes it. */
+  readonly super: boolean;
+  /** Of the frame; more than the bytes here where it was cut. */
+  readonly length: number;
+  readonly frame: Uint8Array;
+  /** Of a trace. */
+  readonly lines: ExplainLine[];
+}
+
+export interface CaptureReading {
+  readonly packets: CapturedPacket[];
+  /** Since the start: packets that were caught, and those of them that nobody read in time. */
+  readonly matched: bigint;
+  readonly lost: bigint;
+  /** Nobody read for 10 s, so it is over. */
+  readonly ended: boolean;
+}
+
 export interface FlowEvent {
   readonly kind: 'created' | 'deleted';
   readonly timeNs: bigint;
@@ -284,6 +332,15 @@ export interface Dataplane {
   clearCounters(): void;
   /** The last drops, oldest first: those after number `after` that are still here (256 at most). */
   dropLog(after?: bigint): DropRecord[];
+  /**
+   * Catches packets from now on, until it is stopped or nobody reads for 10 s. `id` is the caller's choice;
+   * IN_USE, or TABLE_FULL: there are 4 already. Returns when the router's time began, in ns since 1970.
+   */
+  startCapture(id: number, spec: CaptureSpec): bigint;
+  /** What has been caught since last time, about so many bytes of it. NOT_FOUND. */
+  readCapture(id: number, bytes: number): CaptureReading;
+  /** Whether there was one. */
+  stopCapture(id: number): boolean;
   /** Flow events since last time, bounded; `lost` counts, since the start, what did not fit the ring. */
   drainEvents(): { events: FlowEvent[]; lost: bigint };
   /** Frames into a memory port, as if they had been received; returns how many fitted. */

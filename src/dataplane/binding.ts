@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { VRouterError } from '../errors.ts';
 import type {
   ArrivingFrame,
+  CaptureSpec,
   DataplaneOptions,
   DropRecord,
   PacketEnd,
@@ -50,6 +51,13 @@ export interface NativeDataplane {
   readCounters(into: BigUint64Array): number;
   clearCounters(): void;
   dropLog(after: bigint): DropRecord[];
+  startCapture(id: number, spec: NativeCaptureSpec): { epochNs: bigint };
+  /** Records of layout.captureRecord, each with its frame and its text behind it. */
+  readCapture(
+    id: number,
+    bytes: number,
+  ): { records: Uint8Array; matched: bigint; lost: bigint; ended: boolean };
+  stopCapture(id: number): boolean;
   /** Records of layout.eventRecord. */
   drainEvents(into: Uint8Array): { count: number; lost: bigint };
   /** Frames packed as u32 length (little-endian) and bytes, one after the other. */
@@ -74,6 +82,11 @@ export interface NativeDataplane {
     nextHopReferences: Uint32Array;
   };
   close(): void;
+}
+
+/** CaptureSpec with addresses as bytes. */
+export interface NativeCaptureSpec extends Omit<CaptureSpec, 'ends'> {
+  readonly ends?: readonly { readonly address?: Uint8Array; readonly port?: number }[];
 }
 
 /** What became of the option `flowFile`: native/worker/engine.h. */
@@ -134,6 +147,8 @@ export interface Addon {
   closeDescriptor(fd: number): void;
   /** A tap or af_packet port, opened for addPort, here or in another process. */
   openPort(spec: PortSpec): { readonly fd: number; readonly mtu: number };
+  /** libpcap's instructions for a filter in its language; may ask a resolver. NO_PACKAGE, BAD_VALUE. */
+  compileFilter(text: string): Uint8Array;
   readonly Dataplane: new (options?: DataplaneOptions) => NativeDataplane;
   readonly version: string;
   layout(): string;

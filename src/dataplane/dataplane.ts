@@ -5,6 +5,8 @@
 import { VRouterError } from '../errors.ts';
 import type {
   ArrivingFrame,
+  CaptureReading,
+  CaptureSpec,
   Counters,
   Dataplane,
   DataplaneInfo,
@@ -12,7 +14,6 @@ import type {
   DropRecord,
   DumpTable,
   Explained,
-  ExplainLine,
   FlowEvent,
   FlowRecord,
   FullOp,
@@ -21,10 +22,12 @@ import type {
   PortSpec,
 } from './api.ts';
 import { loadAddon, type NativeDataplane } from './binding.ts';
+import { decodeCaptured, nativeCapture } from './captures.ts';
 import { CounterReader } from './counters.ts';
 import { decodeEvents, EVENT_SIZE } from './events.ts';
 import { decodeFlows } from './flows.ts';
 import { layout } from './layout.ts';
+import { explainLines } from './notes.ts';
 import { decodeOps, encodeProgram, programOf } from './program.ts';
 
 const DUMP_BYTES = 1 << 20;
@@ -161,6 +164,19 @@ class NativeBackedDataplane implements Dataplane {
     return this.#native.dropLog(after);
   }
 
+  startCapture(id: number, spec: CaptureSpec): bigint {
+    return this.#native.startCapture(id, nativeCapture(spec)).epochNs;
+  }
+
+  readCapture(id: number, bytes: number): CaptureReading {
+    const { records, ...reading } = this.#native.readCapture(id, bytes);
+    return { ...reading, packets: decodeCaptured(records) };
+  }
+
+  stopCapture(id: number): boolean {
+    return this.#native.stopCapture(id);
+  }
+
   drainEvents(): { events: FlowEvent[]; lost: bigint } {
     const { count, lost } = this.#native.drainEvents(this.#events);
     return { events: decodeEvents(this.#events.subarray(0, count * EVENT_SIZE)), lost };
@@ -191,19 +207,6 @@ class NativeBackedDataplane implements Dataplane {
   close(): void {
     this.#native.close();
   }
-}
-
-/** Lines are `room\ttext`; one without a tab goes on with what the room before it says. */
-function explainLines(notes: string): ExplainLine[] {
-  let room = '';
-  return notes
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const tab = line.indexOf('\t');
-      if (tab >= 0) room = line.slice(0, tab);
-      return { room, text: line.slice(tab + 1) };
-    });
 }
 
 /** The core knows an op's index only; people want its name too. */

@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '6d44a276e3708dddcd820d4b80481cd6fc62ababa14051a276f9d59ebca4d235',
+  digest: '66cad30eeb6c3bea09fa3663858e00c4ee7981dbbb61019f91b5d8389257f05f',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -730,6 +730,19 @@ export const layout = {
       { name: 'vif', type: 'u16', offset: 70 },
       { name: 'packets', type: 'u64', offset: 72 },
       { name: 'bytes', type: 'u64', offset: 80 },
+    ],
+  },
+  captureRecord: {
+    size: 32,
+    fields: [
+      { name: 'number', type: 'u64', offset: 0 },
+      { name: 'time_ns', type: 'u64', offset: 8 },
+      { name: 'length', type: 'u32', offset: 16 },
+      { name: 'captured', type: 'u32', offset: 20 },
+      { name: 'text', type: 'u32', offset: 24 },
+      { name: 'vif', type: 'u16', offset: 28 },
+      { name: 'way', type: 'u8', offset: 30 },
+      { name: 'super', type: 'u8', offset: 31 },
     ],
   },
 } as const;

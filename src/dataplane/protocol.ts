@@ -117,6 +117,9 @@ export const METHODS = {
     return value({ count, lost, records: into.subarray(0, count * layout.eventRecord.size) });
   },
   dropLog: (served, [after]) => value(served.native.dropLog(after as Any)),
+  startCapture: (served, [id, spec]) => value(served.native.startCapture(id as Any, spec as Any)),
+  readCapture: (served, [id, bytes]) => value(served.native.readCapture(id as Any, bytes as Any)),
+  stopCapture: (served, [id]) => value(served.native.stopCapture(id as Any)),
   inject: (served, [port, frames]) => value(served.native.inject(port as Any, frames as Any)),
   collect: (served, [port]) => value(served.native.collect(port as Any)),
   explain: (served, [frame, vif, before]) =>

@@ -17,6 +17,7 @@ import type { ArrivingFrame, Dataplane, DropRecord, PortInfo, PortSpec } from '.
 import {
   type FlowFileReport,
   loadAddon,
+  type NativeCaptureSpec,
   type NativeChannel,
   type NativeDataplane,
 } from './binding.ts';
@@ -274,6 +275,19 @@ class RemoteNative implements NativeDataplane {
   }
   dropLog(after: bigint): DropRecord[] {
     return this.#call('dropLog', after) as unknown as DropRecord[];
+  }
+  startCapture(id: number, spec: NativeCaptureSpec) {
+    return this.#call('startCapture', id, spec as unknown as Value) as unknown as {
+      epochNs: bigint;
+    };
+  }
+  readCapture(id: number, bytes: number) {
+    return this.#call('readCapture', id, bytes) as unknown as ReturnType<
+      NativeDataplane['readCapture']
+    >;
+  }
+  stopCapture(id: number): boolean {
+    return this.#call('stopCapture', id) as boolean;
   }
 
   explain(frame: Uint8Array, vif: number, before: readonly ArrivingFrame[]) {

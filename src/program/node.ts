@@ -35,6 +35,7 @@ import { VRouterError } from '../errors.ts';
 import { connectExchange } from '../rib/connect.ts';
 import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
+import { captureMethods } from './capture-methods.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { startMetrics } from './metrics.ts';
 import {
@@ -363,6 +364,7 @@ class VrouterNode {
     const agent = this.#agent;
     return {
       ...viewMethods(this.#dataplane),
+      ...captureMethods(this.#dataplane),
       ...Object.assign({}, ...this.#parts.map((part) => part.methods)),
       status: (params) => {
         checkParams(schemas.none, 'status', params);

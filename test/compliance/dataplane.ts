@@ -462,6 +462,43 @@ export function dataplaneCompliance(
       ]);
     });
 
+    it('hands over what a capture caught, as it came and as it left', () => {
+      dp.commit(twoTenants(ports));
+      expect(dp.startCapture(5, {})).toBeTypeOf('bigint');
+      expect(errorOf(() => dp.startCapture(5, {})).code).toBe('IN_USE');
+      expect(errorOf(() => dp.startCapture(6, { vif: 99 })).code).toBe('DANGLING_VIF');
+      dp.inject(ports[0]!, [frame()]);
+      dp.step(77n);
+      const { packets, matched, lost, ended } = dp.readCapture(5, 1 << 20);
+      expect({ matched, lost, ended }).toEqual({ matched: 2n, lost: 0n, ended: false });
+      expect(packets.map(({ number, way, vif, timeNs }) => [number, way, vif, timeNs])).toEqual([
+        [1, 'in', 1, 77n],
+        [2, 'out', 2, 77n],
+      ]);
+      expect(Buffer.from(packets[0]!.frame)).toEqual(Buffer.from(frame()));
+      expect(Buffer.from(packets[1]!.frame)).toEqual(Buffer.from(dp.collect(ports[1]!)[0]!));
+      expect(dp.readCapture(5, 1 << 20).packets).toEqual([]);
+      expect(dp.stopCapture(5)).toBe(true);
+      expect(dp.stopCapture(5)).toBe(false);
+      expect(errorOf(() => dp.readCapture(5, 1)).code).toBe('NOT_FOUND');
+    });
+
+    it('traces what comes in, by the ends of its flow', () => {
+      dp.commit(twoTenants(ports));
+      const ends = [{ address: ADDRESSES[0], port: 7 }, { address: ADDRESSES[1] }];
+      dp.startCapture(1, { trace: true, out: false, ends, protocol: 17 });
+      dp.inject(ports[0]!, [frame(7), frame(8)]);
+      dp.step(1n);
+      const { packets } = dp.readCapture(1, 1 << 20);
+      expect(packets.map(({ frame: bytes }) => Buffer.from(bytes))).toEqual([
+        Buffer.from(frame(7)),
+      ]);
+      const rooms = packets[0]!.lines.map(({ room }) => room);
+      expect(rooms.slice(0, 2)).toEqual(['parse', 'admit']);
+      expect(rooms).toContain('finish');
+      expect(dp.readCounters().totals.forwarded).toBe(2n);
+    });
+
     describe('step and start', () => {
       it('exclude each other', () => {
         dp.start();
@@ -541,6 +578,17 @@ export function dataplaneCompliance(
         ['removePort', ['0']],
         ['explain', [frame(), -1]],
         ['explain', ['frame', 1]],
+        ['startCapture', [-1, {}]],
+        ['startCapture', [1, { vif: -1 }]],
+        ['startCapture', [1, { in: 1 }]],
+        ['startCapture', [1, { snap: 0 }]],
+        ['startCapture', [1, { sample: 0 }]],
+        ['startCapture', [1, { bytes: 100_000 }]],
+        ['startCapture', [1, { filter: 'icmp' }]],
+        ['startCapture', [1, { ends: [{}, {}, {}] }]],
+        ['startCapture', [1, { ends: [{ port: 65_536 }] }]],
+        ['readCapture', [1, 0]],
+        ['stopCapture', ['1']],
         ['dump', ['nonsense']],
         ['dump', ['routes', 70_000]],
       ];
@@ -613,6 +661,9 @@ export function dataplaneCompliance(
           () => dp.inject(0, []),
           () => dp.collect(0),
           () => dp.explain(frame(), 1),
+          () => dp.startCapture(1, {}),
+          () => dp.readCapture(1, 1),
+          () => dp.stopCapture(1),
           () => dp.info(),
         ];
         for (const call of calls) expect(errorOf(call).code, call.toString()).toBe('CLOSED');

@@ -161,6 +161,15 @@ export class RecordingDataplane implements Dataplane {
     return [];
   }
 
+  startCapture(): never {
+    return unsupported('packets');
+  }
+  readCapture(): never {
+    return unsupported('packets');
+  }
+  stopCapture(): boolean {
+    return false;
+  }
   explain(): never {
     return unsupported('packets');
   }

@@ -1,6 +1,5 @@
 /** `flow`: the flow table of a running vRouter, with the ancestor's options. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { id32 } from '../arguments.ts';
 import type { Client } from '../client.ts';
@@ -11,10 +10,13 @@ import {
   renderFlowRate,
   renderFlowStatistics,
   renderFlows,
+  withFlowRates,
+  withSetUpRates,
 } from '../render/flow.ts';
 import type { FlowDetail, FlowListing, FlowStatistics, FlowTableView, FlowView } from '../views.ts';
+import { type WatchOptions, watched, watchOption } from '../watch.ts';
 
-interface FlowOptions extends SocketOptions {
+interface FlowOptions extends SocketOptions, WatchOptions {
   readonly list?: boolean;
   readonly match?: string;
   readonly get?: number;
@@ -23,7 +25,6 @@ interface FlowOptions extends SocketOptions {
   readonly showEvicted?: boolean;
   readonly invalidate?: number;
   readonly flush?: boolean;
-  readonly count?: number;
 }
 
 const ACTIONS = [
@@ -40,28 +41,33 @@ const ACTIONS = [
 async function list(client: Client, io: Io, options: FlowOptions): Promise<void> {
   const match = options.match === undefined ? undefined : parseFlowMatch(options.match);
   const params = options.match === undefined ? {} : { match: options.match };
-  const flows = await client.all<FlowView>('flow.list', params);
-  const table = await client.call<FlowTableView>('flow.table');
-  const listing: FlowListing = {
-    table,
-    flows: options.showEvicted === true ? flows.filter((flow) => flow.flags.includes('E')) : flows,
-  };
   const title = match === undefined ? undefined : flowMatchText(match);
-  show(io, options, listing, (value) => renderFlows(value, title));
+  const read = async (): Promise<FlowListing> => {
+    const flows = await client.all<FlowView>('flow.list', params);
+    const table = await client.call<FlowTableView>('flow.table');
+    const evicted = options.showEvicted === true;
+    return { table, flows: evicted ? flows.filter(({ flags }) => flags.includes('E')) : flows };
+  };
+  await watched(options, read, ({ table, flows }, before) => {
+    const rated = withFlowRates(flows, before?.value.flows ?? [], before?.seconds ?? 0);
+    show(io, options, { table, flows: rated }, (value) => renderFlows(value, title));
+  });
 }
 
+/** A line each look but the first. */
 async function rates(client: Client, io: Io, options: FlowOptions): Promise<void> {
-  let before = await client.call<FlowStatistics>('flow.stats');
-  for (let i = 0; options.count === undefined || i < options.count; i++) {
-    await sleep(1000);
-    const after = await client.call<FlowStatistics>('flow.stats');
-    if (options.json === true) io.out(`${JSON.stringify(after)}\n`);
-    else {
+  const { watch = 1, count } = options;
+  await watched(
+    { watch, ...(count === undefined ? {} : { count: count + 1 }) },
+    () => client.call<FlowStatistics>('flow.stats'),
+    (after, before) => {
+      if (before === undefined) return;
       const when = new Date().toISOString();
-      io.out(renderFlowRate(before.table, after.table, 1, after.byAction.hold, when));
-    }
-    before = after;
-  }
+      const { value, seconds } = before;
+      if (options.json === true) io.out(`${JSON.stringify(after)}\n`);
+      else io.out(renderFlowRate(value.table, after.table, seconds, after.byAction.hold, when));
+    },
+  );
 }
 
 async function run(command: Command, io: Io, options: FlowOptions): Promise<void> {
@@ -71,18 +77,19 @@ async function run(command: Command, io: Io, options: FlowOptions): Promise<void
   await withClient(io, options, async (client) => {
     switch (what) {
       case 'get':
-        show(
-          io,
+        return watched(
           options,
-          await client.call<FlowDetail>('flow.get', { id: options.get }),
-          renderFlowGet,
+          () => client.call<FlowDetail>('flow.get', { id: options.get }),
+          (detail) => show(io, options, detail, renderFlowGet),
         );
-        return;
       case 'rate':
         return rates(client, io, options);
       case 'stats':
-        show(io, options, await client.call<FlowStatistics>('flow.stats'), renderFlowStatistics);
-        return;
+        return watched(
+          options,
+          () => client.call<FlowStatistics>('flow.stats'),
+          (now, before) => show(io, options, withSetUpRates(now, before), renderFlowStatistics),
+        );
       case 'invalidate':
         await client.call('flow.delete', { id: options.invalidate });
         show(io, options, { deleted: options.invalidate }, (v) => `Flow ${v.deleted} deleted\n`);
@@ -104,7 +111,8 @@ export function registerFlow(program: Command, io: Io): void {
     .option('--match <filter>', 'flows with these ends: "ip:port,ip:port & vrf N & proto tcp"')
     .option('--get <index>', 'one flow in words', id32)
     .option('-r, --rate', 'set-up and removal rates, a line each second')
-    .option('--count <n>', 'with --rate: stop after n lines', id32)
+    .addOption(watchOption())
+    .option('--count <n>', 'with --rate or --watch: stop after n lines or looks', id32)
     .option('-s, --stats', 'entries by action')
     .option('--show-evicted', 'evicted flows only')
     .option('-i, --invalidate <index>', 'end a flow; its next packet is decided anew', id32)
@@ -113,7 +121,8 @@ export function registerFlow(program: Command, io: Io): void {
       'after',
       '\nA filter matches both directions; a port may be *, IPv6 is written [address]:port.\n' +
         '\nExamples:\n  vrouter flow -l\n  vrouter flow --match "10.105.139.153:8888 & proto tcp"\n' +
-        '  vrouter flow --match "10.47.255.237,10.105.139.153 & vrf 2"\n  vrouter flow --get 338668\n',
+        '  vrouter flow --match "10.47.255.237,10.105.139.153 & vrf 2"\n  vrouter flow --get 338668\n' +
+        '  vrouter flow -l --watch 5\n',
     )
     .action((options: FlowOptions) => run(command, io, options));
 }

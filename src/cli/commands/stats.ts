@@ -1,45 +1,23 @@
 /** `dropstats`, `vrfstats` and `status` of a running vRouter. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { vrfId } from '../arguments.ts';
-import {
-  exactlyOne,
-  type Io,
-  type SocketOptions,
-  show,
-  socketOptions,
-  UsageError,
-  withClient,
-} from '../io.ts';
+import { exactlyOne, type Io, type SocketOptions, show, socketOptions, withClient } from '../io.ts';
 import { renderDropLog, renderDrops, renderVrfStats } from '../render/stats.ts';
 import { renderStatus } from '../render/status.ts';
 import type { DropLogView, DropView, StatusView, VrfStatsView } from '../views.ts';
+import { type WatchOptions, watched, watchOptions } from '../watch.ts';
 
-interface DropOptions extends SocketOptions {
+interface DropOptions extends SocketOptions, WatchOptions {
   readonly debug?: boolean;
   readonly clear?: boolean;
   readonly log?: boolean;
   readonly vif?: string;
   readonly reason?: string;
-  readonly watch?: number;
 }
 
-interface VrfOptions extends SocketOptions {
+interface VrfOptions extends SocketOptions, WatchOptions {
   readonly get?: number;
   readonly dump?: boolean;
-}
-
-/** Once, or every `seconds` until the command is ended; `look` gets what it returned last. */
-async function watched(
-  seconds: number | undefined,
-  look: (previous: number) => Promise<number>,
-): Promise<void> {
-  let last = await look(0);
-  while (seconds !== undefined) {
-    if (!(seconds > 0)) throw new UsageError('--watch takes a number of seconds above 0');
-    await sleep(seconds * 1000);
-    last = await look(last);
-  }
 }
 
 export function registerStats(program: Command, io: Io): void {
@@ -51,12 +29,8 @@ export function registerStats(program: Command, io: Io): void {
     .option('--clear', 'set all counters to zero')
     .option('--log', 'the last drops: when, why, in which room, what the packet was')
     .option('--vif <vif>', 'with --log: of this vif, by name or number')
-    .option('--reason <name>', 'with --log: of this reason, as dropstats prints it')
-    .addOption(
-      new Option('--watch [seconds]', 'again and again, every so often')
-        .argParser(Number)
-        .preset(1),
-    )
+    .option('--reason <name>', 'with --log: of this reason, as dropstats prints it');
+  watchOptions(dropstats)
     .addHelpText(
       'after',
       '\nExamples:\n  vrouter dropstats\n  vrouter dropstats --json\n  vrouter dropstats --clear\n  vrouter dropstats --log --reason "Invalid Label" --watch\n',
@@ -64,26 +38,34 @@ export function registerStats(program: Command, io: Io): void {
     .action((options: DropOptions) =>
       withClient(io, options, async (client) => {
         if (options.log === true) {
-          await watched(options.watch, async (previous: number) => {
-            const { vif, reason } = options;
-            const drops = await client.call<DropLogView[]>('dropstats.log', {
-              after: previous,
-              ...(vif === undefined ? {} : { vif }),
-              ...(reason === undefined ? {} : { reason }),
-            });
-            if (options.watch === undefined || drops.length > 0)
-              show(io, options, drops, renderDropLog);
-            return drops.at(-1)?.number ?? previous;
-          });
+          let last = 0;
+          await watched(
+            options,
+            async () => {
+              const { vif, reason } = options;
+              const drops = await client.call<DropLogView[]>('dropstats.log', {
+                after: last,
+                ...(vif === undefined ? {} : { vif }),
+                ...(reason === undefined ? {} : { reason }),
+              });
+              last = drops.at(-1)?.number ?? last;
+              return drops;
+            },
+            (drops) => {
+              if (options.watch === undefined || drops.length > 0)
+                show(io, options, drops, renderDropLog);
+            },
+          );
         } else if (options.clear === true) {
           await client.call('dropstats.clear');
           show(io, options, { cleared: true }, () => '');
         } else {
-          await watched(options.watch, async () => {
-            const drops = await client.call<DropView[]>('dropstats.get');
-            show(io, options, drops, (value) => renderDrops(value, options.debug === true));
-            return 0;
-          });
+          await watched(
+            options,
+            () => client.call<DropView[]>('dropstats.get'),
+            (drops) =>
+              show(io, options, drops, (value) => renderDrops(value, options.debug === true)),
+          );
         }
       }),
     );
@@ -91,18 +73,20 @@ export function registerStats(program: Command, io: Io): void {
   const vrfstats = socketOptions(
     program.command('vrfstats').description('what became of packets, VRF by VRF'),
   );
-  vrfstats
-    .option('--get <vrf>', 'one VRF', vrfId)
-    .option('--dump', 'all VRFs')
+  vrfstats.option('--get <vrf>', 'one VRF', vrfId).option('--dump', 'all VRFs');
+  watchOptions(vrfstats)
     .addHelpText('after', '\nExamples:\n  vrouter vrfstats --dump\n  vrouter vrfstats --get 2\n')
     .action((options: VrfOptions) => {
       const what = exactlyOne(vrfstats, { get: options.get, dump: options.dump }, ['get', 'dump']);
       return withClient(io, options, async (client) => {
-        const rows =
-          what === 'dump'
-            ? await client.call<VrfStatsView[]>('vrfstats.dump')
-            : [await client.call<VrfStatsView>('vrfstats.get', { id: options.get })];
-        show(io, options, rows, renderVrfStats);
+        await watched(
+          options,
+          async () =>
+            what === 'dump'
+              ? await client.call<VrfStatsView[]>('vrfstats.dump')
+              : [await client.call<VrfStatsView>('vrfstats.get', { id: options.get })],
+          (rows) => show(io, options, rows, renderVrfStats),
+        );
       });
     });
 

@@ -1,6 +1,5 @@
 /** `vif`, `nh`, `rt`, `mpls`, `vxlan`: the tables of a running vRouter, with the ancestor's options. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { parsePrefix } from '../../addr/prefix.ts';
 import { id32, vrfId } from '../arguments.ts';
@@ -9,7 +8,7 @@ import { exactlyOne, type Io, type SocketOptions, show, socketOptions, withClien
 import { renderLabels, renderVnis } from '../render/labels.ts';
 import { renderNextHopGet, renderNextHopList } from '../render/nh.ts';
 import { renderMacs, renderRouteGet, renderRoutes } from '../render/rt.ts';
-import { renderVif, renderVifRates, renderVifs, VIF_HEADER } from '../render/vif.ts';
+import { renderVif, renderVifRates, VIF_HEADER, withVifRates } from '../render/vif.ts';
 import type {
   DropView,
   LabelView,
@@ -19,8 +18,9 @@ import type {
   VifView,
   VniView,
 } from '../views.ts';
+import { type Before, type WatchOptions, watched, watchOptions } from '../watch.ts';
 
-interface VifOptions extends SocketOptions {
+interface VifOptions extends SocketOptions, WatchOptions {
   readonly list?: boolean;
   readonly get?: number;
   readonly rate?: boolean;
@@ -29,36 +29,62 @@ interface VifOptions extends SocketOptions {
 
 const RATE_SECONDS = 1;
 
-async function vifRates(client: Client, io: Io, options: VifOptions): Promise<void> {
-  const read = async () =>
-    (await client.all<VifView>('vif.list')).filter(
-      (vif) => options.get === undefined || vif.id === options.get,
-    );
-  const before = await read();
-  await sleep(RATE_SECONDS * 1000);
-  const after = await read();
-  show(io, options, { seconds: RATE_SECONDS, before, after }, (two) =>
-    renderVifRates(two.before, two.after, two.seconds),
+/** A table each look but the first; without --watch: one. */
+async function vifTable(client: Client, io: Io, options: VifOptions): Promise<void> {
+  const watch = options.watch ?? RATE_SECONDS;
+  const tables = options.watch === undefined ? 1 : options.count;
+  await watched(
+    { watch, ...(tables === undefined ? {} : { count: tables + 1 }) },
+    async () =>
+      (await client.all<VifView>('vif.list')).filter(
+        (vif) => options.get === undefined || vif.id === options.get,
+      ),
+    (after, before) => {
+      if (before === undefined) return;
+      const { value, seconds } = before;
+      show(io, options, { seconds, before: value, after }, (two) =>
+        renderVifRates(two.before, two.after, two.seconds),
+      );
+    },
   );
 }
 
+interface VifReading {
+  readonly vifs: readonly VifView[];
+  readonly drops: readonly DropView[];
+}
+
+async function readVifs(client: Client, options: VifOptions): Promise<VifReading> {
+  if (options.get === undefined) return { vifs: await client.all<VifView>('vif.list'), drops: [] };
+  const vifs = [await client.call<VifView>('vif.get', { id: options.get })];
+  const drops = options.getDropStats === true ? await client.call<DropView[]>('dropstats.get') : [];
+  return { vifs, drops: drops.filter((d) => d.packets !== 0) };
+}
+
+function showVifs(
+  io: Io,
+  options: VifOptions,
+  { vifs, drops }: VifReading,
+  before: Before<VifReading> | undefined,
+): void {
+  const rows = withVifRates(vifs, before?.value.vifs ?? [], before?.seconds ?? 0);
+  const text = () => VIF_HEADER + rows.map((vif) => renderVif(vif, drops)).join('');
+  const [one] = rows;
+  if (options.get === undefined) show(io, options, rows, text);
+  else if (options.getDropStats === true) show(io, options, { vif: one, drops }, text);
+  else show(io, options, one, text);
+}
+
 async function runVif(command: Command, io: Io, options: VifOptions): Promise<void> {
-  const what = exactlyOne(command, { list: options.list, get: options.get }, ['list', 'get']);
+  exactlyOne(command, { list: options.list, get: options.get }, ['list', 'get']);
   await withClient(io, options, async (client) => {
-    if (options.rate === true) {
-      await vifRates(client, io, options);
-    } else if (what === 'list') {
-      show(io, options, await client.all<VifView>('vif.list'), renderVifs);
-    } else {
-      const vif = await client.call<VifView>('vif.get', { id: options.get });
-      if (options.getDropStats === true) {
-        const drops = (await client.call<DropView[]>('dropstats.get')).filter(
-          (d) => d.packets !== 0,
-        );
-        show(io, options, { vif, drops }, (both) => VIF_HEADER + renderVif(both.vif, both.drops));
-      } else {
-        show(io, options, vif, (view) => VIF_HEADER + renderVif(view));
-      }
+    if (options.rate === true) await vifTable(client, io, options);
+    else {
+      await watched(
+        options,
+        () => readVifs(client, options),
+        (now, before) => showVifs(io, options, now, before),
+      );
     }
   });
 }
@@ -71,15 +97,17 @@ function registerVif(program: Command, io: Io): void {
     .option('--list', 'all interfaces')
     .option('--get <id>', 'one interface', id32)
     .option('--rate', 'errors and packets per second, measured over one second')
-    .option('--get-drop-stats', "with --get: the router's drops by name as well")
+    .option('--get-drop-stats', "with --get: the router's drops by name as well");
+  watchOptions(command)
     .addHelpText(
       'after',
-      '\nExamples:\n  vrouter vif --list\n  vrouter vif --get 8\n  vrouter vif --list --rate\n',
+      '\nWith --watch, from the second look on, also packets and bits a second since the last one.\n' +
+        '\nExamples:\n  vrouter vif --list\n  vrouter vif --get 8 --watch\n  vrouter vif --list --rate\n',
     )
     .action((options: VifOptions) => runVif(command, io, options));
 }
 
-interface NextHopOptions extends SocketOptions {
+interface NextHopOptions extends SocketOptions, WatchOptions {
   readonly list?: boolean;
   readonly get?: number;
 }
@@ -90,22 +118,25 @@ function registerNextHop(program: Command, io: Io): void {
   );
   command
     .option('--list', 'all next hops')
-    .option('--get <id>', 'one next hop, and those it is composed of', id32)
+    .option('--get <id>', 'one next hop, and those it is composed of', id32);
+  watchOptions(command)
     .addHelpText('after', '\nExamples:\n  vrouter nh --list\n  vrouter nh --get 87 --json\n')
     .action(async (options: NextHopOptions) => {
       const what = exactlyOne(command, { list: options.list, get: options.get }, ['list', 'get']);
       await withClient(io, options, async (client) => {
-        if (what === 'list')
-          show(io, options, await client.all<NextHopView>('nh.list'), renderNextHopList);
-        else {
-          const tree = await client.call<NextHopView[]>('nh.get', { id: options.get });
-          show(io, options, tree, renderNextHopGet);
-        }
+        await watched(
+          options,
+          () =>
+            what === 'list'
+              ? client.all<NextHopView>('nh.list')
+              : client.call<NextHopView[]>('nh.get', { id: options.get }),
+          (rows) => show(io, options, rows, what === 'list' ? renderNextHopList : renderNextHopGet),
+        );
       });
     });
 }
 
-interface RouteOptions extends SocketOptions {
+interface RouteOptions extends SocketOptions, WatchOptions {
   readonly dump?: number;
   readonly get?: string;
   readonly vrf?: number;
@@ -121,23 +152,34 @@ async function runRoutes(command: Command, io: Io, options: RouteOptions): Promi
         text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`,
       );
       const vrf = options.vrf ?? 0;
-      const route = await client.call<RouteView>('rt.get', { prefix: text, vrf });
-      const dump = {
-        vrf,
-        family: family === 4 ? ('inet' as const) : ('inet6' as const),
-        routes: [route],
-      };
-      show(io, options, dump, (value) => renderRouteGet(value, route.prefix));
+      await watched(
+        options,
+        () => client.call<RouteView>('rt.get', { prefix: text, vrf }),
+        (route) => {
+          const dump = {
+            vrf,
+            family: family === 4 ? ('inet' as const) : ('inet6' as const),
+            routes: [route],
+          };
+          show(io, options, dump, (value) => renderRouteGet(value, route.prefix));
+        },
+      );
       return;
     }
     const vrf = options.dump as number;
     const family = options.family ?? 'inet';
     if (family === 'bridge') {
-      const macs = await client.all<MacView>('rt.dump', { vrf, family });
-      show(io, options, { vrf, family, macs }, renderMacs);
+      await watched(
+        options,
+        () => client.all<MacView>('rt.dump', { vrf, family }),
+        (macs) => show(io, options, { vrf, family, macs }, renderMacs),
+      );
     } else {
-      const routes = await client.all<RouteView>('rt.dump', { vrf, family });
-      show(io, options, { vrf, family, routes }, renderRoutes);
+      await watched(
+        options,
+        () => client.all<RouteView>('rt.dump', { vrf, family }),
+        (routes) => show(io, options, { vrf, family, routes }, renderRoutes),
+      );
     }
   });
 }
@@ -156,7 +198,8 @@ function registerRoutes(program: Command, io: Io): void {
         'inet6',
         'bridge',
       ]),
-    )
+    );
+  watchOptions(command)
     .addHelpText(
       'after',
       '\nThe dump lists the prefixes that were programmed, not their expansion to byte boundaries.\n' +

@@ -3,6 +3,7 @@
  * before `Processed` that its readers' scripts know.
  */
 import type { FlowDetail, FlowListing, FlowStatistics, FlowTableView, FlowView } from '../views.ts';
+import { type Before, perSecond, type Rate, rateOf } from '../watch.ts';
 
 const HEADS =
   '    Index                Source:Port/Destination:Port                      Proto(V)\n' +
@@ -48,7 +49,12 @@ function wrapped(items: readonly string[]): string {
   return text;
 }
 
-export function renderFlow(flow: FlowView): string {
+/** Since the last look; absent at the first, and of a flow that is newer. */
+export interface RatedFlow extends FlowView {
+  readonly rate?: Rate;
+}
+
+export function renderFlow(flow: RatedFlow): string {
   const ids = `${String(flow.index).padStart(9)}<=>${flow.reverse}`.padEnd(25);
   const source = `${flow.source}:${String(flow.sourcePort).padEnd(5)}`.padEnd(49);
   const vrf =
@@ -72,12 +78,33 @@ export function renderFlow(flow: FlowView): string {
   return (
     `${ids}${source}${String(flow.protocol).padStart(4)} (${vrf})\n` +
     `${' '.repeat(25)}${flow.destination}:${String(flow.destinationPort).padEnd(5)}\n` +
-    `${wrapped(items)}\n\n`
+    `${wrapped(items)}\n` +
+    (flow.rate === undefined
+      ? ''
+      : ` Rate packets/s:${flow.rate.packets} bits/s:${flow.rate.bits}\n`) +
+    '\n'
   );
 }
 
+export function withFlowRates(
+  now: readonly FlowView[],
+  before: readonly FlowView[],
+  seconds: number,
+): RatedFlow[] {
+  const known = new Map(before.map((flow) => [flow.index, flow]));
+  return now.map((flow) => {
+    const old = known.get(flow.index);
+    // An index may be another flow's by now: its slot's use count says so.
+    if (old === undefined || old.generationId !== flow.generationId) return flow;
+    return { ...flow, rate: rateOf(old, flow, seconds) };
+  });
+}
+
 /** `matching`: the text of the filter, where there is one. */
-export function renderFlows(listing: FlowListing, matching?: string): string {
+export function renderFlows(
+  listing: FlowListing & { readonly flows: readonly RatedFlow[] },
+  matching?: string,
+): string {
   const title = matching === undefined ? '' : `Listing flows matching (${matching})\n\n`;
   // With a filter the ancestor leaves one more blank line after each entry.
   const gap = matching === undefined ? '' : '\n';
@@ -199,7 +226,22 @@ export function renderFlowGet(detail: FlowDetail): string {
     .join('');
 }
 
-export function renderFlowStatistics({ table, byAction }: FlowStatistics): string {
+/** Entries made and ended a second, since the last look. */
+export interface RatedStatistics extends FlowStatistics {
+  readonly rate?: { readonly created: number; readonly deleted: number };
+}
+
+export function withSetUpRates(
+  now: FlowStatistics,
+  before: Before<FlowStatistics> | undefined,
+): RatedStatistics {
+  if (before === undefined) return now;
+  const rate = (name: 'created' | 'deleted') =>
+    perSecond(before.value.table[name], now.table[name], before.seconds);
+  return { ...now, rate: { created: rate('created'), deleted: rate('deleted') } };
+}
+
+export function renderFlowStatistics({ table, byAction, rate }: RatedStatistics): string {
   const rows: [string, string][] = [
     ['Total  Entries', `${table.entries}`],
     ['Active Entries', `${table.used}`],
@@ -211,6 +253,9 @@ export function renderFlowStatistics({ table, byAction }: FlowStatistics): strin
     ['Deleted', `${table.deleted}`],
     ['Evicted', `${table.evicted}`],
   ];
+  if (rate !== undefined) {
+    rows.push(['Created per second', `${rate.created}`], ['Deleted per second', `${rate.deleted}`]);
+  }
   return (
     'Flow Statistics\n---------------\n' +
     rows.map(([name, value]) => `    ${name.padEnd(22)}= ${value}\n`).join('')
@@ -225,8 +270,7 @@ export function renderFlowRate(
   hold: number,
   when: string,
 ): string {
-  const rate = (was: number | string, is: number | string) =>
-    Math.round(Number(BigInt(is) - BigInt(was)) / seconds);
+  const rate = (was: number | string, is: number | string) => perSecond(was, is, seconds);
   const setUp = rate(before.created, after.created);
   const n = (value: number, width: number) => String(value).padStart(width);
   // Forward and reverse entries are always made together.

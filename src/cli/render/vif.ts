@@ -1,5 +1,6 @@
 /** Text of `vif --list`, `vif --get` and their `--rate`. Pure; layout is the ancestor's. */
 import type { Count, PortCounters, VifView } from '../views.ts';
+import { perSecond, type Rate, rateOf } from '../watch.ts';
 
 const INDENT = ' '.repeat(12);
 
@@ -64,7 +65,34 @@ export interface VifDrops {
   readonly packets: Count;
 }
 
-export function renderVif(vif: VifView, drops: readonly VifDrops[] = []): string {
+/** Since the last look; absent at the first, and of a vif that was not there then. */
+export interface RatedVif extends VifView {
+  readonly rate?: { readonly rx: Rate; readonly tx: Rate; readonly drops: number };
+}
+
+export function withVifRates(
+  now: readonly VifView[],
+  before: readonly VifView[],
+  seconds: number,
+): RatedVif[] {
+  const known = new Map(before.map((vif) => [vif.id, vif]));
+  return now.map((vif) => {
+    const old = known.get(vif.id);
+    if (old === undefined) return vif;
+    const rx = rateOf(old.rx, vif.rx, seconds);
+    const tx = rateOf(old.tx, vif.tx, seconds);
+    return { ...vif, rate: { rx, tx, drops: perSecond(old.drops, vif.drops, seconds) } };
+  });
+}
+
+function rateLines(rate: RatedVif['rate']): string {
+  if (rate === undefined) return '';
+  const line = (title: string, { packets, bits }: Rate) =>
+    `${INDENT}${title} rate packets/s:${packets} bits/s:${bits}`;
+  return `${line('RX', rate.rx)}\n${line('TX', rate.tx)} drops/s:${rate.drops}\n`;
+}
+
+export function renderVif(vif: RatedVif, drops: readonly VifDrops[] = []): string {
   const place = vif.transport === null ? 'Virtual: (no port)' : `${vif.transport}: ${vif.name}`;
   const address = `IPaddr:${vif.ipv4 ?? '0.0.0.0'}`;
   const flags = vif.flags.length === 0 ? 'NULL' : vif.flags.join('');
@@ -82,6 +110,7 @@ export function renderVif(vif: VifView, drops: readonly VifDrops[] = []): string
     `${INDENT}RX packets:${vif.rx.packets}  bytes:${vif.rx.bytes} errors:${vif.rx.errors}\n` +
     `${INDENT}TX packets:${vif.tx.packets}  bytes:${vif.tx.bytes} errors:${vif.tx.errors}\n` +
     `${INDENT}Drops:${vif.drops}\n` +
+    rateLines(vif.rate) +
     portLine('TX port  ', vif.txPort) +
     drops.map((drop) => `${INDENT}${drop.name.padEnd(28)}  ${drop.packets}\n`).join('') +
     '\n'
@@ -94,11 +123,6 @@ export function renderVifs(vifs: readonly VifView[]): string {
 
 const STEP = 30;
 const column = (text: string) => text.padEnd(STEP);
-
-function perSecond(before: Count | undefined, after: Count, seconds: number): string {
-  const difference = BigInt(after) - BigInt(before ?? 0);
-  return String(Math.round(Number(difference) / seconds));
-}
 
 function pair(errors: string, packets: string): string {
   return column(`${errors.padEnd(9)}${packets}`);
@@ -114,7 +138,7 @@ export function renderVifRates(
   const known = new Map(before.map((vif) => [vif.id, vif]));
   const rows = after.map((vif) => {
     const old = known.get(vif.id);
-    const rate = (was: Count | undefined, is: Count) => perSecond(was, is, seconds);
+    const rate = (was: Count | undefined, is: Count) => `${perSecond(was, is, seconds)}`;
     return (
       column(vif.name) +
       column(`vif0/${vif.id}`) +

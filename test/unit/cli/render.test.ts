@@ -6,12 +6,19 @@ import {
   renderFlowRate,
   renderFlowStatistics,
   renderFlows,
+  withFlowRates,
+  withSetUpRates,
 } from '../../../src/cli/render/flow.ts';
 import { renderLabels, renderVnis } from '../../../src/cli/render/labels.ts';
 import { renderNextHopGet, renderNextHopList } from '../../../src/cli/render/nh.ts';
 import { renderMacs, renderRouteGet, renderRoutes } from '../../../src/cli/render/rt.ts';
 import { renderDrops, renderVrfStats } from '../../../src/cli/render/stats.ts';
-import { renderVif, renderVifRates, renderVifs } from '../../../src/cli/render/vif.ts';
+import {
+  renderVif,
+  renderVifRates,
+  renderVifs,
+  withVifRates,
+} from '../../../src/cli/render/vif.ts';
 import type {
   FlowTableView,
   FlowView,
@@ -167,6 +174,22 @@ describe('vif', () => {
     expect(rows[3]?.indexOf('VIF ID')).toBe(30);
     expect(rows[3]?.indexOf('RX')).toBe(60);
     expect(rows[3]?.indexOf('TX')).toBe(90);
+  });
+  it('shows packets and bits a second since the last look', () => {
+    const later = {
+      ...VIF,
+      rx: { packets: 1409, bytes: 86412 + 25_000, errors: 0 },
+      tx: { packets: 5, bytes: 500, errors: 0 },
+      drops: 2,
+    };
+    const [rated] = withVifRates([later], [VIF], 2);
+    // tx counts less than before: it began anew, and has counted all of this since.
+    expect(renderVif(rated!)).toContain(
+      '            Drops:2\n' +
+        '            RX rate packets/s:100 bits/s:100000\n' +
+        '            TX rate packets/s:3 bits/s:2000 drops/s:0\n',
+    );
+    expect(renderVif(withVifRates([later], [], 2)[0]!)).not.toContain('rate');
   });
 });
 
@@ -377,6 +400,20 @@ describe('flow', () => {
       byAction: { forward: 3, drop: 1, nat: 16, hold: 0 },
     });
     expect(text).toContain('NAT flow Entries      = 16\n');
+    expect(text).not.toContain('per second');
+    const byAction = { forward: 3, drop: 1, nat: 16, hold: 0 };
+    const before = { value: { table: TABLE, byAction }, seconds: 2 };
+    const rated = renderFlowStatistics(withSetUpRates({ table: after, byAction }, before));
+    expect(rated).toContain('    Created per second    = 10\n    Deleted per second    = 1\n');
+  });
+  it('shows what a flow had since the last look, unless it is another flow', () => {
+    const later = { ...FLOW, packets: 32, bytes: 1630 + 5000 };
+    const [rated] = withFlowRates([later], [FLOW], 2);
+    expect(rated?.rate).toEqual({ packets: 10, bits: 20_000 });
+    expect(renderFlow(rated!)).toMatch(/\)\n Rate packets\/s:10 bits\/s:20000\n\n$/);
+    expect(withFlowRates([later], [], 2)[0]).not.toHaveProperty('rate');
+    const other = { ...later, generationId: FLOW.generationId + 1 };
+    expect(withFlowRates([other], [FLOW], 2)[0]).not.toHaveProperty('rate');
   });
 });
 
