@@ -92,6 +92,9 @@ struct Decision {
 };
 // The scope of the flows of a vif's tenant: that of the vif's own next hop, or `otherwise`.
 uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise);
+// A label names the vif whose flow a packet from a tunnel belongs to; of a VNI it is known only now,
+// that the packet's next hop is.
+void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out);
 // The key of a packet's replies, which come in with `scope`.
 FlowKey reversed(const FlowKey& key, uint32_t scope);
 struct Arrival {    // how the initiator's packets come in
