@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { isIp, isIpv4, isIpv6, parseIp } from '../addr/ip.ts';
-import { parseMac } from '../addr/mac.ts';
+import { canonicalMac, isGroupMac, isMac, MAC_BROADCAST, MAC_ZERO, parseMac } from '../addr/mac.ts';
 import { parsePrefix } from '../addr/prefix.ts';
 import { parseRouteTarget } from '../addr/route-target.ts';
 import { ParseError } from '../errors.ts';
@@ -34,6 +34,15 @@ export const mac = z
   .string()
   .superRefine(parsedBy(parseMac))
   .describe('MAC address, six pairs of hex digits joined by colons');
+/** What a bridge can be told of: a station's own MAC, or the broadcast address. */
+export const bridgedMac = mac.refine(
+  (text) => {
+    if (!isMac(text)) return true; // said already
+    const canonical = canonicalMac(text);
+    return canonical === MAC_BROADCAST || (canonical !== MAC_ZERO && !isGroupMac(parseMac(text)));
+  },
+  { error: `no station's; of the group addresses only ${MAC_BROADCAST} can be given` },
+);
 export const prefix = z
   .string()
   .superRefine(parsedBy(parsePrefix))

@@ -23,6 +23,7 @@ import {
   type NodeFile,
   type PortFile,
   policySchema,
+  routeKeySchema,
   routeSchema,
   sourceNatSchema,
   type VifFile,
@@ -43,6 +44,7 @@ import {
   portSpec,
   sourceNatIntent,
   staticRoute,
+  staticRouteKey,
   underlayIntent,
   vifIntent,
   vrfIntent,
@@ -64,7 +66,6 @@ const schemas = {
     address: floatingIpSchema.shape.address,
     vrf: name.optional(),
   }),
-  routeKey: mapping({ instance: name, prefix: routeSchema.shape.prefix }),
 };
 
 /** Flow events are told in batches, so often; the ring holds what comes between. */
@@ -417,9 +418,8 @@ class VrouterNode {
         return this.#setRoute(routeKeyText(route), route);
       },
       'route.remove': (params) => {
-        const { instance, prefix } = checkParams(schemas.routeKey, 'route.remove', params);
-        const like = staticRoute({ instance, prefix, hops: [] });
-        return this.#setRoute(routeKeyText(like), undefined);
+        const key = staticRouteKey(checkParams(routeKeySchema, 'route.remove', params));
+        return this.#setRoute(routeKeyText(key), undefined);
       },
       'route.unresolved': (params) => {
         checkParams(schemas.none, 'route.unresolved', params);

@@ -1,0 +1,259 @@
+/**
+ * A lab for far ends that are not ours: one real node, its pods behind TAPs, and a veth to a namespace where
+ * whoever speaks the other side's protocol is set up by the test.
+ *
+ * Invariants
+ *  * The veth is a plain wire: no offloads at the far side, so every frame is as it would be on a cable, and
+ *    every checksum in a capture can be checked.
+ *  * All that crosses is captured from the first frame on; verdict() ends the capture and asks tshark.
+ * Used by the interop tests; Lab removes everything.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { stringify } from 'yaml';
+import { Client } from '../../src/cli/client.ts';
+import { type Ended, haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { askTshark, type WireOpinion } from '../../src/program/tshark.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+export const NODE = { ipv4: '10.9.0.1', ipv6: 'fd00:9::1', mac: '02:00:0a:09:00:01' } as const;
+export const FAR = { ipv4: '10.9.0.2', ipv6: 'fd00:9::2', mac: '02:00:0a:09:00:02' } as const;
+export const GATEWAY = {
+  ipv4: '10.8.1.254',
+  ipv6: 'fd00:8::fe',
+  mac: '00:00:5e:00:01:00',
+} as const;
+/** The node's first label is its first vif's. */
+export const FIRST_LABEL = 16;
+export const TENANT_MTU = 1430; // 1500 less IPv6, UDP, VXLAN, Ethernet
+const PAGE_BYTES = 1_000_000;
+const HTTP = `require('node:http').createServer((_, r) => r.end('x'.repeat(${PAGE_BYTES}))).listen(80, '::', () => console.log('ready'))`;
+const ALWAYS = [
+  'ip',
+  'bridge',
+  'ethtool',
+  'tcpdump',
+  'tshark',
+  'curl',
+  'ping',
+  'nsenter',
+  'setpriv',
+];
+
+/** Why this machine cannot run it; with CI=true that is an error. */
+export function whyNot(...tools: string[]): string | undefined {
+  const none = [...ALWAYS, ...tools].find((name) => !haveCommand(name));
+  const why =
+    process.getuid?.() !== 0
+      ? 'root is needed'
+      : !existsSync('/dev/net/tun')
+        ? 'there is no /dev/net/tun'
+        : none === undefined
+          ? undefined
+          : `${none} is not installed`;
+  if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
+  if (why !== undefined) console.log(`skipped: ${why}`);
+  return why;
+}
+
+export interface PodPlan {
+  readonly name: string;
+  readonly mac: string;
+  readonly ipv4: string;
+  readonly ipv6?: string;
+}
+
+export interface FarLabPlan {
+  readonly pods: readonly PodPlan[];
+  /** Pods have the others of their subnet on the link, not behind the gateway. */
+  readonly onLink?: boolean;
+  readonly vrf: { readonly name: string; readonly vni: number };
+  /** Of the node file. */
+  readonly routes: readonly object[];
+  /** Family of the outer header; default ipv4. */
+  readonly underlay?: 'ipv4' | 'ipv6';
+}
+
+export class FarLab {
+  readonly lab = new Lab();
+  readonly pods = new Map<string, NetworkNamespace>();
+  readonly #plan: FarLabPlan;
+  #node: NetworkNamespace | undefined;
+  #far: NetworkNamespace | undefined;
+  #capture: Service | undefined;
+
+  private constructor(plan: FarLabPlan) {
+    this.#plan = plan;
+  }
+
+  static async make(plan: FarLabPlan): Promise<FarLab> {
+    const made = new FarLab(plan);
+    try {
+      await made.#wire();
+      await made.#startNode();
+      for (const pod of plan.pods) await made.#startPod(pod);
+      return made;
+    } catch (error) {
+      await made.lab.close();
+      throw error;
+    }
+  }
+
+  get far(): NetworkNamespace {
+    return this.#far as NetworkNamespace;
+  }
+
+  pod(name: string): NetworkNamespace {
+    return this.pods.get(name) as NetworkNamespace;
+  }
+
+  inPod(name: string, ...argv: string[]): Promise<Ended> {
+    return this.lab.run(argv, { namespace: this.pod(name) });
+  }
+
+  inFar(...argv: string[]): Promise<Ended> {
+    return this.lab.run(argv, { namespace: this.far });
+  }
+
+  /** A command that has to work, in the far end's namespace. */
+  async far$(...argv: string[]): Promise<string> {
+    const { status, out, err } = await this.inFar(...argv);
+    if (status !== 0) throw new Error(`${argv.join(' ')}: ${err}`);
+    return out;
+  }
+
+  async call<T>(method: string, params: unknown = {}): Promise<T> {
+    const client = await Client.connect(this.lab.path('node.sock'));
+    try {
+      return await client.call<T>(method, params);
+    } finally {
+      client.close();
+    }
+  }
+
+  ready(service: Service, word = 'ready', patienceMs = 20_000): Promise<true> {
+    return this.lab.until(
+      service.name,
+      async () => (`${service.out()}${service.err()}`.includes(word) ? true : undefined),
+      patienceMs,
+    );
+  }
+
+  /** Five echo requests; what ping says. */
+  async ping(from: NetworkNamespace, address: string): Promise<string> {
+    const argv = ['ping', '-c', '5', '-i', '0.1', '-W', '2', address];
+    const { out, err } = await this.lab.run(argv, { namespace: from });
+    return out + err;
+  }
+
+  /** A page of 1 MB from `server`, asked for by `client`; how much of it came, and curl's complaint. */
+  async page(server: NetworkNamespace, address: string, client: NetworkNamespace): Promise<object> {
+    const service = this.lab.start('http', [process.execPath, '-e', HTTP], {
+      namespace: server,
+      mayEnd: true,
+    });
+    await this.ready(service);
+    const host = address.includes(':') ? `[${address}]` : address;
+    const { out, err } = await this.lab.run(
+      ['sh', '-c', `curl -sS -m 10 http://${host}/ | wc -c`],
+      { namespace: client },
+    );
+    await service.stop();
+    return { bytes: Number(out), err };
+  }
+
+  /** Ends the capture; what tshark thinks of all that crossed, every checksum looked at. */
+  async verdict(): Promise<WireOpinion> {
+    await this.#capture?.stop();
+    return askTshark((argv, options) => this.lab.run(argv, options), this.#pcap, []);
+  }
+
+  /** How many captured frames tshark's filter takes. */
+  async count(filter: string): Promise<number> {
+    const { out, err, status } = await this.lab.run([
+      ...['tshark', '-n', '-r', this.#pcap, '-Y', filter, '-T', 'fields', '-e', 'frame.number'],
+    ]);
+    if (status !== 0) throw new Error(err);
+    return out === '' ? 0 : out.trim().split('\n').length;
+  }
+
+  close(): Promise<void> {
+    return this.lab.close();
+  }
+
+  get #pcap(): string {
+    return this.lab.path('wire.pcap');
+  }
+
+  async #wire(): Promise<void> {
+    const node = await this.lab.namespace('node');
+    const far = await this.lab.namespace('far');
+    this.#node = node;
+    this.#far = far;
+    await connectVeth(
+      { namespace: node, name: 'up0', mac: NODE.mac },
+      { namespace: far, name: 'up0', mac: FAR.mac },
+    );
+    await this.far$('ethtool', '-K', 'up0', 'tx', 'off', 'tso', 'off', 'gso', 'off');
+    if (this.#plan.underlay === 'ipv6') await far.set('net/ipv6/conf/up0/disable_ipv6', '0');
+    for (const side of [node, far]) await side.ip('link', 'set', 'up0', 'up');
+    this.#capture = this.lab.start('tcpdump', ['tcpdump', '-U', '-i', 'up0', '-w', this.#pcap], {
+      namespace: far,
+      mayEnd: true,
+    });
+    await this.ready(this.#capture, 'listening');
+    if (this.#plan.underlay === 'ipv6')
+      await far.ip('addr', 'add', `${FAR.ipv6}/64`, 'dev', 'up0', 'nodad');
+    else await far.ip('addr', 'add', `${FAR.ipv4}/24`, 'dev', 'up0');
+  }
+
+  async #startNode(): Promise<void> {
+    const { pods, routes, vrf, underlay } = this.#plan;
+    for (const { name } of pods) this.pods.set(name, await this.lab.namespace(name));
+    const six = underlay === 'ipv6';
+    const file = {
+      name: 'cent222',
+      socket: this.lab.path('node.sock'),
+      log: { level: 'warn' },
+      underlay: {
+        port: { kind: 'af_packet', interface: 'up0', offloads: 'none' },
+        mac: NODE.mac,
+        ...(six ? { ipv6: NODE.ipv6 } : { ipv4: NODE.ipv4 }),
+        neighbours: { [six ? 'fd00:9::/64' : '10.9.0.0/24']: FAR.mac },
+      },
+      vrfs: [vrf],
+      routes,
+      vifs: pods.map(({ name, mac, ipv4, ipv6 }) => ({
+        name,
+        port: { kind: 'tap', name: 'eth0', netns: this.pod(name).name, mtu: TENANT_MTU },
+        vrf: vrf.name,
+        tenant_mac: mac,
+        ipv4,
+        gateway4: GATEWAY.ipv4,
+        ...(ipv6 === undefined ? {} : { ipv6, gateway6: GATEWAY.ipv6 }),
+        mtu: TENANT_MTU,
+      })),
+    };
+    writeFileSync(this.lab.path('node.yaml'), stringify(file));
+    const argv = [process.execPath, MAIN, 'node', '--config', this.lab.path('node.yaml')];
+    this.lab.start('node', argv, { namespace: this.#node });
+    const up = this.lab.until('the node', () => this.call('status'), 20_000);
+    await Promise.race([up, this.lab.broken]);
+  }
+
+  async #startPod({ name, mac, ipv4, ipv6 }: PodPlan): Promise<void> {
+    const pod = this.pod(name);
+    const { onLink = false } = this.#plan;
+    await pod.ip('link', 'set', 'eth0', 'address', mac);
+    if (ipv6 !== undefined) await pod.set('net/ipv6/conf/eth0/disable_ipv6', '0');
+    await pod.ip('link', 'set', 'eth0', 'up');
+    await pod.ip('addr', 'add', `${ipv4}/${onLink ? 24 : 32}`, 'dev', 'eth0');
+    if (!onLink) await pod.ip('route', 'add', GATEWAY.ipv4, 'dev', 'eth0');
+    await pod.ip('route', 'add', 'default', 'via', GATEWAY.ipv4);
+    if (ipv6 === undefined) return;
+    await pod.ip('addr', 'add', `${ipv6}/${onLink ? 64 : 128}`, 'dev', 'eth0', 'nodad');
+    if (!onLink) await pod.ip('-6', 'route', 'add', GATEWAY.ipv6, 'dev', 'eth0');
+    await pod.ip('-6', 'route', 'add', 'default', 'via', GATEWAY.ipv6);
+  }
+}
