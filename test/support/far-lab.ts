@@ -1,6 +1,6 @@
 /**
- * A lab for far ends that are not ours: one real node, its pods behind TAPs, and a veth to a namespace where
- * whoever speaks the other side's protocol is set up by the test.
+ * A lab for far ends that are not ours: one real node, its pods behind TAPs, and a veth, of both families, to a
+ * namespace where whoever speaks the other side's protocol is set up by the test.
  *
  * Invariants
  *  * The veth is a plain wire: no offloads at the far side, so every frame is as it would be on a cable, and
@@ -71,8 +71,6 @@ export interface FarLabPlan {
   readonly vrf: { readonly name: string; readonly vni: number };
   /** Of the node file. */
   readonly routes: readonly object[];
-  /** Family of the outer header; default ipv4. */
-  readonly underlay?: 'ipv4' | 'ipv6';
 }
 
 export class FarLab {
@@ -169,17 +167,35 @@ export class FarLab {
     return askTshark((argv, options) => this.lab.run(argv, options), this.#pcap, []);
   }
 
+  /** What crossed, by direction and protocols from the outside in: `out eth:ethertype:ip:udp:vxlan:…`. */
+  async kinds(): Promise<Map<string, number>> {
+    const kinds = new Map<string, number>();
+    for (const [mac, protocols] of await this.#fields('', 'eth.src', 'frame.protocols')) {
+      const outer = mac?.split(',')[0];
+      const way = outer === NODE.mac ? 'out' : outer === FAR.mac ? 'in' : `from ${outer}`;
+      const kind = `${way} ${protocols?.replace(':icmp:data', ':icmp')}`;
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+    return kinds;
+  }
+
   /** How many captured frames tshark's filter takes. */
   async count(filter: string): Promise<number> {
-    const { out, err, status } = await this.lab.run([
-      ...['tshark', '-n', '-r', this.#pcap, '-Y', filter, '-T', 'fields', '-e', 'frame.number'],
-    ]);
-    if (status !== 0) throw new Error(err);
-    return out === '' ? 0 : out.trim().split('\n').length;
+    return (await this.#fields(filter, 'frame.number')).length;
   }
 
   close(): Promise<void> {
     return this.lab.close();
+  }
+
+  async #fields(filter: string, ...names: string[]): Promise<string[][]> {
+    const { out, err, status } = await this.lab.run([
+      ...['tshark', '-n', '-r', this.#pcap, '-T', 'fields', '-E', 'separator=/t'],
+      ...(filter === '' ? [] : ['-Y', filter]),
+      ...names.flatMap((name) => ['-e', name]),
+    ]);
+    if (status !== 0) throw new Error(err);
+    return out.split('\n').flatMap((line) => (line === '' ? [] : [line.split('\t')]));
   }
 
   get #pcap(): string {
@@ -196,22 +212,20 @@ export class FarLab {
       { namespace: far, name: 'up0', mac: FAR.mac },
     );
     await this.far$('ethtool', '-K', 'up0', 'tx', 'off', 'tso', 'off', 'gso', 'off');
-    if (this.#plan.underlay === 'ipv6') await far.set('net/ipv6/conf/up0/disable_ipv6', '0');
+    await far.set('net/ipv6/conf/up0/disable_ipv6', '0');
     for (const side of [node, far]) await side.ip('link', 'set', 'up0', 'up');
     this.#capture = this.lab.start('tcpdump', ['tcpdump', '-U', '-i', 'up0', '-w', this.#pcap], {
       namespace: far,
       mayEnd: true,
     });
     await this.ready(this.#capture, 'listening');
-    if (this.#plan.underlay === 'ipv6')
-      await far.ip('addr', 'add', `${FAR.ipv6}/64`, 'dev', 'up0', 'nodad');
-    else await far.ip('addr', 'add', `${FAR.ipv4}/24`, 'dev', 'up0');
+    await far.ip('addr', 'add', `${FAR.ipv4}/24`, 'dev', 'up0');
+    await far.ip('addr', 'add', `${FAR.ipv6}/64`, 'dev', 'up0', 'nodad');
   }
 
   async #startNode(): Promise<void> {
-    const { pods, routes, vrf, underlay } = this.#plan;
+    const { pods, routes, vrf } = this.#plan;
     for (const { name } of pods) this.pods.set(name, await this.lab.namespace(name));
-    const six = underlay === 'ipv6';
     const file = {
       name: 'cent222',
       socket: this.lab.path('node.sock'),
@@ -219,8 +233,9 @@ export class FarLab {
       underlay: {
         port: { kind: 'af_packet', interface: 'up0', offloads: 'none' },
         mac: NODE.mac,
-        ...(six ? { ipv6: NODE.ipv6 } : { ipv4: NODE.ipv4 }),
-        neighbours: { [six ? 'fd00:9::/64' : '10.9.0.0/24']: FAR.mac },
+        ipv4: NODE.ipv4,
+        ipv6: NODE.ipv6,
+        neighbours: { '10.9.0.0/24': FAR.mac, 'fd00:9::/64': FAR.mac },
       },
       vrfs: [vrf],
       routes,
