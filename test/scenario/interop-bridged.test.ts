@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FAR, FarLab, GATEWAY, NODE, TENANT_MTU, whyNot } from '../support/far-lab.ts';
 
 const VNI = 42;
-const FAR_HOST = { ipv4: '10.8.1.20', mac: '02:bb:00:00:00:20' };
-const POD = { name: 'pod', mac: '02:00:00:00:00:01', ipv4: '10.8.1.1' };
-const OTHER = { name: 'other', mac: '02:00:00:00:00:02', ipv4: '10.8.1.2' };
+const FAR_HOST = { ipv4: '10.8.1.20', ipv6: 'fd00:8::20', mac: '02:bb:00:00:00:20' };
+const POD = { name: 'pod', mac: '02:00:00:00:00:01', ipv4: '10.8.1.1', ipv6: 'fd00:8::1' };
+const OTHER = { name: 'other', mac: '02:00:00:00:00:02', ipv4: '10.8.1.2', ipv6: 'fd00:8::2' };
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const why = whyNot();
 
@@ -36,9 +36,11 @@ describe.skipIf(why !== undefined)('the kernel as a far end of layer 2', () => {
     await far.ip('link', 'set', 'vx0', 'master', 'br0');
     // Where the kernel floods to; who is behind it is learned.
     await at.far$('bridge', 'fdb', 'append', '00:00:00:00:00:00', 'dev', 'vx0', 'dst', NODE.ipv4);
+    await far.set('net/ipv6/conf/br0/disable_ipv6', '0');
     await far.ip('link', 'set', 'vx0', 'up');
     await far.ip('link', 'set', 'br0', 'up');
     await far.ip('addr', 'add', `${FAR_HOST.ipv4}/24`, 'dev', 'br0');
+    await far.ip('addr', 'add', `${FAR_HOST.ipv6}/64`, 'dev', 'br0', 'nodad');
   });
   afterAll(() => at?.close());
 
@@ -51,6 +53,14 @@ describe.skipIf(why !== undefined)('the kernel as a far end of layer 2', () => {
     const learned = await at.far$('bridge', 'fdb', 'show', 'dev', 'vx0');
     expect(learned).toMatch(new RegExp(`${POD.mac}.*dst ${NODE.ipv4}`));
     expect(learned, 'nothing is the gateway’s').not.toContain(GATEWAY.mac);
+  });
+
+  it('the same by neighbour discovery', async () => {
+    expect(await at.ping(at.pod('pod'), FAR_HOST.ipv6)).toContain(' 0% packet loss');
+    expect(await at.pod('pod').neighbour(FAR_HOST.ipv6)).toBe(FAR_HOST.mac);
+    await at.far.ip('neigh', 'flush', 'all');
+    expect(await at.ping(at.far, OTHER.ipv6)).toContain(' 0% packet loss');
+    expect(await at.far.neighbour(OTHER.ipv6)).toBe(OTHER.mac);
   });
 
   it('a page each way, and between the pods', async () => {
@@ -92,6 +102,7 @@ describe.skipIf(why !== undefined)('the kernel as a far end of layer 2', () => {
     for (const way of ['in', 'out']) {
       expect(tunnelled(way, 'arp'), `ARP ${way}`).toBeGreaterThan(1);
       expect(tunnelled(way, 'ip:icmp'), `echo ${way}`).toBeGreaterThanOrEqual(10);
+      expect(tunnelled(way, 'ipv6:icmpv6'), `echo ${way}`).toBeGreaterThanOrEqual(12);
       expect(tunnelled(way, 'ip:tcp'), `TCP ${way}`).toBeGreaterThan(100);
     }
     const back = `ip.src == ${NODE.ipv4} && arp.dst.proto_ipv4 == 10.8.1.77`;
