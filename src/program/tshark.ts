@@ -45,7 +45,10 @@ const CHECK = ['ip', 'udp', 'tcp'].flatMap((layer) => ['-o', `${layer}.check_che
 
 type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
 
-/** `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. */
+/**
+ * `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. None: streams are not put
+ * together, for a segment sent again, cut elsewhere, would be called malformed.
+ */
 export async function askTshark(
   run: Run,
   file: string,
@@ -53,6 +56,7 @@ export async function askTshark(
 ): Promise<WireOpinion> {
   const { status, out, err } = await run([
     ...['tshark', '-n', '-r', file, ...CHECK],
+    ...(http.length === 0 ? ['-o', 'tcp.desegment_tcp_streams:FALSE'] : []),
     ...http.flatMap((port) => ['-d', `tcp.port==${port},http`]),
     ...['-T', 'fields', '-E', 'separator=/t', '-E', 'occurrence=a', '-E', 'aggregator=,'],
     ...FIELDS.flatMap((field) => ['-e', field]),

@@ -8,10 +8,13 @@
  *  * All that crosses is captured from the first frame on; verdict() ends the capture and asks tshark.
  * Used by the interop tests; Lab removes everything.
  */
+import { createHash } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
+import type { LabelView, VifView } from '../../src/cli/views.ts';
 import { type Ended, haveCommand, Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import { askTshark, type WireOpinion } from '../../src/program/tshark.ts';
@@ -24,11 +27,15 @@ export const GATEWAY = {
   ipv6: 'fd00:8::fe',
   mac: '00:00:5e:00:01:00',
 } as const;
-/** The node's first label is its first vif's. */
-export const FIRST_LABEL = 16;
 export const TENANT_MTU = 1430; // 1500 less IPv6, UDP, VXLAN, Ethernet
-const PAGE_BYTES = 1_000_000;
-const HTTP = `require('node:http').createServer((_, r) => r.end('x'.repeat(${PAGE_BYTES}))).listen(80, '::', () => console.log('ready'))`;
+/** One megabyte that repeats nowhere in itself. */
+const PAGE = `const { createHash } = require('node:crypto');
+const page = Buffer.concat(Array.from({ length: 31250 }, (_, i) => createHash('sha256').update(String(i)).digest()));
+`;
+const DIGEST = createHash('sha256')
+  .update(new Function('require', `${PAGE} return page`)(createRequire(import.meta.url)))
+  .digest('hex');
+const HTTP = `${PAGE} require('node:http').createServer((_, r) => r.end(page)).listen(80, '::', () => console.log('ready'))`;
 const ALWAYS = [
   'ip',
   'bridge',
@@ -130,6 +137,16 @@ export class FarLab {
     }
   }
 
+  /** The label that leads to a pod. */
+  async label(pod: string): Promise<number> {
+    const vifs = await this.call<{ items: VifView[] }>('vif.list');
+    const labels = await this.call<{ items: LabelView[] }>('mpls.dump');
+    const nextHop = vifs.items.find(({ name }) => name === pod)?.nextHop;
+    const found = labels.items.find((row) => row.nextHop === nextHop);
+    if (found === undefined) throw new Error(`no label of ${pod}`);
+    return found.label;
+  }
+
   ready(service: Service, word = 'ready', patienceMs = 20_000): Promise<true> {
     return this.lab.until(
       service.name,
@@ -145,8 +162,8 @@ export class FarLab {
     return out + err;
   }
 
-  /** A page of 1 MB from `server`, asked for by `client`; how much of it came, and curl's complaint. */
-  async page(server: NetworkNamespace, address: string, client: NetworkNamespace): Promise<object> {
+  /** A page of 1 MB from `server`, asked for by `client`: `whole`, or what is wrong with it. */
+  async page(server: NetworkNamespace, address: string, client: NetworkNamespace): Promise<string> {
     const service = this.lab.start('http', [process.execPath, '-e', HTTP], {
       namespace: server,
       mayEnd: true,
@@ -154,11 +171,11 @@ export class FarLab {
     await this.ready(service);
     const host = address.includes(':') ? `[${address}]` : address;
     const { out, err } = await this.lab.run(
-      ['sh', '-c', `curl -sS -m 10 http://${host}/ | wc -c`],
+      ['sh', '-c', `curl -sS -m 10 http://${host}/ | sha256sum`],
       { namespace: client },
     );
     await service.stop();
-    return { bytes: Number(out), err };
+    return out.startsWith(DIGEST) ? 'whole' : `${err}${out}`;
   }
 
   /** Ends the capture; what tshark thinks of all that crossed, every checksum looked at. */
