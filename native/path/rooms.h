@@ -31,6 +31,10 @@ void parse_frame(Context& context, Packet& packet);
 // Reads the IP packet at `offset` (family by its version nibble); l2_length becomes `offset`.
 void parse_ip(Context& context, Packet& packet, uint32_t offset);
 
+// --- admit.cc ------------------------------------------------------------------------------------
+// A frame of the fabric, to us or to all, as it is to the host's stack. False: the host has no vif.
+bool give_to_host(Context& context, Packet& packet);
+
 // --- resolve.cc: address -> concrete next hop
 // ------------------------------------------------------
 struct Resolved {

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { isIp, isIpv4, isIpv6, parseIp } from '../addr/ip.ts';
 import { canonicalMac, isGroupMac, isMac, MAC_BROADCAST, MAC_ZERO, parseMac } from '../addr/mac.ts';
-import { parsePrefix } from '../addr/prefix.ts';
+import { parseAddressInNetwork, parsePrefix } from '../addr/prefix.ts';
 import { parseRouteTarget } from '../addr/route-target.ts';
 import { ParseError } from '../errors.ts';
 import { suggestion } from './nearest.ts';
@@ -47,6 +47,11 @@ export const prefix = z
   .string()
   .superRefine(parsedBy(parsePrefix))
   .describe('IPv4 or IPv6 prefix, address/length, no bits set past the length');
+/** An interface's: the address, and the length of the network it is in. */
+export const addressInNetwork = z
+  .string()
+  .superRefine(parsedBy(parseAddressInNetwork))
+  .describe('Address/length, as on an interface');
 /** An address stands for its host prefix. */
 export const prefixOrAddress = z
   .string()

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { isGroupMac, isMac, parseMac } from '../addr/mac.ts';
 import {
+  addressInNetwork,
   bridgedMac,
   choice,
   flagList,
@@ -238,9 +239,20 @@ export const nodeSchema = mapping({
       .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
     encaps: flagList(ENCAP_NAMES).min(1).optional(),
   }),
-  host: mapping({ name: name.optional(), port: portSchema, mac: mac.optional() })
+  host: mapping({
+    name: name.optional(),
+    port: portSchema,
+    mac: mac.optional(),
+    addresses: z
+      .array(addressInNetwork)
+      .max(64)
+      .optional()
+      .describe('Given to the interface; the underlay address among them, with its length'),
+    gateway4: ipv4.optional().describe('Default route of the host, by that interface'),
+    gateway6: ipv6.optional(),
+  })
     .optional()
-    .describe("The host's own stack"),
+    .describe("The host's own stack; with an af_packet underlay its frames pass through here"),
   exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
   plug: mapping({
     socket: socketPath.optional().describe('Default /run/vrouter/<name>.plug'),

@@ -50,6 +50,7 @@ import {
   vrfIntent,
 } from './node-intents.ts';
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
+import { startOwnedUnderlay } from './owned-underlay.ts';
 import { startPlug } from './plug.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
@@ -78,7 +79,12 @@ const LEARN_MS = 5000;
 const RESTART_MS = 30_000;
 
 /** In the order of starting. */
-const PARTS: readonly StartPart[] = [startSharedUnderlay, startPlug, startMetrics];
+const PARTS: readonly StartPart[] = [
+  startSharedUnderlay,
+  startOwnedUnderlay,
+  startPlug,
+  startMetrics,
+];
 
 export interface RunningProcess {
   readonly socket: string;
