@@ -98,10 +98,27 @@ describe.skipIf(why !== undefined)('an uplink of our own, the host behind it', (
       await router.ip('link', 'set', `to${id}`, 'up');
       await node.ip('link', 'set', 'eth1', 'up');
     }
-    capture = lab.start('tcpdump', ['tcpdump', '-U', '-i', 'to1', '-w', lab.path('wire.pcap')], {
-      namespace: router,
-      mayEnd: true,
-    });
+    // At once: what waits in its ring when it is told to end would be lost.
+    capture = lab.start(
+      'tcpdump',
+      [
+        'tcpdump',
+        '-U',
+        '--immediate-mode',
+        '-s',
+        '2048',
+        '-B',
+        '32768',
+        '-i',
+        'to1',
+        '-w',
+        lab.path('wire.pcap'),
+      ],
+      {
+        namespace: router,
+        mayEnd: true,
+      },
+    );
     await ready(capture, 'listening');
     for (const id of IDS) {
       const far = id === 1 ? 2 : 1;

@@ -231,10 +231,27 @@ export class FarLab {
     await this.far$('ethtool', '-K', 'up0', 'tx', 'off', 'tso', 'off', 'gso', 'off');
     await far.set('net/ipv6/conf/up0/disable_ipv6', '0');
     for (const side of [node, far]) await side.ip('link', 'set', 'up0', 'up');
-    this.#capture = this.lab.start('tcpdump', ['tcpdump', '-U', '-i', 'up0', '-w', this.#pcap], {
-      namespace: far,
-      mayEnd: true,
-    });
+    // At once: what waits in its ring when it is told to end would be lost.
+    this.#capture = this.lab.start(
+      'tcpdump',
+      [
+        'tcpdump',
+        '-U',
+        '--immediate-mode',
+        '-s',
+        '2048',
+        '-B',
+        '32768',
+        '-i',
+        'up0',
+        '-w',
+        this.#pcap,
+      ],
+      {
+        namespace: far,
+        mayEnd: true,
+      },
+    );
     await this.ready(this.#capture, 'listening');
     await far.ip('addr', 'add', `${FAR.ipv4}/24`, 'dev', 'up0');
     await far.ip('addr', 'add', `${FAR.ipv6}/64`, 'dev', 'up0', 'nodad');
