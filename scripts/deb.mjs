@@ -74,7 +74,7 @@ Version: ${version}
 Architecture: ${arch.trim()}
 Maintainer: the vrouter maintainers <maintainers@vrouter.invalid>
 Depends: nodejs (>= 20.17), libc6 (>= 2.36), libstdc++6 (>= 12)
-Recommends: iproute2
+Recommends: iproute2, nftables
 Suggests: libpcap0.8, tshark
 Section: net
 Priority: optional

@@ -33,6 +33,7 @@ const PEERS = {
   'iputils-ping': 'echo requests from real kernels',
   ethtool: 'offloads off on veth pairs',
   iperf3: 'throughput between pods',
+  'openvswitch-switch': 'a far end that is not ours',
   nftables: 'firewalls inside the namespaces',
 };
 // Inputs for each fuzz target. A packet input may be too short to be a frame: more than a million, so that a

@@ -644,7 +644,7 @@ Napi::Value Dataplane::drop_log(Info info) {
     // As long as it was, zeros behind what was kept: so its headers are printed and not its end missed.
     std::vector<uint8_t> whole(r.length);
     std::memcpy(whole.data(), r.bytes, r.captured);
-    one.Set("text", print_frame(whole.data(), whole.size()));
+    one.Set("text", print_frame(whole.data(), whole.size(), r.captured));
     one.Set("bytes", new_bytes(env, r.bytes, r.captured));
     out.Set(i, one);
   }

@@ -84,15 +84,27 @@ void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
   }
 }
 
-// The fabric side. Packets to the router's own addresses go on to decap; everything else is plain
-// routing in the fabric's VRF.
+// Between the neighbours on the link, or to all of them: neither routed nor in a tunnel.
+bool stays_on_link(const Packet& packet, uint8_t ndp) {
+  if (packet.meta.family == Family::None || ndp != 0 || multicast_destination(packet)) return true;
+  if (packet.meta.family != Family::V6) return false;
+  const uint8_t* to = ipv6::destination(packet.data() + packet.meta.l3);
+  return to[0] == 0xfe && (to[1] & 0xc0) == 0x80;  // link-local
+}
+
+// The fabric side. Packets to the router's own addresses go on to decap; what is for nobody but the
+// neighbours on the link is the host's, where it has a vif; everything else is plain routing in the
+// fabric's VRF.
 void admit_fabric(Context& context, Packet& packet, const Vif& vif) {
   PacketMeta& meta = packet.meta;
   if (meta.ether_type == ethernet::kTypeArp) return answer_arp(context, packet);
   const uint8_t ndp = ndp_type(packet);
   if (ndp == icmp6::kNeighbourSolicitation) return answer_neighbour_solicitation(context, packet);
-  if (meta.family == Family::None) return packet.drop(DropReason::InvalidProtocol);
   const Mac destination = ethernet::destination(packet.data());
+  if ((destination.is_group() || stays_on_link(packet, ndp)) && give_to_host(context, packet)) {
+    return;
+  }
+  if (meta.family == Family::None) return packet.drop(DropReason::InvalidProtocol);
   if (destination != vif.spec.mac && !destination.is_group()) {
     return packet.drop(DropReason::InvalidIf);
   }
@@ -114,6 +126,28 @@ void admit_host(Context& context, Packet& packet) {
 }
 
 }  // namespace
+
+bool give_to_host(Context& context, Packet& packet) {
+  const Vif* from = context.router.vif(packet.meta.vif);
+  if (from->spec.type != static_cast<uint8_t>(VifType::Physical)) return false;
+  const Mac destination = ethernet::destination(packet.data());
+  if (destination != from->spec.mac && !destination.is_group()) return false;
+  // The host's vif is the one that has what comes for the underlay's address.
+  const RouterSpec& spec = context.router.spec();
+  const Address& own = spec.ipv4.is_set() ? spec.ipv4 : spec.ipv6;
+  if (!own.is_set()) return false;
+  const Route* route = context.router.route(VrfId{from->spec.vrf}, own.family, own.bytes.data());
+  const NextHop* next_hop = route != nullptr ? context.router.next_hop(route->next_hop) : nullptr;
+  if (next_hop == nullptr || next_hop->kind != NextHopKind::Receive) return false;
+  const Vif* host = context.router.vif(next_hop->vif);
+  if (host == nullptr || host->spec.type != static_cast<uint8_t>(VifType::Host)) return false;
+  packet.meta.out_vif = next_hop->vif;
+  packet.meta.out_port = PortId{host->spec.port};
+  if (!packet.meta.out_port.valid()) return false;
+  packet.meta.verdict = Verdict::Transmit;
+  if (context.trace != nullptr) context.trace->note("admit", "to the host's stack");
+  return true;
+}
 
 void admit(Context& context, Burst& burst) {
   for (uint32_t i = 0; i < burst.count; ++i) {

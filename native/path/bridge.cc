@@ -52,6 +52,7 @@ void bridge_one(Context& context, Packet& packet) {
   // A receiver with policy, a sender without: the flow is made here.
   if (!meta.wants_flow && !meta.generated && !meta.no_flow && meta.family != Family::None &&
       out->kind == NextHopKind::Interface && out->policy()) {
+    scope_to_receiver(context, meta, *out);
     if (meta.fragment) borrow_ports(context, packet);
     if (packet.alive()) flow_for_packet(context, packet);
   }

@@ -182,6 +182,13 @@ uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise) {
   return own != nullptr && own->kind != NextHopKind::Discard ? own->scope : otherwise;
 }
 
+void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out) {
+  const Vif* receiver = context.router.vif(out.vif);
+  if (meta.from_fabric && receiver != nullptr) {
+    meta.key.scope = vif_scope(context, *receiver, out.scope);
+  }
+}
+
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
                 const Flow* existing) {
   Router& router = context.router;

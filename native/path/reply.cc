@@ -74,7 +74,7 @@ void finish_reply(Context& context, Packet& packet, const Vif& vif) {
   if (context.trace != nullptr) context.trace->note("reply", "answered by the router");
 }
 
-// Not answered here: flooded in the network, given to the agent, or dropped.
+// Not answered here: flooded in the network, given to the agent or the host, or dropped.
 void leave_unanswered(Context& context, Packet& packet, Answer answer) {
   switch (answer) {
     case Answer::Flood:
@@ -83,8 +83,8 @@ void leave_unanswered(Context& context, Packet& packet, Answer answer) {
       return;
     case Answer::Trap:
       return punt(context, packet, TrapReason::Arp);
-    default:
-      return packet.drop(DropReason::Discards);
+    default:  // of the fabric: a neighbour's answer to the host, an announcement, another's address
+      if (!give_to_host(context, packet)) packet.drop(DropReason::Discards);
   }
 }
 

@@ -31,6 +31,10 @@ void parse_frame(Context& context, Packet& packet);
 // Reads the IP packet at `offset` (family by its version nibble); l2_length becomes `offset`.
 void parse_ip(Context& context, Packet& packet, uint32_t offset);
 
+// --- admit.cc ------------------------------------------------------------------------------------
+// A frame of the fabric, to us or to all, as it is to the host's stack. False: the host has no vif.
+bool give_to_host(Context& context, Packet& packet);
+
 // --- resolve.cc: address -> concrete next hop
 // ------------------------------------------------------
 struct Resolved {
@@ -92,6 +96,9 @@ struct Decision {
 };
 // The scope of the flows of a vif's tenant: that of the vif's own next hop, or `otherwise`.
 uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise);
+// A label names the vif whose flow a packet from a tunnel belongs to; of a VNI it is known only now,
+// that the packet's next hop is.
+void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out);
 // The key of a packet's replies, which come in with `scope`.
 FlowKey reversed(const FlowKey& key, uint32_t scope);
 struct Arrival {    // how the initiator's packets come in

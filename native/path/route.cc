@@ -37,12 +37,7 @@ void route_one(Context& context, Packet& packet) {
     if (out->kind == NextHopKind::Tunnel) return packet.drop(DropReason::PktLoop);
   }
   if (needs_flow(context, packet, r.next_hop)) {
-    // Out of a VNI: only now is it known whose flow this is. A label names the vif itself.
-    const NextHop* out = context.router.next_hop(r.next_hop);
-    const Vif* receiver = context.router.vif(out->vif);
-    if (meta.from_fabric && receiver != nullptr) {
-      meta.key.scope = vif_scope(context, *receiver, out->scope);
-    }
+    scope_to_receiver(context, meta, *context.router.next_hop(r.next_hop));
     if (meta.fragment) borrow_ports(context, packet);
     if (packet.alive()) flow_for_packet(context, packet);
     return;

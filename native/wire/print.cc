@@ -35,6 +35,7 @@ struct Bytes {
 struct Printer {
   std::string text;
   uint32_t layers = 0;
+  const uint8_t* known = nullptr;  // end of the bytes that are the frame's own
 
   __attribute__((format(printf, 2, 3))) void line(const char* format, ...) {
     char buffer[320];
@@ -50,6 +51,8 @@ struct Printer {
     line("… more layers than %u", kMaxLayers);
     return false;
   }
+
+  bool known_to(Bytes b, size_t length) const { return length <= b.n && b.p + length <= known; }
 
   void frame(Bytes b);
   void by_ether_type(uint16_t type, Bytes b);
@@ -168,7 +171,7 @@ void Printer::ipv4(Bytes b, bool quoted) {
        ipv4::checksum_ok(b.p) ? "" : " bad checksum");
   const Bytes rest = b.first(ipv4::total_length(b.p)).from(header);
   if (ipv4::fragment_offset(b.p) != 0) return payload("Fragment", rest);
-  const bool whole = !ipv4::is_fragment(b.p) && ipv4::total_length(b.p) <= b.n && !quoted;
+  const bool whole = !ipv4::is_fragment(b.p) && known_to(b, ipv4::total_length(b.p)) && !quoted;
   const uint32_t pseudo = pseudo_sum_v4(ipv4::source(b.p), ipv4::destination(b.p),
                                         ipv4::protocol(b.p), static_cast<uint32_t>(rest.n));
   upper(ipv4::protocol(b.p), rest, pseudo, whole, quoted || ipv4::is_fragment(b.p));
@@ -200,7 +203,7 @@ void Printer::ipv6(Bytes b, bool quoted) {
   }
   const Bytes rest = packet.from(found.offset);
   if (found.later_fragment()) return payload("Fragment", rest);
-  const bool whole = !found.more && ipv6::total_length(b.p) <= b.n && !quoted;
+  const bool whole = !found.more && known_to(b, ipv6::total_length(b.p)) && !quoted;
   const uint32_t pseudo = pseudo_sum_v6(ipv6::source(b.p), ipv6::destination(b.p), found.protocol,
                                         static_cast<uint32_t>(rest.n));
   upper(found.protocol, rest, pseudo, whole, quoted || found.more);
@@ -389,14 +392,18 @@ void Printer::vxlan(Bytes b) {
 
 }  // namespace
 
-std::string print_frame(const uint8_t* p, size_t n) {
+std::string print_frame(const uint8_t* p, size_t n) { return print_frame(p, n, n); }
+
+std::string print_frame(const uint8_t* p, size_t n, size_t kept) {
   Printer printer;
+  printer.known = p + (kept < n ? kept : n);
   printer.frame({p, n});
   return printer.text;
 }
 
 std::string print_packet(const uint8_t* p, size_t n) {
   Printer printer;
+  printer.known = p + n;
   printer.ip_packet({p, n}, false);
   return printer.text;
 }

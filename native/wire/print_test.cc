@@ -163,6 +163,15 @@ TEST(Print, BadChecksums) {
             "checksum\n");
 }
 
+TEST(Print, NothingIsSaidOfWhatWasNotKept) {
+  Bytes b = from_hex(kTcpSyn);
+  b.back() ^= 0xff;
+  EXPECT_NE(print_frame(b.data(), b.size()).find("bad checksum"), std::string::npos);
+  const std::string cut = print_frame(b.data(), b.size(), b.size() - 1);
+  EXPECT_EQ(cut.find("bad checksum"), std::string::npos);
+  EXPECT_NE(cut.find("TCP 50000 > 80"), std::string::npos);
+}
+
 TEST(Print, SctpAndLaterFragment) {
   EXPECT_NE(text(kSctp).find("SCTP 1000 > 2000 tag 0xdeadbeef\n"), std::string::npos);
   EXPECT_EQ(text(kLaterFragment),

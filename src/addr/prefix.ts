@@ -46,6 +46,19 @@ export function parsePrefix(text: string): Prefix {
   return { family, bytes, length };
 }
 
+/** An interface's address: with the length of its network, whose other bits say which one it is. */
+export function parseAddressInNetwork(text: string): Prefix {
+  const slash = text.indexOf('/');
+  if (slash < 0) refuse('an address in a network', text, 'an address, / and a length are needed');
+  const { family, bytes } = parseIp(text.slice(0, slash));
+  const length = decimal(text.slice(slash + 1), addressBits(family));
+  if (length === undefined) {
+    const why = `the length must be 0 to ${addressBits(family)}`;
+    refuse('an address in a network', text, why);
+  }
+  return { family, bytes, length };
+}
+
 export function isPrefix(text: string): boolean {
   try {
     parsePrefix(text);

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import { isIp, isIpv4, isIpv6, parseIp } from '../addr/ip.ts';
-import { parseMac } from '../addr/mac.ts';
-import { parsePrefix } from '../addr/prefix.ts';
+import { canonicalMac, isGroupMac, isMac, MAC_BROADCAST, MAC_ZERO, parseMac } from '../addr/mac.ts';
+import { parseAddressInNetwork, parsePrefix } from '../addr/prefix.ts';
 import { parseRouteTarget } from '../addr/route-target.ts';
 import { ParseError } from '../errors.ts';
 import { suggestion } from './nearest.ts';
@@ -34,10 +34,24 @@ export const mac = z
   .string()
   .superRefine(parsedBy(parseMac))
   .describe('MAC address, six pairs of hex digits joined by colons');
+/** What a bridge can be told of: a station's own MAC, or the broadcast address. */
+export const bridgedMac = mac.refine(
+  (text) => {
+    if (!isMac(text)) return true; // said already
+    const canonical = canonicalMac(text);
+    return canonical === MAC_BROADCAST || (canonical !== MAC_ZERO && !isGroupMac(parseMac(text)));
+  },
+  { error: `no station's; of the group addresses only ${MAC_BROADCAST} can be given` },
+);
 export const prefix = z
   .string()
   .superRefine(parsedBy(parsePrefix))
   .describe('IPv4 or IPv6 prefix, address/length, no bits set past the length');
+/** An interface's: the address, and the length of the network it is in. */
+export const addressInNetwork = z
+  .string()
+  .superRefine(parsedBy(parseAddressInNetwork))
+  .describe('Address/length, as on an interface');
 /** An address stands for its host prefix. */
 export const prefixOrAddress = z
   .string()

@@ -4,7 +4,10 @@
  * can also come later over the socket (`vif.add`, `floating_ip.add`, …), checked by the same schemas.
  */
 import { z } from 'zod';
+import { isGroupMac, isMac, parseMac } from '../addr/mac.ts';
 import {
+  addressInNetwork,
+  bridgedMac,
   choice,
   flagList,
   ip,
@@ -142,11 +145,45 @@ export const hopSchema = mapping({
   weight: whole(0, 65535).optional(),
 });
 
-export const routeSchema = mapping({
+/** What a route is for: routed by prefix, or bridged by MAC. */
+const routeKeyShape = {
   instance: name,
-  prefix: prefixOrAddress,
+  prefix: prefixOrAddress.optional().describe('Routed: where to'),
+  mac: bridgedMac
+    .optional()
+    .describe(
+      'Bridged, instead of prefix: a far MAC; ff:ff:ff:ff:ff:ff = broadcast, a copy for each hop',
+    ),
+  address: ip
+    .optional()
+    .describe(
+      'Beside mac: its address; where that is routed, too, ARP and ND are answered with the MAC',
+    ),
+};
+
+interface WrittenRouteKey {
+  readonly instance: string;
+  readonly prefix?: string | undefined;
+  readonly mac?: string | undefined;
+  readonly address?: string | undefined;
+}
+
+function oneWay({ prefix, mac, address }: WrittenRouteKey, context: z.RefinementCtx): void {
+  const fail = (key: keyof WrittenRouteKey, message: string) =>
+    context.addIssue({ code: 'custom', path: [key], message });
+  if (prefix === undefined && mac === undefined) fail('prefix', 'missing (or mac)');
+  if (prefix !== undefined && mac !== undefined) fail('mac', 'prefix or mac, not both');
+  if (address !== undefined && mac === undefined) fail('address', 'goes with mac');
+  if (address !== undefined && mac !== undefined && isMac(mac) && isGroupMac(parseMac(mac)))
+    fail('address', 'broadcasts have none');
+}
+
+export const routeKeySchema = mapping(routeKeyShape).superRefine(oneWay);
+
+export const routeSchema = mapping({
+  ...routeKeyShape,
   hops: z.array(hopSchema).min(1).max(256),
-});
+}).superRefine(oneWay);
 
 export const nodeSchema = mapping({
   name,
@@ -202,9 +239,20 @@ export const nodeSchema = mapping({
       .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
     encaps: flagList(ENCAP_NAMES).min(1).optional(),
   }),
-  host: mapping({ name: name.optional(), port: portSchema, mac: mac.optional() })
+  host: mapping({
+    name: name.optional(),
+    port: portSchema,
+    mac: mac.optional(),
+    addresses: z
+      .array(addressInNetwork)
+      .max(64)
+      .optional()
+      .describe('Given to the interface; the underlay address among them, with its length'),
+    gateway4: ipv4.optional().describe('Default route of the host, by that interface'),
+    gateway6: ipv6.optional(),
+  })
     .optional()
-    .describe("The host's own stack"),
+    .describe("The host's own stack; with an af_packet underlay its frames pass through here"),
   exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
   plug: mapping({
     socket: socketPath.optional().describe('Default /run/vrouter/<name>.plug'),
@@ -237,3 +285,4 @@ export type PolicyFile = z.infer<typeof policySchema>;
 export type SourceNatFile = z.infer<typeof sourceNatSchema>;
 export type FloatingIpFile = z.infer<typeof floatingIpSchema>;
 export type RouteFile = z.infer<typeof routeSchema>;
+export type RouteKeyFile = z.infer<typeof routeKeySchema>;

@@ -49,6 +49,7 @@ export const RT_SCOPE_LINK = 253;
 export const RTN_UNICAST = 1;
 export const RTN_LOCAL = 2;
 export const RTPROT_KERNEL = 2;
+export const RTPROT_STATIC = 4;
 export const RTNH_F_DEAD = 0x1;
 export const RTNH_F_ONLINK = 0x4;
 export const RTNH_F_LINKDOWN = 0x10;

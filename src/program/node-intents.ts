@@ -1,5 +1,6 @@
 /** The words of node.yaml and of run-time requests (snake_case) as an agent's intents (camelCase). */
-import { hostPrefix } from '../addr/prefix.ts';
+import { canonicalMac } from '../addr/mac.ts';
+import { canonicalPrefix, hostPrefix } from '../addr/prefix.ts';
 import type {
   FloatingIpIntent,
   PolicyIntent,
@@ -8,18 +9,20 @@ import type {
   VifIntent,
   VrfIntent,
 } from '../agent/intents.ts';
+import { ipKey } from '../agent/routes.ts';
 import type {
   FloatingIpFile,
   NodeFile,
   PolicyFile,
   PortFile,
   RouteFile,
+  RouteKeyFile,
   SourceNatFile,
   VifFile,
   VrfFile,
 } from '../config/node.ts';
 import type { PortSpec } from '../dataplane/api.ts';
-import type { Route } from '../rib/route.ts';
+import type { Route, RouteKey } from '../rib/route.ts';
 
 /** Without the keys that were not given: optional means absent, not undefined. */
 type Given<T> = { [K in keyof T]: Exclude<T[K], undefined> };
@@ -92,12 +95,17 @@ export function sourceNatIntent(file: SourceNatFile): SourceNatIntent {
   return given({ name, vrf, toVrf: to_vrf, source, address, ports }) as SourceNatIntent;
 }
 
+/** Routed by prefix, or bridged by MAC: evpn, whose prefix is `mac` or `mac,address/len`. */
+export function staticRouteKey({ instance, prefix, mac, address }: RouteKeyFile): RouteKey {
+  if (mac === undefined) return ipKey(instance, canonicalPrefix(prefixOf(prefix) as string));
+  const station = canonicalMac(mac);
+  const at = address === undefined ? '' : `,${hostPrefix(address)}`;
+  return { instance, family: 'evpn', prefix: station + at };
+}
+
 export function staticRoute(file: RouteFile): Route {
-  const prefix = prefixOf(file.prefix) as string;
   return {
-    instance: file.instance,
-    family: prefix.includes(':') ? 'inet6' : 'inet',
-    prefix,
+    ...staticRouteKey(file),
     hops: file.hops.map((hop) => ({
       ...given(hop),
       encaps: hop.encaps ?? ['udp', 'gre'],

@@ -23,6 +23,7 @@ import {
   type NodeFile,
   type PortFile,
   policySchema,
+  routeKeySchema,
   routeSchema,
   sourceNatSchema,
   type VifFile,
@@ -44,11 +45,13 @@ import {
   portSpec,
   sourceNatIntent,
   staticRoute,
+  staticRouteKey,
   underlayIntent,
   vifIntent,
   vrfIntent,
 } from './node-intents.ts';
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
+import { startOwnedUnderlay } from './owned-underlay.ts';
 import { startPlug } from './plug.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
@@ -65,7 +68,6 @@ const schemas = {
     address: floatingIpSchema.shape.address,
     vrf: name.optional(),
   }),
-  routeKey: mapping({ instance: name, prefix: routeSchema.shape.prefix }),
 };
 
 /** Flow events are told in batches, so often; the ring holds what comes between. */
@@ -78,7 +80,12 @@ const LEARN_MS = 5000;
 const RESTART_MS = 30_000;
 
 /** In the order of starting. */
-const PARTS: readonly StartPart[] = [startSharedUnderlay, startPlug, startMetrics];
+const PARTS: readonly StartPart[] = [
+  startSharedUnderlay,
+  startOwnedUnderlay,
+  startPlug,
+  startMetrics,
+];
 
 export interface RunningProcess {
   readonly socket: string;
@@ -419,9 +426,8 @@ class VrouterNode {
         return this.#setRoute(routeKeyText(route), route);
       },
       'route.remove': (params) => {
-        const { instance, prefix } = checkParams(schemas.routeKey, 'route.remove', params);
-        const like = staticRoute({ instance, prefix, hops: [] });
-        return this.#setRoute(routeKeyText(like), undefined);
+        const key = staticRouteKey(checkParams(routeKeySchema, 'route.remove', params));
+        return this.#setRoute(routeKeyText(key), undefined);
       },
       'route.unresolved': (params) => {
         checkParams(schemas.none, 'route.unresolved', params);

@@ -6,15 +6,12 @@
  *  * Only our filters are touched: those of PREFERENCES on the two interfaces. Where they are right already
  *    (a forwarder went on without its agent) they stay as they are; otherwise they are made anew, so that what
  *    a crash left does no harm. They go at stop, unless a forwarder goes on without us.
- *  * The agent asks for a far end when it resolves a way to it; what is not known is asked of the kernel, and
- *    when it is known, or different, the agent asks again. A far end whose neighbour is lost keeps its last
- *    MAC: it may be right.
  */
 import { spawnSync } from 'node:child_process';
 import { parseIp } from '../addr/ip.ts';
 import { VRouterError } from '../errors.ts';
-import { nextHopsOf } from '../kernel/rtnetlink.ts';
 import { KernelTables } from '../kernel/tables.ts';
+import { followNeighbours } from './kernel-neighbours.ts';
 import type { StartPart } from './node-part.ts';
 
 /** Of our filters, one a protocol; nothing else should use them. */
@@ -23,12 +20,6 @@ const TUNNEL_PORTS = ['6635', '51234', '4789'] as const;
 const GRE = '47';
 /** Filters an address takes: its tunnels' ports, and GRE. */
 const FILTERS = TUNNEL_PORTS.length + 1;
-/** Neighbours that did not answer are asked again. */
-const ASK_MS = 1000;
-/** So that the kernel does not forget who is only used by us. */
-const REFRESH_MS = 30_000;
-/** Nodes a fabric may have, with room. */
-const MAX_FAR_ENDS = 65_536;
 
 function tc(...argv: string[]): void {
   const { status, stderr, error } = spawnSync('tc', argv, { encoding: 'utf8' });
@@ -121,67 +112,11 @@ export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
     throw error;
   }
 
-  /** Far ends that were asked for; '': not known yet. */
-  const macs = new Map<string, string>();
-  const nextHop = (far: string) => {
-    const route = tables.route(far);
-    const way =
-      route === undefined ? undefined : nextHopsOf(route).find(({ index }) => index === link.index);
-    return way === undefined ? undefined : way.to === '' ? far : way.to;
-  };
-  /** Looks now; what the kernel does not know it is asked to find. Whether it is different from before. */
-  function look(far: string): boolean {
-    const to = nextHop(far);
-    if (to === undefined) return false;
-    const neighbour = tables.neighbour(link?.index as number, to);
-    if (neighbour?.valid !== true) {
-      tables.solicit(link?.index as number, to);
-      return false;
-    }
-    if (macs.get(far) === neighbour.mac) return false;
-    macs.set(far, neighbour.mac);
-    said.info({ far, mac: neighbour.mac, gateway: to === far ? undefined : to }, 'far end');
-    return true;
-  }
-  const lookAt = (fars: Iterable<string>) => {
-    // Every one of them, not only up to the first that changed.
-    if ([...fars].filter(look).length > 0) agent.neighboursChanged();
-  };
-  const guarded = (work: () => void) => () => {
-    try {
-      work();
-    } catch (error) {
-      said.error({ err: error }, 'neighbours');
-    }
-  };
-  tables.onChange(guarded(() => lookAt(macs.keys())));
-  const unknown = () => [...macs].filter(([, mac]) => mac === '').map(([far]) => far);
-  const asking = setInterval(
-    guarded(() => lookAt(unknown())),
-    ASK_MS,
-  );
-  const refreshing = setInterval(
-    guarded(() => {
-      for (const far of macs.keys()) {
-        const to = nextHop(far);
-        if (to !== undefined) tables.solicit(link.index, to);
-      }
-    }),
-    REFRESH_MS,
-  );
-  agent.setNeighbourSource((far) => {
-    if (!macs.has(far)) {
-      if (macs.size >= MAX_FAR_ENDS) return undefined;
-      macs.set(far, '');
-      guarded(() => look(far))();
-    }
-    return macs.get(far) || undefined;
-  });
+  const neighbours = followNeighbours(tables, link.index, agent, said);
   said.info({ interface: host, uplink }, 'shared with the host');
   return {
     stop(goesOn) {
-      clearInterval(asking);
-      clearInterval(refreshing);
+      neighbours.stop();
       tables.close();
       if (!goesOn) part(host, uplink);
     },

@@ -27,8 +27,10 @@ const FIELDS = [
   'icmp.checksum.status',
   'tcp.checksum',
   'tcp.checksum_calculated',
+  'icmpv6.checksum.status',
 ] as const;
-const STATUSES = FIELDS.slice(5, 9);
+const STATUSES = FIELDS.filter((name) => name.endsWith('.status'));
+const column = (name: (typeof FIELDS)[number]) => FIELDS.indexOf(name);
 /** Of a checksum.status field; the others are good, unverified, not present. */
 const BAD = '0';
 /**
@@ -43,7 +45,10 @@ const CHECK = ['ip', 'udp', 'tcp'].flatMap((layer) => ['-o', `${layer}.check_che
 
 type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
 
-/** `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. */
+/**
+ * `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. None: streams are not put
+ * together, for a segment sent again, cut elsewhere, would be called malformed.
+ */
 export async function askTshark(
   run: Run,
   file: string,
@@ -51,6 +56,7 @@ export async function askTshark(
 ): Promise<WireOpinion> {
   const { status, out, err } = await run([
     ...['tshark', '-n', '-r', file, ...CHECK],
+    ...(http.length === 0 ? ['-o', 'tcp.desegment_tcp_streams:FALSE'] : []),
     ...http.flatMap((port) => ['-d', `tcp.port==${port},http`]),
     ...['-T', 'fields', '-E', 'separator=/t', '-E', 'occurrence=a', '-E', 'aggregator=,'],
     ...FIELDS.flatMap((field) => ['-e', field]),
@@ -71,9 +77,12 @@ export function opinionOf(text: string): WireOpinion {
     frames += 1;
     const fields = line.split('\t');
     const [number, protocols = '', from = '', to = '', bad = ''] = fields;
-    const [tcp, calculated] = fields.slice(5 + STATUSES.length);
-    const wrong = STATUSES.filter((name, i) => {
-      const isBad = (fields[5 + i] ?? '').split(',').includes(BAD);
+    const [tcp, calculated] = [
+      fields[column('tcp.checksum')],
+      fields[column('tcp.checksum_calculated')],
+    ];
+    const wrong = STATUSES.filter((name) => {
+      const isBad = (fields[column(name)] ?? '').split(',').includes(BAD);
       const isZero = name === 'tcp.checksum.status' && `${tcp} ${calculated}` === BOTH_ZERO;
       return isBad && !isZero;
     }).map((name) => name.replace('.status', ''));

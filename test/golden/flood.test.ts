@@ -183,4 +183,33 @@ describe('bridging to the other node', () => {
     verdict: { dropped: 1n },
     drops: { 'Invalid Source': 1 },
   });
+  // The flow is the receiver's, whether its packets come out of a VNI, which names nobody, or go into it.
+  const there = [
+    ether({ dst: alice.mac, src: evpnHost.mac }),
+    ipv4({ src: evpnHost.ipv4, dst: alice.ipv4 }),
+    udp({ sport: 2, dport: 1 }),
+    filler(30),
+  ];
+  play({
+    name: 'a reply out of VXLAN finds the flow of the one who asked',
+    before: [at('alice', ...frame)],
+    in: [at('fabric', ...fromThere('vxlan', 4, VNI), ...there)],
+    out: [at('alice', ...there)],
+    verdict: { forwarded: 1n },
+    flows: [
+      { source: alice.ipv4, destination: evpnHost.ipv4, packets: 1n },
+      { source: evpnHost.ipv4, destination: alice.ipv4, packets: 1n },
+    ],
+  });
+  play({
+    name: 'a reply into VXLAN finds the flow that was opened out of it',
+    before: [at('fabric', ...fromThere('vxlan', 4, VNI), ...there)],
+    in: [at('alice', ...frame)],
+    out: [{ port: 'fabric', layers: (free) => [...bridged(free), ...frame], entropy: true }],
+    verdict: { forwarded: 1n },
+    flows: [
+      { source: evpnHost.ipv4, destination: alice.ipv4, packets: 1n },
+      { source: alice.ipv4, destination: evpnHost.ipv4, packets: 1n },
+    ],
+  });
 });

@@ -1,228 +1,178 @@
 /**
- * Far ends that are not ours: the Linux kernel's VXLAN, routed, and MPLSoUDP and MPLSoGRE as scapy reads the
- * RFCs. One node, one pod behind a TAP, a veth to all of them; what crossed is read by tshark.
+ * Far ends that are not ours, both families outside and inside: the Linux kernel's VXLAN, routed, and MPLSoUDP and
+ * MPLSoGRE as scapy reads the RFCs. What crossed is read by tshark.
  */
-import { existsSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
-import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { FAR, FarLab, GATEWAY, NODE, TENANT_MTU, whyNot } from '../support/far-lab.ts';
 
-const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
-const FAR_END = resolve(import.meta.dirname, '../support/far-end.py');
-const NODE = { ip: '10.9.0.1', mac: '02:00:0a:09:00:01' };
-const FAR_MAC = '02:00:0a:09:00:02';
-const ROUTER_MAC = '02:aa:00:00:00:02';
-const GATEWAY_MAC = '00:00:5e:00:01:00';
-const POD = { ip: '10.8.1.1', mac: '02:00:00:00:00:01', gateway: '10.8.1.254' };
-/** The node's first label is its first vif's. */
-const LABEL = 16;
+const SCRIPT = resolve(import.meta.dirname, '../support/far-end.py');
 const VNI = 42;
-const HTTP = `require('node:http').createServer((_, r) => r.end('x'.repeat(1000000))).listen(80, '0.0.0.0', () => console.log('ready'))`;
+/** One pod for each family of the underlay: the kernel routes to it by the device of that family. */
+const PODS = {
+  ipv4: { name: 'pod4', mac: '02:00:00:00:00:01', ipv4: '10.8.1.1', ipv6: 'fd00:8::1' },
+  ipv6: { name: 'pod6', mac: '02:00:00:00:00:02', ipv4: '10.8.1.2', ipv6: 'fd00:8::2' },
+} as const;
+/** The kernel as a router behind its VNI. */
+const KERNEL = {
+  ipv4: { link: 'vx4', mac: '02:aa:00:00:00:04', ipv4: '10.8.2.4', ipv6: 'fd00:8:2::4' },
+  ipv6: { link: 'vx6', mac: '02:aa:00:00:00:06', ipv4: '10.8.2.6', ipv6: 'fd00:8:2::6' },
+} as const;
+const FAMILIES = ['ipv4', 'ipv6'] as const;
+type Family = (typeof FAMILIES)[number];
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const tools = [
-    'ip',
-    'bridge',
-    'tcpdump',
-    'tshark',
-    'curl',
-    'ping',
-    'python3',
-    'nsenter',
-    'setpriv',
-  ];
-  const none = tools.find((name) => !haveCommand(name));
-  return none === undefined ? undefined : `${none} is not installed`;
+interface ScapyEnd {
+  readonly name: string;
+  readonly encap: 'udp' | 'gre';
+  readonly far: string;
+  readonly node: string;
+  readonly tenant: string;
+  readonly pod: string;
+  readonly far_label: number;
 }
-const why = missing();
-if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const ENDS: readonly ScapyEnd[] = (['udp', 'gre'] as const).flatMap((encap) =>
+  FAMILIES.flatMap((outer) =>
+    FAMILIES.map((inner) => {
+      const n =
+        10 + (encap === 'udp' ? 0 : 4) + (outer === 'ipv4' ? 0 : 2) + (inner === 'ipv4' ? 0 : 1);
+      return {
+        name: `${encap} over ${outer}, ${inner} inside`,
+        encap,
+        far: outer === 'ipv4' ? `10.9.0.${n}` : `fd00:9::${n}`,
+        node: NODE[outer],
+        tenant: inner === 'ipv4' ? `10.8.3.${n}` : `fd00:8:3::${n}`,
+        pod: PODS.ipv4[inner],
+        far_label: 100 + n,
+      };
+    }),
+  ),
+);
+const ROUNDS = 20;
+const ASKED = 5;
+const why = whyNot('python3');
 
 describe.skipIf(why !== undefined)('far ends that are not ours', () => {
-  let lab: Lab;
-  let node: NetworkNamespace;
-  let pod: NetworkNamespace;
-  let far: NetworkNamespace;
-  let capture: Service;
-  const inPod = (...argv: string[]) => lab.run(argv, { namespace: pod });
-  const inFar = (...argv: string[]) => lab.run(argv, { namespace: far });
-  const ready = (service: Service, word = 'ready') =>
-    lab.until(
-      service.name,
-      async () => (`${service.out()}${service.err()}`.includes(word) ? true : undefined),
-      10_000,
+  let at: FarLab;
+
+  /** The kernel's VXLAN over one family; `more`: of `ip link add`. */
+  async function addVxlan(outer: Family, ...more: string[]): Promise<void> {
+    const { link, mac, ipv4, ipv6 } = KERNEL[outer];
+    const pod = PODS[outer];
+    const { far } = at;
+    await far.ip(
+      ...['link', 'add', link, 'address', mac, 'mtu', `${TENANT_MTU}`, 'type', 'vxlan'],
+      ...['id', `${VNI}`, 'local', FAR[outer], 'dstport', '4789', 'dev', 'up0', ...more],
     );
+    await far.set(`net/ipv6/conf/${link}/disable_ipv6`, '0');
+    await far.ip('link', 'set', link, 'up');
+    await far.ip('addr', 'add', `${ipv4}/32`, 'dev', link);
+    await far.ip('addr', 'add', `${ipv6}/128`, 'dev', link, 'nodad');
+    for (const [source, to] of [
+      [ipv4, pod.ipv4],
+      [ipv6, pod.ipv6],
+    ]) {
+      await far.ip('route', 'add', `${to}`, 'dev', link, 'src', `${source}`);
+      await far.ip(
+        ...['neigh', 'add', `${to}`, 'lladdr', GATEWAY.mac, 'dev', link, 'nud', 'permanent'],
+      );
+    }
+    await at.far$('bridge', 'fdb', 'append', GATEWAY.mac, 'dev', link, 'dst', NODE[outer]);
+  }
 
   beforeAll(async () => {
-    lab = new Lab();
-    node = await lab.namespace('node');
-    pod = await lab.namespace('pod');
-    far = await lab.namespace('far');
-    await connectVeth(
-      { namespace: node, name: 'up0', mac: NODE.mac },
-      { namespace: far, name: 'up0', mac: FAR_MAC },
-    );
-    for (const side of [node, far]) await side.ip('link', 'set', 'up0', 'up');
-    await far.ip('addr', 'add', '10.9.0.2/24', 'dev', 'up0');
-    const hop = (address: string, label: number, encap: string, more = {}) => [
-      { address, label, encaps: [encap], ...more },
-    ];
-    const file = {
-      name: 'cent222',
-      socket: lab.path('node.sock'),
-      log: { level: 'warn' },
-      underlay: {
-        port: { kind: 'af_packet', interface: 'up0', offloads: 'none' },
-        mac: NODE.mac,
-        ipv4: NODE.ip,
-        neighbours: { '10.9.0.0/24': FAR_MAC },
-      },
-      vrfs: [{ name: 'red', vni: VNI }],
-      routes: [
-        {
-          instance: 'red',
-          prefix: '10.8.1.2',
-          hops: hop('10.9.0.2', VNI, 'vxlan', { mac: ROUTER_MAC }),
-        },
-        { instance: 'red', prefix: '10.8.1.3', hops: hop('10.9.0.3', 103, 'udp') },
-        { instance: 'red', prefix: '10.8.1.4', hops: hop('10.9.0.4', 104, 'gre') },
-      ],
-      vifs: [
-        {
-          name: 'pod',
-          port: { kind: 'tap', name: 'eth0', netns: pod.name, mtu: 1450 },
-          vrf: 'red',
-          tenant_mac: POD.mac,
-          ipv4: POD.ip,
-          gateway4: POD.gateway,
-          mtu: 1450,
-        },
-      ],
-    };
-    writeFileSync(lab.path('node.yaml'), stringify(file));
-    lab.start('node', [process.execPath, MAIN, 'node', '--config', lab.path('node.yaml')], {
-      namespace: node,
+    const viaKernel = FAMILIES.flatMap((outer) => {
+      const { mac, ipv4, ipv6 } = KERNEL[outer];
+      const hops = [{ address: FAR[outer], label: VNI, encaps: ['vxlan'], mac }];
+      return [ipv4, ipv6].map((prefix) => ({ instance: 'red', prefix, hops }));
     });
-    await lab.until(
-      'the node',
-      async () => {
-        const client = await Client.connect(lab.path('node.sock'));
-        client.close();
-        return true;
-      },
-      20_000,
-    );
-    await pod.ip('link', 'set', 'eth0', 'address', POD.mac);
-    await pod.ip('link', 'set', 'eth0', 'up');
-    await pod.ip('addr', 'add', `${POD.ip}/32`, 'dev', 'eth0');
-    await pod.ip('route', 'add', POD.gateway, 'dev', 'eth0');
-    await pod.ip('route', 'add', 'default', 'via', POD.gateway);
-    // The kernel's VXLAN as a router behind its VNI.
-    await far.ip(
-      'link',
-      'add',
-      'vx0',
-      'type',
-      'vxlan',
-      'id',
-      `${VNI}`,
-      'local',
-      '10.9.0.2',
-      'dstport',
-      '4789',
-      'dev',
-      'up0',
-    );
-    await far.ip('link', 'set', 'vx0', 'address', ROUTER_MAC);
-    await far.ip('link', 'set', 'vx0', 'mtu', '1450');
-    await far.ip('link', 'set', 'vx0', 'up');
-    await far.ip('addr', 'add', '10.8.1.2/32', 'dev', 'vx0');
-    await far.ip('route', 'add', POD.ip, 'dev', 'vx0');
-    await far.ip('neigh', 'add', POD.ip, 'lladdr', GATEWAY_MAC, 'dev', 'vx0', 'nud', 'permanent');
-    await inFar('bridge', 'fdb', 'append', GATEWAY_MAC, 'dev', 'vx0', 'dst', NODE.ip);
-    capture = lab.start(
-      'tcpdump',
-      ['tcpdump', '-U', '-i', 'up0', '-w', lab.path('wire.pcap'), 'ip'],
-      { namespace: far, mayEnd: true },
-    );
-    await ready(capture, 'listening');
+    const viaScapy = ENDS.map(({ tenant, far, far_label, encap }) => ({
+      instance: 'red',
+      prefix: tenant,
+      hops: [{ address: far, label: far_label, encaps: [encap] }],
+    }));
+    at = await FarLab.make({
+      pods: Object.values(PODS),
+      vrf: { name: 'red', vni: VNI },
+      routes: [...viaKernel, ...viaScapy],
+    });
+    await addVxlan('ipv4');
+    await addVxlan('ipv6', 'udp6zerocsumrx');
   });
-  afterAll(() => lab.close());
+  afterAll(() => at?.close());
 
-  it('Linux VXLAN, routed: echo both ways', async () => {
-    expect((await inPod('ping', '-c', '5', '-i', '0.1', '-W', '2', '10.8.1.2')).out).toContain(
-      ' 0% packet loss',
-    );
-    expect((await inFar('ping', '-c', '5', '-i', '0.1', '-W', '2', POD.ip)).out).toContain(
-      ' 0% packet loss',
-    );
-  });
-
-  it('Linux VXLAN, routed: a page each way', async () => {
-    for (const [server, address, client] of [
-      [far, '10.8.1.2', pod],
-      [pod, POD.ip, far],
-    ] as const) {
-      const service = lab.start('http', [process.execPath, '-e', HTTP], {
-        namespace: server,
-        mayEnd: true,
+  for (const outer of FAMILIES) {
+    for (const inner of FAMILIES) {
+      it(`Linux VXLAN over ${outer}, ${inner} inside: echo and a page, both ways`, async () => {
+        const [pod, there] = [PODS[outer], KERNEL[outer]];
+        const inside = at.pod(pod.name);
+        expect(await at.ping(inside, there[inner])).toContain(' 0% packet loss');
+        expect(await at.ping(at.far, pod[inner])).toContain(' 0% packet loss');
+        expect(await at.page(at.far, there[inner], inside)).toBe('whole');
+        expect(await at.page(inside, pod[inner], at.far)).toBe('whole');
       });
-      await ready(service);
-      const got = await lab.run(['sh', '-c', `curl -sS -m 10 http://${address}/ | wc -c`], {
-        namespace: client,
-      });
-      expect(got).toMatchObject({ err: '', out: '1000000\n' });
-      await service.stop();
     }
-  });
+  }
 
   it('scapy as MPLSoUDP and MPLSoGRE far end: asks and is asked, and finds nothing wrong', async () => {
-    const script = lab.start(
+    const label = await at.label(PODS.ipv4.name);
+    const ends = ENDS.map((end) => ({ ...end, label }));
+    const plan = { mac: FAR.mac, node_mac: NODE.mac, rounds: ROUNDS, ends };
+    const script = at.lab.start(
       'scapy',
-      ['/usr/bin/python3', '-u', FAR_END, 'up0', NODE.mac, NODE.ip, POD.ip, `${LABEL}`],
-      { namespace: far, mayEnd: true },
+      ['/usr/bin/python3', '-u', SCRIPT, 'up0', JSON.stringify(plan)],
+      { namespace: at.far, mayEnd: true },
     );
-    await lab.until(
-      'scapy',
-      async () => (script.out().includes('ready') ? true : undefined),
-      20_000,
+    await at.ready(script);
+    const pings = await Promise.all(
+      ENDS.map(({ tenant }) => at.ping(at.pod(PODS.ipv4.name), tenant)),
     );
-    for (const address of ['10.8.1.3', '10.8.1.4']) {
-      const ping = await inPod('ping', '-c', '5', '-i', '0.2', '-W', '2', address);
-      expect(ping.out, address).toContain(' 0% packet loss');
-    }
-    await lab.poll(async () => undefined, 1500);
+    for (const [i, said] of pings.entries())
+      expect(said, ENDS[i]?.name).toContain(' 0% packet loss');
+    await at.lab.poll(async () => undefined, 1000);
     const { out } = await script.stop();
     const seen = JSON.parse(out.trim().split('\n').at(-1) as string);
-    expect(seen).toEqual({
-      udp: { requests: 5, answers: 20, wrong: [] },
-      gre: { requests: 5, answers: 20, wrong: [] },
-    });
+    for (const { name, encap } of ENDS) {
+      const { ports, ...rest } = seen[name];
+      expect(rest, name).toEqual({ requests: ASKED, answers: ROUNDS, wrong: [] });
+      // Two connections: two source ports, so that the underlay's ECMP can tell them apart.
+      expect(ports, name).toHaveLength(encap === 'udp' ? 2 : 0);
+    }
   });
 
-  it('tshark finds nothing malformed, and each of the three', async () => {
-    await capture.stop();
-    const read = (...more: string[]) =>
-      lab.run(['tshark', '-n', '-r', lab.path('wire.pcap'), '-d', 'udp.port==6635,mpls', ...more]);
-    const malformed = await read(
-      '-Y',
-      '_ws.malformed || ip.checksum.status == "Bad" || tcp.checksum.status == "Bad"',
-      '-o',
-      'ip.check_checksum:TRUE',
-    );
-    expect(malformed.out).toBe('');
-    for (const [filter, least] of [
-      ['vxlan && tcp', 20],
-      ['udp.port == 6635 && mpls && icmp', 50],
-      ['gre && mpls && icmp', 50],
-    ] as const) {
-      const { out } = await read('-Y', filter);
-      expect(out.trim().split('\n').length, filter).toBeGreaterThanOrEqual(least);
+  it('the kernel over IPv6 takes no datagrams without a checksum unless told to', async () => {
+    await at.far.ip('link', 'del', 'vx6');
+    await addVxlan('ipv6');
+    expect(await at.ping(at.pod('pod6'), KERNEL.ipv6.ipv4)).toContain('100% packet loss');
+    await at.far.ip('link', 'del', 'vx6');
+    await addVxlan('ipv6', 'udp6zerocsumrx', 'udp6zerocsumtx');
+    expect(await at.ping(at.pod('pod6'), KERNEL.ipv6.ipv4)).toContain(' 0% packet loss');
+    await at.far.ip('link', 'del', 'vx4');
+    await addVxlan('ipv4', 'udpcsum');
+    expect(await at.ping(at.pod('pod4'), KERNEL.ipv4.ipv4)).toContain(' 0% packet loss');
+  });
+
+  it('tshark finds nothing wrong, and each of them in both directions', async () => {
+    const { malformed } = await at.verdict();
+    expect(malformed).toEqual([]);
+    const kinds = await at.kinds();
+    const word = { ipv4: 'ip', ipv6: 'ipv6' } as const;
+    const echo = { ipv4: 'ip:icmp', ipv6: 'ipv6:icmpv6' } as const;
+    for (const way of ['in', 'out']) {
+      for (const outer of FAMILIES) {
+        for (const inner of FAMILIES) {
+          const frames = (rest: string) =>
+            [...kinds]
+              .filter(([kind]) => kind.startsWith(`${way} eth:ethertype:${word[outer]}:${rest}`))
+              .reduce((sum, [, n]) => sum + n, 0);
+          const what = `${way}, ${inner} over ${outer}`;
+          const page = `udp:vxlan:eth:ethertype:${word[inner]}:tcp`;
+          expect(frames(page), `VXLAN ${what}`).toBeGreaterThan(100);
+          for (const encap of ['udp', 'gre']) {
+            const there = frames(`${encap}:mpls:${echo[inner]}`);
+            expect(there, `${encap} ${what}`).toBeGreaterThanOrEqual(ASKED + ROUNDS);
+          }
+        }
+      }
     }
   });
 });

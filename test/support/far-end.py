@@ -1,7 +1,9 @@
-"""A far end that speaks MPLSoUDP and MPLSoGRE by scapy alone: another mind's reading of the RFCs.
+"""Far ends that speak MPLSoUDP and MPLSoGRE by scapy alone: another mind's reading of the RFCs.
 
-far-end.py INTERFACE NODE_MAC NODE_IP POD LABEL: answers echo requests that come in tunnels to 10.9.0.3 (UDP) and
-10.9.0.4 (GRE), for 10.8.1.3 and 10.8.1.4 behind them; asks the pod through both; prints one JSON line at SIGTERM.
+far-end.py INTERFACE JSON, with {"mac", "node_mac", "rounds", "ends": [{"name", "encap": "udp" | "gre", "far", "node",
+"tenant", "pod", "label", "far_label"}]}: each end has an outer address `far`, of either family, and a tenant behind it,
+of either family. Answers echo requests that come in tunnels; asks the pod through each, by `label`, `rounds` times;
+over UDP every second time with an outer checksum. Prints "ready", and one JSON line at SIGTERM: what each saw.
 """
 import json
 import select
@@ -9,69 +11,108 @@ import signal
 import sys
 import time
 
-from scapy.all import GRE, ICMP, IP, UDP, Ether, conf, raw
+from scapy.all import GRE, ICMP, IP, UDP, Ether, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, conf, raw
 from scapy.contrib.mpls import MPLS
 
-interface, node_mac, node_ip, pod, label = sys.argv[1:6]
-FAR = {"10.9.0.3": "udp", "10.9.0.4": "gre"}
-TENANT = {"10.9.0.3": "10.8.1.3", "10.9.0.4": "10.8.1.4"}
-MAC = "02:00:0a:09:00:02"
-EXPECTED_LABEL = {"10.9.0.3": 103, "10.9.0.4": 104}
-seen = {name: {"requests": 0, "answers": 0, "wrong": []} for name in FAR.values()}
+interface, plan = sys.argv[1], json.loads(sys.argv[2])
+ends = {end["far"]: end for end in plan["ends"]}
+seen = {end["name"]: {"requests": 0, "answers": 0, "ports": [], "wrong": []} for end in plan["ends"]}
 stopping = []
 signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
 socket = conf.L2socket(iface=interface, promisc=True)
 
 
-def outer(far):
-    frame = Ether(src=MAC, dst=node_mac) / IP(src=far, dst=node_ip, ttl=64)
-    if FAR[far] == "udp":
-        return frame / UDP(sport=50000, dport=6635, chksum=0)
-    return frame / GRE(proto=0x8847)
+def ip(source, destination, hops=64):
+    if ":" in source:
+        return IPv6(src=source, dst=destination, hlim=hops)
+    return IP(src=source, dst=destination, ttl=hops)
 
 
-def send(far, inner):
-    socket.send(Ether(raw(outer(far) / MPLS(label=int(label), s=1, ttl=63) / inner)))
+def send(end, inner, with_checksum=False):
+    frame = Ether(src=plan["mac"], dst=plan["node_mac"]) / ip(end["far"], end["node"])
+    if end["encap"] == "udp":
+        frame /= UDP(sport=50000, dport=6635, chksum=None if with_checksum else 0)
+    else:
+        frame /= GRE(proto=0x8847)
+    # Whole here: scapy would count the checksum of a frame it then builds differently.
+    body = raw(MPLS(label=end["label"], s=1, ttl=63) / inner)
+    socket.send(Ether(raw(frame / body)))
+
+
+def echo(end, request, number, identifier, data):
+    to_pod = ip(end["tenant"], end["pod"])
+    if ":" in end["tenant"]:
+        kind = ICMPv6EchoRequest if request else ICMPv6EchoReply
+        return to_pod / kind(id=identifier, seq=number, data=data)
+    return to_pod / ICMP(type=8 if request else 0, id=identifier, seq=number) / data
+
+
+def unwrap(end, head, told):
+    """What is behind the label, after complaints about all before it; None: not ours to read."""
+    body = raw(head.payload)
+    if end["encap"] == "udp":
+        if UDP not in head or head[UDP].dport != 6635:
+            return None
+        if not 49152 <= head[UDP].sport <= 65535:
+            told["wrong"].append(f"source port {head[UDP].sport}")
+        if head[UDP].sport not in told["ports"]:
+            told["ports"].append(head[UDP].sport)
+        if head[UDP].chksum != 0:
+            told["wrong"].append(f"checksum {head[UDP].chksum}")
+        if head[UDP].len != len(body):
+            told["wrong"].append(f"UDP length {head[UDP].len} of {len(body)}")
+        body = body[8:]
+    else:
+        protocol = head.nh if isinstance(head, IPv6) else head.proto
+        if protocol != 47 or body[:4] != b"\x00\x00\x88\x47":
+            told["wrong"].append("GRE header")
+            return None
+        body = body[4:]
+    entry = MPLS(body[:4])
+    if entry.label != end["far_label"] or entry.s != 1:
+        told["wrong"].append(f"label {entry.label} s {entry.s}")
+    six = ":" in end["tenant"]
+    inner = IPv6(body[4:]) if six else IP(body[4:])
+    if entry.ttl != (inner.hlim if six else inner.ttl):
+        told["wrong"].append(f"TTL {entry.ttl} of the label, another inside")
+    return inner
+
+
+def checksums_hold(inner):
+    """Made again by scapy, they are what they were."""
+    again = inner.copy()
+    for layer, field in ((IP, "chksum"), (ICMP, "chksum"), (ICMPv6EchoRequest, "cksum"), (ICMPv6EchoReply, "cksum")):
+        if layer in again:
+            delattr(again[layer], field)
+    return raw(again) == raw(inner)
 
 
 def take(frame):
-    if IP not in frame or frame[Ether].dst != MAC or frame[IP].dst not in FAR:
+    if Ether not in frame or frame[Ether].dst != plan["mac"] or frame[Ether].src != plan["node_mac"]:
         return
-    far = frame[IP].dst
-    told = seen[FAR[far]]
-    head = frame[IP]
-    if FAR[far] == "udp":
-        if UDP not in head or head[UDP].dport != 6635:
-            return
-        if not 49152 <= head[UDP].sport <= 65535:
-            told["wrong"].append(f"source port {head[UDP].sport}")
-        if head[UDP].chksum != 0:
-            told["wrong"].append(f"checksum {head[UDP].chksum}")
-        body = raw(head[UDP].payload)
-    else:
-        if head.proto != 47 or raw(head.payload)[:4] != b"\x00\x00\x88\x47":
-            told["wrong"].append("GRE header")
-            return
-        body = raw(head.payload)[4:]
-    entry = MPLS(body[:4])
-    if entry.label != EXPECTED_LABEL[far] or entry.s != 1:
-        told["wrong"].append(f"label {entry.label} s {entry.s}")
-    inner = IP(body[4:])
-    wanted = inner.chksum
-    del inner.chksum
-    if IP(raw(inner)).chksum != wanted:
-        told["wrong"].append("inner checksum")
-    if entry.ttl != inner.ttl:
-        told["wrong"].append(f"TTL {entry.ttl} of the label, {inner.ttl} inside")
-    if ICMP not in inner or inner.dst != TENANT[far]:
+    head = frame[Ether].payload
+    if not isinstance(head, (IP, IPv6)) or head.dst not in ends:
+        return
+    end = ends[head.dst]
+    told = seen[end["name"]]
+    inner = unwrap(end, head, told)
+    if inner is None:
+        return
+    if not checksums_hold(inner):
+        told["wrong"].append("checksum inside")
+    if inner.dst != end["tenant"] or inner.src != end["pod"]:
         told["wrong"].append(inner.summary())
-        return
-    if inner[ICMP].type == 8:
+    elif ICMPv6EchoRequest in inner:
+        asked = inner[ICMPv6EchoRequest]
         told["requests"] += 1
-        reply = IP(src=inner.dst, dst=inner.src, ttl=64) / ICMP(type=0, id=inner[ICMP].id, seq=inner[ICMP].seq)
-        send(far, reply / raw(inner[ICMP].payload))
-    elif inner[ICMP].type == 0:
+        send(end, echo(end, False, asked.seq, asked.id, asked.data))
+    elif ICMP in inner and inner[ICMP].type == 8:
+        told["requests"] += 1
+        send(end, echo(end, False, inner[ICMP].seq, inner[ICMP].id, raw(inner[ICMP].payload)))
+    elif ICMPv6EchoReply in inner or (ICMP in inner and inner[ICMP].type == 0):
         told["answers"] += 1
+    else:
+        told["wrong"].append(inner.summary())
 
 
 print("ready", flush=True)
@@ -81,9 +122,11 @@ while not stopping:
         frame = socket.recv()
         if frame is not None:
             take(frame)
-    if asked < 20 and time.monotonic() - last > 0.05:
+    if asked < plan["rounds"] and time.monotonic() - last > 0.05:
         last = time.monotonic()
         asked += 1
-        for far in FAR:
-            send(far, IP(src=TENANT[far], dst=pod, ttl=64) / ICMP(type=8, id=7, seq=asked) / (b"x" * 56))
+        for end in plan["ends"]:
+            # One connection each: an identifier of its own.
+            identifier = 100 + plan["ends"].index(end)
+            send(end, echo(end, True, asked, identifier, b"x" * 56), with_checksum=asked % 2 == 0)
 print(json.dumps(seen), flush=True)

@@ -7,6 +7,7 @@ import {
   hostPrefix,
   isPrefix,
   maskBytes,
+  parseAddressInNetwork,
   parsePrefix,
 } from '../../../src/addr/prefix.ts';
 import { ParseError } from '../../../src/errors.ts';
@@ -63,4 +64,11 @@ test('host prefixes, masks, order', () => {
     .sort(comparePrefix)
     .map(formatPrefix);
   expect(sorted).toEqual(['9.0.0.0/8', '10.0.0.0/8', '10.0.0.0/16', 'fd00::/8']);
+});
+
+test('an address on an interface keeps its bits past the length', () => {
+  expect(formatPrefix(parseAddressInNetwork('10.47.255.236/12'))).toBe('10.47.255.236/12');
+  expect(formatPrefix(parseAddressInNetwork('fd00::1/64'))).toBe('fd00::1/64');
+  for (const text of ['10.0.0.1', '10.0.0.1/33', '10.0.0.1/', '/8', 'fd00::1/129', '10.0.0.1/8/8'])
+    expect(() => parseAddressInNetwork(text), text).toThrow(ParseError);
 });

@@ -179,6 +179,29 @@ vifs:
     expect(problems).toMatchObject([{ line: 3, key: 'instances[0].import[0]' }]);
   });
 
+  it('takes a static route by prefix or by MAC, not by both or neither', () => {
+    const rest = 'hops: [{address: 10.0.0.2, label: 42, encaps: [vxlan]}]';
+    const text = `name: n
+underlay: {port: {kind: memory}, mac: "02:00:00:00:00:01", ipv4: 10.0.0.1}
+routes:
+  - {instance: red, ${rest}}
+  - {instance: red, prefix: 10.1.0.1, mac: "02:00:00:00:00:02", ${rest}}
+  - {instance: red, prefix: 10.1.0.1, address: 10.1.0.1, ${rest}}
+  - {instance: red, mac: "01:00:5e:00:00:01", ${rest}}
+  - {instance: red, mac: "FF:ff:ff:ff:ff:ff", address: 10.1.0.1, ${rest}}
+  - {instance: red, mac: "FF:ff:ff:ff:ff:ff", ${rest}}
+  - {instance: red, mac: "02:00:00:00:00:02", address: 10.1.0.1, ${rest}}
+`;
+    const problems = problemsOf(() => loadNode('n.yaml', text));
+    expect(problems.map((p) => `${p.line} ${p.key}`)).toEqual([
+      '4 routes[0].prefix',
+      '5 routes[1].mac',
+      '6 routes[2].address',
+      '7 routes[3].mac',
+      '8 routes[4].address',
+    ]);
+  });
+
   it('checks run-time parameters by the same schema', () => {
     const problems = problemsOf(() => checkParams(vifSchema, 'vif.add', { nam: 'x' }));
     expect(problems.map((p) => p.key)).toEqual(
