@@ -289,7 +289,7 @@ Napi::Value Dataplane::add_port(Info info) {
   std::unique_ptr<Port> port;
   if (given.fd == kMaxDescriptor) {
     port = open_port(request, &status, &detail);
-  } else if (is_kernel_port(request)) {
+  } else if (has_descriptor(request)) {
     port = adopt_port(request, static_cast<int>(std::exchange(given.fd, kMaxDescriptor)), &status,
                       &detail);
   } else {

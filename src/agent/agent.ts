@@ -44,6 +44,7 @@ import {
   type VrfId,
 } from './ids.ts';
 import type {
+  AgentVifIntent,
   FloatingIpIntent,
   HostVifIntent,
   PolicyIntent,
@@ -266,6 +267,15 @@ export class Agent {
       this.#books.underlay.setHost(intent);
       this.#putUnderlay();
       if (intent === undefined) this.#books.tables.drop('vif 1');
+    });
+  }
+
+  /** The control side's own port behind vif0/2; undefined takes it away. */
+  setAgentVif(intent: AgentVifIntent | undefined): void {
+    this.#change(() => {
+      const { tables, underlay } = this.#books;
+      if (intent === undefined) tables.drop('vif 2');
+      else tables.put(underlay.agentVif(intent), 'pkt0');
     });
   }
 

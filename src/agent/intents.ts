@@ -26,6 +26,12 @@ export interface HostVifIntent {
   readonly mac?: string; // default the uplink's
 }
 
+/** The control side behind vif0/2 (pkt0): packets that are its to answer, in the agent's header. */
+export interface AgentVifIntent {
+  readonly name?: string; // default pkt0
+  readonly port: number;
+}
+
 /** Settings of the router as a whole. */
 export interface RouterIntent {
   /** ICMP errors the router may generate, all vifs together. Default 1000; 0 = none. */

@@ -55,6 +55,11 @@ export type PortSpec =
       readonly coalesce?: boolean;
     }
   | {
+      /** One end of a pair of sockets (framePair), given to addPort; the other is the control side's. */
+      readonly kind: 'socket';
+      readonly mtu?: number;
+    }
+  | {
       /** Another port behind faults, for labs and tests: the same seed and frames give the same faults. */
       readonly kind: 'faulty';
       readonly port: PortSpec;
@@ -228,7 +233,8 @@ export interface ExplainLine {
 }
 
 export interface Dataplane {
-  addPort(spec: PortSpec): number;
+  /** fd: the end of a socket port; taken over, also when the port is refused. */
+  addPort(spec: PortSpec, fd?: number): number;
   removePort(port: number): void;
   /** What it is, and its own error counts. */
   portInfo(port: number): PortInfo;

@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '6d44a276e3708dddcd820d4b80481cd6fc62ababa14051a276f9d59ebca4d235',
+  digest: 'af92d6eea1a9b00276bf31397f4a3defe6830b71650c6ceb2039562bad15a99f',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -527,6 +527,11 @@ export const layout = {
       why: 'no free port in the source NAT range',
     },
     { name: 'NoLivePath', printed: 'No Live Path', why: 'an ECMP next hop has no usable member' },
+    {
+      name: 'TrapLimit',
+      printed: 'Trap Rate Limit',
+      why: 'more packets for the agent than it is given in a second',
+    },
   ],
   flowDrops: [
     { name: 'Unknown', printed: 'Unknown' },

@@ -61,6 +61,19 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.rows('vifs', 'vif_set').map((v) => v.vif)).toEqual([0]);
       expect(near.nextHop(own()?.nextHop)).toMatchObject({ vif: NONE });
     });
+
+    test('an agent vif is there as long as it is wanted, and may get another port', () => {
+      const row = () => near.rows('vifs', 'vif_set').find((v) => v.vif === 2);
+      near.agent.setAgentVif({ port: 9 });
+      cluster.settle();
+      expect(row()).toMatchObject({ name: 'pkt0', type: 1, port: 9, vrf: 0 });
+      near.agent.setAgentVif({ port: 10 });
+      cluster.settle();
+      expect(row()).toMatchObject({ port: 10 });
+      near.agent.setAgentVif(undefined);
+      cluster.settle();
+      expect(row()).toBeUndefined();
+    });
   });
 
   describe('a vif', () => {
