@@ -390,6 +390,11 @@ export class Agent {
     return this.#vifs.intent(name);
   }
 
+  /** Of the vif that has this id in the data plane. */
+  vifOf(id: number): VifIntent | undefined {
+    return this.#vifs.intentOf(id);
+  }
+
   vifs(): string[] {
     return this.#vifs.names();
   }

@@ -101,6 +101,10 @@ export interface VifIntent {
   readonly networkPolicies?: readonly string[];
   readonly ingressGroups?: readonly string[];
   readonly egressGroups?: readonly string[];
+  /** What the tenant's DHCP client asks goes to the agent vif. Default false. */
+  readonly trapDhcp?: boolean;
+  /** What the tenant is told to be called; nothing in the data plane. */
+  readonly hostname?: string;
 }
 
 export interface SourceNatIntent {

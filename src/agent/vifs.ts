@@ -28,6 +28,7 @@ const VIF_TYPE_VIRTUAL = 3;
 const VIF_POLICY = 0x1;
 const VIF_L3 = 0x40;
 const VIF_L2 = 0x80;
+const VIF_DHCP_TRAP = 0x100;
 
 interface Checked {
   readonly intent: VifIntent;
@@ -67,6 +68,7 @@ export class Vifs {
   readonly #books: Books;
   readonly #parts: VifParts;
   readonly #vifs = new Map<string, Vif>();
+  readonly #byId = new Map<number, Vif>();
 
   constructor(books: Books, parts: VifParts) {
     this.#books = books;
@@ -85,6 +87,7 @@ export class Vifs {
       applied: undefined,
     };
     this.#vifs.set(name, vif);
+    this.#byId.set(vif.id, vif);
     this.#apply(vif, checked);
   }
 
@@ -108,6 +111,7 @@ export class Vifs {
     this.#dropL2Label(vif);
     this.#books.vifIds.release(vif.id);
     this.#vifs.delete(name);
+    this.#byId.delete(vif.id);
   }
 
   addFloatingIp(name: string, added: FloatingIpIntent): void {
@@ -139,6 +143,10 @@ export class Vifs {
 
   intent(name: string): VifIntent | undefined {
     return this.#vifs.get(name)?.intent;
+  }
+
+  intentOf(id: number): VifIntent | undefined {
+    return this.#byId.get(id)?.intent;
   }
 
   names(): string[] {
@@ -280,7 +288,7 @@ export class Vifs {
         port: intent.port,
         mac: MAC_GATEWAY,
         vrf: vrf.id,
-        flags: VIF_L3 | VIF_L2 | (intent.policy === false ? 0 : VIF_POLICY),
+        flags: flagsOf(intent),
         mtu: intent.mtu ?? 1500,
         nextHop,
         ipv4: checked.ipv4,
@@ -349,6 +357,12 @@ export class Vifs {
     if (vif === undefined) throw new VRouterError('NOT_FOUND', `no vif '${name}'`);
     return vif;
   }
+}
+
+function flagsOf({ policy, trapDhcp }: VifIntent): number {
+  return (
+    VIF_L3 | VIF_L2 | (policy === false ? 0 : VIF_POLICY) | (trapDhcp === true ? VIF_DHCP_TRAP : 0)
+  );
 }
 
 function ownerOf(name: string): string {

@@ -82,6 +82,23 @@ export const floatingIpSchema = mapping({
   leak_to: z.array(name).max(64).optional().describe('Instances it is also published into'),
 });
 
+const label = z
+  .string()
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/, {
+    error: 'a host name is 1 to 63 letters, digits and -, and does not begin or end with -',
+  })
+  .describe('Host name, without a domain');
+const domain = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
+    {
+      error: 'a domain is host names joined by dots',
+    },
+  )
+  .describe('DNS domain');
+
 export const vifSchema = mapping({
   name,
   port: portSchema,
@@ -94,6 +111,8 @@ export const vifSchema = mapping({
   mtu: mtu.optional(),
   policy: z.boolean().optional().describe('Flow table for its packets; default true'),
   flow_quota: whole(0, 1 << 24).optional(),
+  hostname: label.optional().describe('What DHCP and DNS call it; default: from its name'),
+  dhcp: z.boolean().optional().describe('Served by services.dhcp, if there is one; default true'),
   floating_ips: z.array(floatingIpSchema).max(64).optional(),
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
@@ -146,6 +165,34 @@ export const routeSchema = mapping({
   instance: name,
   prefix: prefixOrAddress,
   hops: z.array(hopSchema).min(1).max(256),
+});
+
+const dhcpSchema = mapping({
+  lease_seconds: whole(60, 0xffffffff).optional().describe('Default 86400'),
+  subnets: z
+    .array(prefix)
+    .max(256)
+    .optional()
+    .describe('The mask of a tenant is that of the subnet its address is in; default /32'),
+  dns: z
+    .array(ip)
+    .max(8)
+    .optional()
+    .describe("Name servers; default the tenant's gateway where services.dns is on, else none"),
+  ntp: z.array(ipv4).max(8).optional(),
+  domain: domain.optional(),
+  mtu: whole(576, 65535).optional().describe('Default: what the tunnels carry without fragments'),
+  routes: z
+    .array(mapping({ prefix, gateway: ipv4.optional().describe("Default the tenant's gateway") }))
+    .max(16)
+    .optional()
+    .describe('Besides the default route (option 121)'),
+});
+
+const servicesSchema = mapping({
+  dhcp: dhcpSchema
+    .optional()
+    .describe('DHCP for tenants that have ipv4 and gateway4; {} for the defaults'),
 });
 
 export const nodeSchema = mapping({
@@ -221,6 +268,7 @@ export const nodeSchema = mapping({
   })
     .optional()
     .describe('Prometheus metrics and health over HTTP'),
+  services: servicesSchema.optional().describe('What the node answers its tenants itself'),
   routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
   vrfs: z.array(vrfSchema).max(65536).optional(),
   policies: z.array(policySchema).max(65536).optional(),
@@ -230,6 +278,8 @@ export const nodeSchema = mapping({
 
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;
+export type ServicesFile = z.infer<typeof servicesSchema>;
+export type DhcpFile = z.infer<typeof dhcpSchema>;
 export type PluggedVif = z.infer<typeof pluggedVifSchema>;
 export type VifFile = z.infer<typeof vifSchema>;
 export type VrfFile = z.infer<typeof vrfSchema>;

@@ -14,6 +14,7 @@ import type {
   PolicyFile,
   PortFile,
   RouteFile,
+  ServicesFile,
   SourceNatFile,
   VifFile,
   VrfFile,
@@ -50,7 +51,8 @@ export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
   }) as FloatingIpIntent;
 }
 
-export function vifIntent(file: VifFile, port: number): VifIntent {
+export function vifIntent(file: VifFile, port: number, services: ServicesFile = {}): VifIntent {
+  const served = file.ipv4 !== undefined && file.gateway4 !== undefined && file.dhcp !== false;
   return given({
     name: file.name,
     port,
@@ -67,6 +69,8 @@ export function vifIntent(file: VifFile, port: number): VifIntent {
     networkPolicies: file.network_policies,
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
+    hostname: file.hostname,
+    trapDhcp: services.dhcp !== undefined && served ? true : undefined,
   }) as VifIntent;
 }
 

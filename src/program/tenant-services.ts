@@ -1,0 +1,119 @@
+/**
+ * What a node answers its tenants itself: `services:` in the node file. The agent vif (pkt0) brings their
+ * packets here; answers go out of the vif the question came in on.
+ *
+ * Invariants
+ *  * Who asks is known by the vif, never by what the packet says.
+ *  * A packet that is wrong, or that no service is there for, gets no answer and is counted.
+ *  * An agent that comes back to a forwarder brings a new pair of sockets: nothing old is answered.
+ */
+import { canonicalIp } from '../addr/ip.ts';
+import { canonicalMac } from '../addr/mac.ts';
+import type { VifIntent } from '../agent/intents.ts';
+import { mapping } from '../config/fields.ts';
+import { checkParams } from '../config/load.ts';
+import { type DhcpFile, ENCAP_NAMES, type NodeFile, type ServicesFile } from '../config/node.ts';
+import { framePair, openDescriptor } from '../dataplane/descriptor.ts';
+import { AgentChannel, MAX_AGENT_MTU } from '../services/agent-channel.ts';
+import { Dhcp4Service, type Dhcp4Settings } from '../services/dhcp4-service.ts';
+import { parseFrame } from '../services/frame.ts';
+import { hostnameOf, type Service, type Tenant } from '../services/service.ts';
+import type { NodeContext, StartPart } from './node-part.ts';
+
+const NO_PARAMS = mapping({});
+const DEFAULT_LEASE_SECONDS = 86_400;
+const DEFAULT_MTU = 1500;
+/** In front of the inner packet, over IPv4 (docs/wire-notes.md); IPv6 has 20 bytes more. */
+const OVERHEADS = { udp: 32, gre: 28, vxlan: 50 } as const;
+const IPV6_MORE = 20;
+
+/** The largest packet that no encapsulation of the node's has to cut. */
+export function tunnelMtu({ mtu, encaps, ipv4 }: NodeFile['underlay']): number {
+  const most = Math.max(...(encaps ?? ENCAP_NAMES).map((encap) => OVERHEADS[encap]));
+  return (mtu ?? DEFAULT_MTU) - most - (ipv4 === undefined ? IPV6_MORE : 0);
+}
+
+function tenantOf(vif: number, intent: VifIntent): Tenant {
+  const ip = (text: string | undefined) => (text === undefined ? undefined : canonicalIp(text));
+  return {
+    vif,
+    name: intent.name,
+    mac: canonicalMac(intent.tenantMac),
+    vrf: intent.vrf,
+    ipv4: ip(intent.ipv4),
+    ipv6: ip(intent.ipv6),
+    gateway4: ip(intent.gateway4),
+    gateway6: ip(intent.gateway6),
+    mtu: intent.mtu ?? DEFAULT_MTU,
+    hostname: intent.hostname ?? hostnameOf(intent.name),
+  };
+}
+
+function dhcp4Settings(dhcp: DhcpFile, file: NodeFile): Dhcp4Settings {
+  const v4 = (list: readonly string[]) => list.filter((address) => !address.includes(':'));
+  return {
+    leaseSeconds: dhcp.lease_seconds ?? DEFAULT_LEASE_SECONDS,
+    subnets: dhcp.subnets ?? [],
+    dnsServers: v4(dhcp.dns ?? []),
+    ntpServers: dhcp.ntp ?? [],
+    domain: dhcp.domain,
+    mtu: dhcp.mtu ?? tunnelMtu(file.underlay),
+    routes: (dhcp.routes ?? []).filter(({ prefix }) => !prefix.includes(':')),
+  };
+}
+
+function servicesOf(wanted: ServicesFile, node: NodeContext, channel: AgentChannel) {
+  const send = channel.send.bind(channel);
+  const services = new Map<string, Service>();
+  if (wanted.dhcp !== undefined) {
+    services.set('dhcp4', new Dhcp4Service(dhcp4Settings(wanted.dhcp, node.file), send));
+  }
+  return services;
+}
+
+export const startTenantServices: StartPart = (node) => {
+  const { file, log, dataplane, agent } = node;
+  if (file.services === undefined) return undefined;
+  const said = log.child({ part: 'services' });
+  const counters = { unknown_vif: 0, unclaimed: 0 };
+  const [ours, theirs] = framePair();
+  const channel = new AgentChannel(openDescriptor(ours), {
+    onFrame: ({ vif, frame }) => {
+      const intent = agent.vifOf(vif);
+      if (intent === undefined) {
+        counters.unknown_vif++;
+        return;
+      }
+      const packet = parseFrame(frame);
+      const tenant = tenantOf(vif, intent);
+      for (const service of services.values()) if (service.take(packet, tenant)) return;
+      counters.unclaimed++;
+    },
+    onError: (error) => said.error({ err: error }, 'agent vif'),
+  });
+  const services = servicesOf(file.services, node, channel);
+  try {
+    const port = dataplane.addPort({ kind: 'socket', mtu: MAX_AGENT_MTU }, theirs);
+    node.commit(() => agent.setAgentVif({ port }));
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+  said.info({ services: [...services.keys()] }, 'serving tenants');
+  return {
+    methods: {
+      'services.status': (params) => {
+        checkParams(NO_PARAMS, 'services.status', params);
+        const each = [...services].map(([name, { counters: own }]) => [name, { ...own }]);
+        return {
+          agent_vif: { ...channel.counters, ...counters },
+          services: Object.fromEntries(each),
+        };
+      },
+    },
+    stop() {
+      for (const service of services.values()) service.close?.();
+      channel.close();
+    },
+  };
+};

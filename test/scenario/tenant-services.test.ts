@@ -1,0 +1,287 @@
+/**
+ * What a node answers its tenants itself, on real kernels: pods behind TAPs that know nothing but their MAC.
+ * The client is another's: scapy's DHCP, the kernel's stack, ping. All of it with the data plane in the
+ * node's process, and with a forwarder process, which is killed on the way; and so is the agent.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { Client } from '../../src/cli/client.ts';
+import type { DropView, StatusView } from '../../src/cli/views.ts';
+import { openRemote } from '../../src/dataplane/remote.ts';
+import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import type { NetworkNamespace } from '../../src/program/netns.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+const START_MS = 20_000;
+const GATEWAY = '10.1.0.254';
+/** Debian's: where its scapy is. */
+const PYTHON = '/usr/bin/python3';
+
+/** Asks until it has an answer; prints one line of JSON a message: its DHCP options, addresses, frame. */
+const CLIENT = `
+import sys, json
+from scapy.all import *
+conf.verb = 0
+conf.checkIPaddr = False
+mac = get_if_hwaddr('eth0')
+def ask(options, **bootp):
+    packet = (Ether(src=mac, dst='ff:ff:ff:ff:ff:ff') / IP(src='0.0.0.0', dst='255.255.255.255')
+              / UDP(sport=68, dport=67)
+              / BOOTP(chaddr=bytes.fromhex(mac.replace(':', '')), xid=RandInt(), **bootp)
+              / DHCP(options=options + [('param_req_list', [1, 3, 6, 12, 15, 26, 28, 121]), 'end']))
+    packet = Ether(bytes(packet))
+    answer = srp1(packet, iface='eth0', timeout=2, retry=5)
+    if answer is None:
+        print('null', flush=True); sys.exit(1)
+    said = {}
+    for option in answer[DHCP].options:
+        if isinstance(option, tuple):
+            said[str(option[0])] = [v.decode() if isinstance(v, bytes) and v.isascii() else
+                                    list(v) if isinstance(v, bytes) else v for v in option[1:]]
+    print(json.dumps({'yiaddr': answer[BOOTP].yiaddr, 'from': answer[IP].src, 'to': answer[IP].dst,
+                      'mac': answer[Ether].dst, 'options': said}, default=str), flush=True)
+    return answer
+for step in sys.argv[1:]:
+    if step == 'discover': last = ask([('message-type', 'discover')])
+    elif step == 'request':
+        last = ask([('message-type', 'request'), ('server_id', last[IP].src),
+                    ('requested_addr', last[BOOTP].yiaddr)])
+    else: last = ask([('message-type', 'request'), ('requested_addr', step)])
+`;
+
+/** DISCOVERs as fast as they go; prints how many. */
+const FLOOD = `
+import socket, sys
+from scapy.all import Ether, IP, UDP, BOOTP, DHCP, get_if_hwaddr
+mac = get_if_hwaddr('eth0')
+frame = bytes(Ether(src=mac, dst='ff:ff:ff:ff:ff:ff') / IP(src='0.0.0.0', dst='255.255.255.255')
+              / UDP(sport=68, dport=67) / BOOTP(chaddr=bytes.fromhex(mac.replace(':', '')))
+              / DHCP(options=[('message-type', 'discover'), 'end']))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+for _ in range(int(sys.argv[1])): s.send(frame)
+print(sys.argv[1])
+`;
+
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'root is needed';
+  if (spawnSync('unshare', ['--net', 'true']).status !== 0) {
+    return 'network namespaces cannot be made here';
+  }
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
+  if (spawnSync(PYTHON, ['-c', 'import scapy']).status !== 0) return 'scapy (python3-scapy)';
+  return ['ip', 'nsenter', 'setpriv', 'ping'].find((name) => !haveCommand(name));
+}
+
+const why = missing();
+if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
+if (why !== undefined) console.log(`skipped: ${why}`);
+
+interface Heard {
+  readonly yiaddr: string;
+  readonly from: string;
+  readonly to: string;
+  readonly mac: string;
+  readonly options: Readonly<Record<string, readonly unknown[]>>;
+}
+
+interface ServicesStatus {
+  readonly agent_vif: Readonly<Record<string, number>>;
+  readonly services: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+const PODS = ['pod-a', 'pod-b'] as const;
+type Pod = (typeof PODS)[number];
+const LAST: Readonly<Record<Pod, number>> = { 'pod-a': 1, 'pod-b': 2 };
+const macOf = (pod: Pod) => `02:ed:00:00:00:0${LAST[pod]}`;
+const addressOf = (pod: Pod) => `10.1.0.${LAST[pod]}`;
+
+describe.skipIf(why !== undefined).each(['in the process of the node', 'in a forwarder process'])(
+  'services for tenants, the data plane %s',
+  (where) => {
+    const apart = where.includes('forwarder');
+    let lab: Lab;
+    let node: NetworkNamespace;
+    let agent: Service;
+    const pods = new Map<Pod, NetworkNamespace>();
+    const left: number[] = [];
+
+    const socket = () => lab.path('node.sock');
+    const forwarder = () => lab.path('node.forwarder');
+    async function call<T>(method: string, params: unknown = {}): Promise<T> {
+      const client = await Client.connect(socket());
+      try {
+        return await client.call<T>(method, params);
+      } finally {
+        client.close();
+      }
+    }
+
+    function forwarderPid(): number {
+      const remote = openRemote({ path: forwarder() });
+      const { pid } = remote.attach();
+      remote.close();
+      return pid;
+    }
+
+    async function startAgent(): Promise<void> {
+      const argv = [process.execPath, MAIN, 'node', '--config', lab.path('node.yaml')];
+      agent = lab.start('node', argv, { namespace: node, mayEnd: true });
+      await lab.until(
+        'the node is there',
+        async () => ((await call<StatusView>('status')).generation > 1 ? true : undefined),
+        START_MS,
+      );
+      if (apart) left.push(forwarderPid());
+    }
+
+    async function dhcp(pod: Pod, ...steps: string[]): Promise<(Heard | null)[]> {
+      const argv = [PYTHON, '-c', CLIENT, ...steps];
+      const { out, err } = await lab.run(argv, { namespace: pods.get(pod)! });
+      if (out === '') throw new Error(err);
+      return out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Heard | null);
+    }
+
+    async function drops(reason: string): Promise<number> {
+      const view = await call<DropView[]>('dropstats.get');
+      return Number(view.find(({ name }) => name === reason)?.packets ?? 0);
+    }
+
+    beforeAll(async () => {
+      if (!existsSync(MAIN))
+        throw new Error('dist/cli/main.js is not built: node scripts/setup.mjs');
+      lab = new Lab();
+      node = await lab.namespace('node');
+      for (const pod of PODS) pods.set(pod, await lab.namespace(pod));
+      writeFileSync(
+        lab.path('node.yaml'),
+        stringify({
+          name: 'node',
+          socket: socket(),
+          dataplane: { flow_entries: 4096, buffers: 2048, buffer_bytes: 65_536 },
+          ...(apart ? { forwarder: { socket: forwarder(), flow_file: lab.path('flows') } } : {}),
+          underlay: { port: { kind: 'memory' }, mac: '02:00:00:00:00:14', ipv4: '10.169.25.20' },
+          services: { dhcp: { dns: ['192.0.2.53'], domain: 'pods.example', lease_seconds: 600 } },
+          vrfs: [{ name: 'pods' }],
+          vifs: PODS.map((pod) => ({
+            name: pod,
+            port: { kind: 'tap', name: 'eth0', netns: pods.get(pod)!.name },
+            vrf: 'pods',
+            tenant_mac: macOf(pod),
+            ipv4: addressOf(pod),
+            gateway4: GATEWAY,
+          })),
+        }),
+      );
+      await startAgent();
+      for (const pod of PODS) {
+        await pods.get(pod)!.ip('link', 'set', 'eth0', 'address', macOf(pod));
+        await pods.get(pod)!.ip('link', 'set', 'eth0', 'up');
+      }
+    });
+
+    afterAll(async () => {
+      await agent?.stop();
+      for (const pid of left) spawnSync('kill', ['-9', `${pid}`]); // none, unless a test failed
+      await lab?.close();
+    });
+
+    it('a pod gets its address, and with what it was told reaches gateway and neighbour', async () => {
+      for (const pod of PODS) {
+        const [offer, ack] = await dhcp(pod, 'discover', 'request');
+        expect(offer).toMatchObject({ yiaddr: addressOf(pod), from: GATEWAY, mac: macOf(pod) });
+        expect(ack).toMatchObject({
+          yiaddr: addressOf(pod),
+          options: {
+            'message-type': [5],
+            server_id: [GATEWAY],
+            lease_time: [600],
+            subnet_mask: ['255.255.255.255'],
+            router: [GATEWAY],
+            name_server: ['192.0.2.53'],
+            hostname: [pod],
+            domain: ['pods.example'],
+            'interface-mtu': [1450],
+          },
+        });
+        const eth0 = pods.get(pod)!;
+        const options = ack!.options;
+        await eth0.ip('addr', 'add', `${ack!.yiaddr}/32`, 'dev', 'eth0');
+        await eth0.ip('link', 'set', 'eth0', 'mtu', `${options['interface-mtu']![0]}`);
+        // What option 121 says: the gateway is on the link, and the way to everything else.
+        expect(JSON.stringify(options['classless_static_routes']?.flat())).toBe(
+          JSON.stringify([`${GATEWAY}/32:0.0.0.0`, `0.0.0.0/0:${GATEWAY}`]),
+        );
+        await eth0.ip('route', 'add', GATEWAY, 'dev', 'eth0');
+        await eth0.ip('route', 'add', 'default', 'via', GATEWAY);
+      }
+      for (const address of [GATEWAY, addressOf('pod-b')]) {
+        const ping = ['ping', '-c', '2', '-W', '2', address];
+        expect((await lab.run(ping, { namespace: pods.get('pod-a')! })).out).toContain(
+          ' 0% packet loss',
+        );
+      }
+      const { services } = await call<ServicesStatus>('services.status');
+      expect(services['dhcp4']).toMatchObject({ offers: 2, acks: 2, naks: 0 });
+    });
+
+    it('a pod that was elsewhere before is told so', async () => {
+      const [nak] = await dhcp('pod-a', '10.77.0.1');
+      expect(nak).toMatchObject({
+        yiaddr: '0.0.0.0',
+        to: '255.255.255.255',
+        mac: 'ff:ff:ff:ff:ff:ff',
+      });
+      expect(nak!.options['message-type']).toEqual([6]);
+    });
+
+    it('a pod that floods loses its own; its neighbour and the node go on', async () => {
+      const before = await call<ServicesStatus>('services.status');
+      const flood = lab.run([PYTHON, '-c', FLOOD, '20000'], { namespace: pods.get('pod-a')! });
+      const answers = await dhcp('pod-b', 'discover', 'request');
+      expect((await flood).out.trim()).toBe('20000');
+      expect(answers.map((heard) => heard?.options['message-type'])).toEqual([[2], [5]]);
+      expect(await drops('Trap Rate Limit')).toBeGreaterThan(10_000);
+      const after = await call<ServicesStatus>('services.status');
+      const taken = after.agent_vif['received']! - before.agent_vif['received']!;
+      expect(taken).toBeGreaterThan(100);
+      expect(taken).toBeLessThan(10_000);
+    });
+
+    if (!apart) return;
+    it('goes on when the forwarder was killed', async () => {
+      const pid = forwarderPid();
+      process.kill(pid, 'SIGKILL');
+      await lab.until(
+        'another forwarder',
+        async () => (forwarderPid() === pid ? undefined : true),
+        START_MS,
+      );
+      left.push(forwarderPid());
+      const heard = await dhcp('pod-a', 'discover', 'request');
+      expect(heard.map((one) => one?.options['message-type'])).toEqual([[2], [5]]);
+    });
+
+    it('goes on with the next agent, and nothing of the last one is left', async () => {
+      process.kill(agent.pid, 'SIGKILL');
+      await sleep(300); // its end is not seen: the forwarder has its stderr
+      await startAgent();
+      await lab.until(
+        'the next agent has compared',
+        async () => (agent.err().includes('"resumed"') ? true : undefined),
+        START_MS,
+      );
+      // Two TAPs and the uplink stay; the socket of the last agent goes.
+      expect(agent.err()).toMatch(/"closed":1,"complete":true/);
+      const heard = await dhcp('pod-b', 'discover', 'request');
+      expect(heard.map((one) => one?.options['message-type'])).toEqual([[2], [5]]);
+    });
+  },
+);
