@@ -192,7 +192,12 @@ const dhcpSchema = mapping({
 const servicesSchema = mapping({
   dhcp: dhcpSchema
     .optional()
-    .describe('DHCP for tenants that have ipv4 and gateway4; {} for the defaults'),
+    .describe('DHCP for tenants that have an address and a gateway; {} for the defaults'),
+  ra: mapping({
+    router_lifetime_seconds: whole(30, 9000).optional().describe('Default 1800'),
+  })
+    .optional()
+    .describe('Router advertisements for tenants that have ipv6 and gateway6'),
 });
 
 export const nodeSchema = mapping({

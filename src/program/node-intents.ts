@@ -52,7 +52,9 @@ export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
 }
 
 export function vifIntent(file: VifFile, port: number, services: ServicesFile = {}): VifIntent {
-  const served = file.ipv4 !== undefined && file.gateway4 !== undefined && file.dhcp !== false;
+  const has4 = file.ipv4 !== undefined && file.gateway4 !== undefined;
+  const has6 = file.ipv6 !== undefined && file.gateway6 !== undefined;
+  const served = (has4 || has6) && file.dhcp !== false;
   return given({
     name: file.name,
     port,

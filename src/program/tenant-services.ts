@@ -12,15 +12,18 @@ import { canonicalMac } from '../addr/mac.ts';
 import type { VifIntent } from '../agent/intents.ts';
 import { mapping } from '../config/fields.ts';
 import { checkParams } from '../config/load.ts';
-import { type DhcpFile, ENCAP_NAMES, type NodeFile, type ServicesFile } from '../config/node.ts';
+import { ENCAP_NAMES, type NodeFile } from '../config/node.ts';
 import { framePair, openDescriptor } from '../dataplane/descriptor.ts';
 import { AgentChannel, MAX_AGENT_MTU } from '../services/agent-channel.ts';
-import { Dhcp4Service, type Dhcp4Settings } from '../services/dhcp4-service.ts';
+import { Dhcp4Service } from '../services/dhcp4-service.ts';
+import { Dhcp6Service } from '../services/dhcp6-service.ts';
 import { parseFrame } from '../services/frame.ts';
-import { hostnameOf, type Service, type Tenant } from '../services/service.ts';
+import { RouterService } from '../services/router-service.ts';
+import { hostnameOf, type Send, type Service, type Tenant } from '../services/service.ts';
 import type { NodeContext, StartPart } from './node-part.ts';
 
 const NO_PARAMS = mapping({});
+const DEFAULT_ROUTER_LIFETIME_SECONDS = 1800;
 const DEFAULT_LEASE_SECONDS = 86_400;
 const DEFAULT_MTU = 1500;
 /** In front of the inner packet, over IPv4 (docs/wire-notes.md); IPv6 has 20 bytes more. */
@@ -49,24 +52,45 @@ function tenantOf(vif: number, intent: VifIntent): Tenant {
   };
 }
 
-function dhcp4Settings(dhcp: DhcpFile, file: NodeFile): Dhcp4Settings {
-  const v4 = (list: readonly string[]) => list.filter((address) => !address.includes(':'));
+const isV6 = (text: string) => text.includes(':');
+
+/** What DHCP and router advertisements tell alike, for one family. */
+function told(file: NodeFile, family: 4 | 6) {
+  const { dhcp = {} } = file.services ?? {};
+  const ours = (text: string) => isV6(text) === (family === 6);
   return {
     leaseSeconds: dhcp.lease_seconds ?? DEFAULT_LEASE_SECONDS,
-    subnets: dhcp.subnets ?? [],
-    dnsServers: v4(dhcp.dns ?? []),
-    ntpServers: dhcp.ntp ?? [],
+    subnets: (dhcp.subnets ?? []).filter(ours),
+    dnsServers: (dhcp.dns ?? []).filter(ours),
     domain: dhcp.domain,
     mtu: dhcp.mtu ?? tunnelMtu(file.underlay),
-    routes: (dhcp.routes ?? []).filter(({ prefix }) => !prefix.includes(':')),
+    ntpServers: dhcp.ntp ?? [],
+    routes: (dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
   };
 }
 
-function servicesOf(wanted: ServicesFile, node: NodeContext, channel: AgentChannel) {
-  const send = channel.send.bind(channel);
+function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+function servicesOf(node: NodeContext, send: Send): Map<string, Service> {
+  const { file, agent } = node;
+  const { dhcp, ra } = file.services ?? {};
   const services = new Map<string, Service>();
-  if (wanted.dhcp !== undefined) {
-    services.set('dhcp4', new Dhcp4Service(dhcp4Settings(wanted.dhcp, node.file), send));
+  if (dhcp !== undefined) {
+    services.set('dhcp4', new Dhcp4Service(told(file, 4), send));
+    services.set('dhcp6', new Dhcp6Service(told(file, 6), send));
+  }
+  if (ra !== undefined) {
+    const lifetimeSeconds = ra.router_lifetime_seconds ?? DEFAULT_ROUTER_LIFETIME_SECONDS;
+    const settings = { ...told(file, 6), lifetimeSeconds, managed: dhcp !== undefined };
+    const tenants = () =>
+      agent
+        .vifs()
+        .map((name) => tenantOf(agent.vifId(name) as number, agent.vif(name) as VifIntent));
+    services.set('ra', new RouterService(settings, { send, tenants, every }));
   }
   return services;
 }
@@ -91,7 +115,7 @@ export const startTenantServices: StartPart = (node) => {
     },
     onError: (error) => said.error({ err: error }, 'agent vif'),
   });
-  const services = servicesOf(file.services, node, channel);
+  const services = servicesOf(node, channel.send.bind(channel));
   try {
     const port = dataplane.addPort({ kind: 'socket', mtu: MAX_AGENT_MTU }, theirs);
     node.commit(() => agent.setAgentVif({ port }));

@@ -53,6 +53,30 @@ for step in sys.argv[1:]:
     else: last = ask([('message-type', 'request'), ('requested_addr', step)])
 `;
 
+/** Solicit, then request what was offered; prints the address and the name servers of each answer. */
+const CLIENT6 = `
+import json
+from scapy.all import *
+from scapy.layers.dhcp6 import *
+conf.verb = 0
+conf.checkIPaddr = False
+mac = get_if_hwaddr('eth0')
+source = [a for a, _, name in in6_getifaddr() if name == 'eth0' and a.startswith('fe80')][0]
+duid = DUID_LL(lladdr=mac)
+def ask(message):
+    packet = (Ether(src=mac, dst='33:33:00:01:00:02') / IPv6(src=source, dst='ff02::1:2')
+              / UDP(sport=546, dport=547) / message / DHCP6OptClientId(duid=duid)
+              / DHCP6OptOptReq(reqopts=[23, 24]) / DHCP6OptIA_NA(iaid=7))
+    answer = srp1(Ether(bytes(packet)), iface='eth0', timeout=2, retry=5)
+    address = answer[DHCP6OptIAAddress]
+    print(json.dumps({'type': answer[DHCP6_Reply].msgtype if DHCP6_Reply in answer else 2,
+                      'address': address.addr, 'valid': address.validlft,
+                      'dns': answer[DHCP6OptDNSServers].dnsservers}), flush=True)
+    return answer
+offer = ask(DHCP6_Solicit(trid=1))
+ask(DHCP6_Request(trid=2) / DHCP6OptServerId(duid=offer[DHCP6OptServerId].duid))
+`;
+
 /** DISCOVERs as fast as they go; prints how many. */
 const FLOOD = `
 import socket, sys
@@ -98,6 +122,10 @@ const PODS = ['pod-a', 'pod-b'] as const;
 type Pod = (typeof PODS)[number];
 const LAST: Readonly<Record<Pod, number>> = { 'pod-a': 1, 'pod-b': 2 };
 const macOf = (pod: Pod) => `02:ed:00:00:00:0${LAST[pod]}`;
+/** What the first makes of its MAC; what the second would not. */
+const V6: Readonly<Record<Pod, string>> = { 'pod-a': 'fd00:1::ed:ff:fe00:1', 'pod-b': 'fd00:1::b' };
+const GATEWAY6 = 'fd00:1::1';
+const ROUTER6 = 'fe80::200:5eff:fe00:100';
 const addressOf = (pod: Pod) => `10.1.0.${LAST[pod]}`;
 
 describe.skipIf(why !== undefined).each(['in the process of the node', 'in a forwarder process'])(
@@ -168,7 +196,15 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
           dataplane: { flow_entries: 4096, buffers: 2048, buffer_bytes: 65_536 },
           ...(apart ? { forwarder: { socket: forwarder(), flow_file: lab.path('flows') } } : {}),
           underlay: { port: { kind: 'memory' }, mac: '02:00:00:00:00:14', ipv4: '10.169.25.20' },
-          services: { dhcp: { dns: ['192.0.2.53'], domain: 'pods.example', lease_seconds: 600 } },
+          services: {
+            dhcp: {
+              dns: ['192.0.2.53', 'fd00:1::53'],
+              domain: 'pods.example',
+              lease_seconds: 600,
+              subnets: ['fd00:1::/64'],
+            },
+            ra: {},
+          },
           vrfs: [{ name: 'pods' }],
           vifs: PODS.map((pod) => ({
             name: pod,
@@ -177,6 +213,8 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
             tenant_mac: macOf(pod),
             ipv4: addressOf(pod),
             gateway4: GATEWAY,
+            ipv6: V6[pod],
+            gateway6: GATEWAY6,
           })),
         }),
       );
@@ -230,6 +268,47 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
       }
       const { services } = await call<ServicesStatus>('services.status');
       expect(services['dhcp4']).toMatchObject({ offers: 2, acks: 2, naks: 0 });
+    });
+
+    it('IPv6: the kernel takes its route and MTU, the first pod its address too', async () => {
+      for (const pod of PODS) {
+        const space = pods.get(pod)!;
+        await space.ip('link', 'set', 'eth0', 'mtu', '1500');
+        await space.set('net/ipv6/conf/eth0/disable_ipv6', '0');
+        const route = await lab.until(
+          'a default route',
+          async () => (await space.ip('-6', 'route', 'show', 'default')) || undefined,
+          START_MS,
+        );
+        expect(route).toContain(`via ${ROUTER6} dev eth0 proto ra`);
+        const file = '/proc/sys/net/ipv6/conf/eth0/mtu';
+        expect((await lab.run(['cat', file], { namespace: space })).out.trim()).toBe('1450');
+        const addresses = await space.ip('-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'global');
+        expect(addresses.includes(V6[pod])).toBe(pod === 'pod-a');
+      }
+      const space = { namespace: pods.get('pod-b')! };
+      const { out, err } = await lab.run([PYTHON, '-c', CLIENT6], space);
+      if (out === '') throw new Error(err + JSON.stringify(await call('services.status')));
+      const heard = { address: V6['pod-b'], valid: 600, dns: ['fd00:1::53'] };
+      expect(
+        out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line)),
+      ).toEqual([
+        { type: 2, ...heard },
+        { type: 7, ...heard },
+      ]);
+      await pods.get('pod-b')!.ip('addr', 'add', `${V6['pod-b']}/128`, 'dev', 'eth0', 'nodad');
+      for (const address of [`${ROUTER6}%eth0`, GATEWAY6, V6['pod-b']]) {
+        const ping = () =>
+          lab.run(['ping', '-c', '2', '-W', '2', address], { namespace: pods.get('pod-a')! });
+        await lab.until(
+          `pod-a reaches ${address}`,
+          async () => ((await ping()).out.includes(' 0% packet loss') ? true : undefined),
+          10_000,
+        );
+      }
     });
 
     it('a pod that was elsewhere before is told so', async () => {
