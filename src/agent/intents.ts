@@ -103,6 +103,8 @@ export interface VifIntent {
   readonly egressGroups?: readonly string[];
   /** What the tenant's DHCP client asks goes to the agent vif. Default false. */
   readonly trapDhcp?: boolean;
+  /** What is for its gateways' own addresses goes to the agent vif. Default false. */
+  readonly trapGateway?: boolean;
   /** What the tenant is told to be called; nothing in the data plane. */
   readonly hostname?: string;
 }

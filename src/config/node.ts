@@ -193,6 +193,22 @@ const servicesSchema = mapping({
   dhcp: dhcpSchema
     .optional()
     .describe('DHCP for tenants that have an address and a gateway; {} for the defaults'),
+  dns: mapping({
+    resolvers: z
+      .array(ip)
+      .min(1)
+      .max(8)
+      .optional()
+      .describe("Asked in this order; default the host's own"),
+    timeout_ms: whole(100, 30_000).optional().describe('Of one attempt of three; default 2000'),
+    domain: domain
+      .optional()
+      .describe(
+        'Tenants of a network find each other by name in it; default: services.dhcp.domain',
+      ),
+  })
+    .optional()
+    .describe("Names are asked of the tenant's gateway; {} for the defaults"),
   ra: mapping({
     router_lifetime_seconds: whole(30, 9000).optional().describe('Default 1800'),
   })

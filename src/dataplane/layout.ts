@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: 'af92d6eea1a9b00276bf31397f4a3defe6830b71650c6ceb2039562bad15a99f',
+  digest: '794f845f7ca13489110a2ac379b51463fe9ec9846c8df2cff308f68d520776f6',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -670,6 +670,7 @@ export const layout = {
     unknownFlood: 65536,
     dropNewFlows: 262144,
     proxy: 1048576,
+    gatewayTrap: 1073741824,
   },
   nextHopFlags: { policy: 2, bridge: 268435456, unicastFlood: 65536, validateSource: 134217728 },
   routeFlags: { labelValid: 1, proxy: 2, trap: 4, flood: 8 },

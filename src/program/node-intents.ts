@@ -72,6 +72,7 @@ export function vifIntent(file: VifFile, port: number, services: ServicesFile = 
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
     hostname: file.hostname,
+    trapGateway: services.dns !== undefined && (has4 || has6) ? true : undefined,
     trapDhcp: services.dhcp !== undefined && served ? true : undefined,
   }) as VifIntent;
 }

@@ -7,7 +7,8 @@
  *  * A packet that is wrong, or that no service is there for, gets no answer and is counted.
  *  * An agent that comes back to a forwarder brings a new pair of sockets: nothing old is answered.
  */
-import { canonicalIp } from '../addr/ip.ts';
+import { getServers } from 'node:dns';
+import { canonicalIp, isIp } from '../addr/ip.ts';
 import { canonicalMac } from '../addr/mac.ts';
 import type { VifIntent } from '../agent/intents.ts';
 import { mapping } from '../config/fields.ts';
@@ -17,6 +18,8 @@ import { framePair, openDescriptor } from '../dataplane/descriptor.ts';
 import { AgentChannel, MAX_AGENT_MTU } from '../services/agent-channel.ts';
 import { Dhcp4Service } from '../services/dhcp4-service.ts';
 import { Dhcp6Service } from '../services/dhcp6-service.ts';
+import { DnsService } from '../services/dns-service.ts';
+import { UdpUpstream } from '../services/dns-upstream.ts';
 import { parseFrame } from '../services/frame.ts';
 import { RouterService } from '../services/router-service.ts';
 import { hostnameOf, type Send, type Service, type Tenant } from '../services/service.ts';
@@ -24,6 +27,7 @@ import type { NodeContext, StartPart } from './node-part.ts';
 
 const NO_PARAMS = mapping({});
 const DEFAULT_ROUTER_LIFETIME_SECONDS = 1800;
+const DEFAULT_DNS_TIMEOUT_MS = 2000;
 const DEFAULT_LEASE_SECONDS = 86_400;
 const DEFAULT_MTU = 1500;
 /** In front of the inner packet, over IPv4 (docs/wire-notes.md); IPv6 has 20 bytes more. */
@@ -56,13 +60,14 @@ const isV6 = (text: string) => text.includes(':');
 
 /** What DHCP and router advertisements tell alike, for one family. */
 function told(file: NodeFile, family: 4 | 6) {
-  const { dhcp = {} } = file.services ?? {};
+  const { dhcp = {}, dns } = file.services ?? {};
   const ours = (text: string) => isV6(text) === (family === 6);
   return {
     leaseSeconds: dhcp.lease_seconds ?? DEFAULT_LEASE_SECONDS,
     subnets: (dhcp.subnets ?? []).filter(ours),
-    dnsServers: (dhcp.dns ?? []).filter(ours),
-    domain: dhcp.domain,
+    dnsServers:
+      dhcp.dns === undefined && dns !== undefined ? undefined : (dhcp.dns ?? []).filter(ours),
+    domain: dhcp.domain ?? dns?.domain,
     mtu: dhcp.mtu ?? tunnelMtu(file.underlay),
     ntpServers: dhcp.ntp ?? [],
     routes: (dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
@@ -75,21 +80,35 @@ function every(ms: number, run: () => void): () => void {
   return () => clearInterval(timer);
 }
 
+function resolvers(): string[] {
+  // Those with a port of their own are written [address]:port.
+  return getServers().filter((server) => isIp(server));
+}
+
+function dnsService(node: NodeContext, send: Send, tenants: () => Tenant[]): DnsService {
+  const { dns = {}, dhcp } = node.file.services ?? {};
+  const upstream = new UdpUpstream({
+    resolvers: dns.resolvers ?? resolvers(),
+    timeoutMs: dns.timeout_ms ?? DEFAULT_DNS_TIMEOUT_MS,
+  });
+  const now = () => performance.now();
+  return new DnsService({ send, upstream, tenants, now, domain: dns.domain ?? dhcp?.domain });
+}
+
 function servicesOf(node: NodeContext, send: Send): Map<string, Service> {
   const { file, agent } = node;
-  const { dhcp, ra } = file.services ?? {};
+  const { dhcp, dns, ra } = file.services ?? {};
   const services = new Map<string, Service>();
+  const tenants = () =>
+    agent.vifs().map((name) => tenantOf(agent.vifId(name) as number, agent.vif(name) as VifIntent));
   if (dhcp !== undefined) {
     services.set('dhcp4', new Dhcp4Service(told(file, 4), send));
     services.set('dhcp6', new Dhcp6Service(told(file, 6), send));
   }
+  if (dns !== undefined) services.set('dns', dnsService(node, send, tenants));
   if (ra !== undefined) {
     const lifetimeSeconds = ra.router_lifetime_seconds ?? DEFAULT_ROUTER_LIFETIME_SECONDS;
     const settings = { ...told(file, 6), lifetimeSeconds, managed: dhcp !== undefined };
-    const tenants = () =>
-      agent
-        .vifs()
-        .map((name) => tenantOf(agent.vifId(name) as number, agent.vif(name) as VifIntent));
     services.set('ra', new RouterService(settings, { send, tenants, every }));
   }
   return services;

@@ -77,6 +77,35 @@ offer = ask(DHCP6_Solicit(trid=1))
 ask(DHCP6_Request(trid=2) / DHCP6OptServerId(duid=offer[DHCP6OptServerId].duid))
 `;
 
+/** A resolver of the host's that knows one name; what else it is asked does not exist. */
+const RESOLVER = `
+import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('127.0.0.1', 53))
+print('ready', flush=True)
+while True:
+    q, peer = s.recvfrom(4096)
+    end = q.index(b'\\0', 12) + 5
+    known = q[12:end - 4].lower() == b'\\x03www\\x07example\\0' and q[end - 3] == 1
+    flags = 0x8180 if known else 0x8183
+    record = struct.pack('!HHHIH4B', 0xc00c, 1, 1, 60, 4, 192, 0, 2, 80) if known else b''
+    s.sendto(q[:2] + struct.pack('!HHHHH', flags, 1, int(known), 0, 0) + q[12:end] + record, peer)
+`;
+/** What node:dns makes of it, asking the gateway only. */
+const LOOKUP = `
+const { Resolver } = require('node:dns').promises;
+const [server, ...names] = process.argv.slice(1);
+const resolver = new Resolver({ timeout: 2000, tries: 2 });
+resolver.setServers([server]);
+(async () => {
+  for (const name of names) {
+    const [kind, what] = name.split('=');
+    try { console.log(JSON.stringify(await resolver[kind](what))); }
+    catch (error) { console.log(JSON.stringify(error.code)); }
+  }
+})();
+`;
+
 /** DISCOVERs as fast as they go; prints how many. */
 const FLOOD = `
 import socket, sys
@@ -204,6 +233,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
               subnets: ['fd00:1::/64'],
             },
             ra: {},
+            dns: { resolvers: ['127.0.0.1'] },
           },
           vrfs: [{ name: 'pods' }],
           vifs: PODS.map((pod) => ({
@@ -309,6 +339,49 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
           10_000,
         );
       }
+    });
+
+    it('names: of the world by the resolver of the host, of the network from the node', async () => {
+      const resolver = lab.start('resolver', [PYTHON, '-c', RESOLVER], {
+        namespace: node,
+        mayEnd: true,
+      });
+      await lab.until(
+        'the resolver is there',
+        async () => (resolver.out().includes('ready') ? true : undefined),
+        START_MS,
+      );
+      const names = [
+        'resolve4=www.example',
+        'resolve4=nobody.example',
+        'resolve4=pod-b.pods.example',
+        'resolve6=POD-A.pods.example',
+        `reverse=${addressOf('pod-b')}`,
+        'resolveMx=pod-b.pods.example',
+      ];
+      for (const server of [GATEWAY, `[${GATEWAY6}]:53`]) {
+        const argv = [process.execPath, '-e', LOOKUP, server, ...names];
+        const { out } = await lab.run(argv, { namespace: pods.get('pod-a')! });
+        expect(
+          out
+            .trim()
+            .split('\n')
+            .map((line) => JSON.parse(line)),
+        ).toEqual([
+          ['192.0.2.80'],
+          'ENOTFOUND',
+          [addressOf('pod-b')],
+          [V6['pod-a']],
+          ['pod-b.pods.example'],
+          'ENODATA',
+        ]);
+      }
+      await resolver.stop();
+      const argv = [process.execPath, '-e', LOOKUP, GATEWAY, names[0]!];
+      const { out } = await lab.run(argv, { namespace: pods.get('pod-a')! });
+      expect(JSON.parse(out)).toBe('ESERVFAIL');
+      const { services } = await call<ServicesStatus>('services.status');
+      expect(services['dns']).toMatchObject({ overflow: 0, unsent: 0 });
     });
 
     it('a pod that was elsewhere before is told so', async () => {
