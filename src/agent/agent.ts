@@ -235,6 +235,14 @@ export class Agent {
     this.#change(() => this.#vifs.remove(name));
   }
 
+  /**
+   * A vif that is not well loses its floating IPs, here and at every other node, until it is: others of the
+   * same service take its part. Its own address stays, or it could not become well again.
+   */
+  setVifHealth(name: string, healthy: boolean): void {
+    this.#change(() => this.#vifs.setHealth(name, healthy));
+  }
+
   addFloatingIp(vifName: string, intent: FloatingIpIntent): void {
     this.#change(() => this.#vifs.addFloatingIp(vifName, intent));
   }

@@ -82,6 +82,15 @@ export interface PolicyIntent {
   readonly rules: readonly PolicyRuleIntent[];
 }
 
+export interface HealthCheckIntent {
+  readonly type: 'ping' | 'tcp';
+  readonly port?: number;
+  readonly intervalMs?: number;
+  readonly timeoutMs?: number;
+  readonly failures?: number;
+  readonly successes?: number;
+}
+
 export interface VifIntent {
   readonly name: string;
   readonly port: number;
@@ -105,6 +114,8 @@ export interface VifIntent {
   readonly trapDhcp?: boolean;
   /** What is for its gateways' own addresses goes to the agent vif. Default false. */
   readonly trapGateway?: boolean;
+  /** How it is asked whether it is well; what came of it: Agent.setVifHealth. Nothing in the data plane. */
+  readonly healthChecks?: readonly HealthCheckIntent[];
   /** What the tenant is told to be called; nothing in the data plane. */
   readonly hostname?: string;
 }

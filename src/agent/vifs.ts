@@ -54,6 +54,8 @@ interface Vif {
   readonly label: Label;
   l2Label: Label | undefined;
   intent: VifIntent;
+  /** While it is not, it has no floating IPs. */
+  healthy: boolean;
   applied: Applied | undefined;
 }
 
@@ -85,6 +87,7 @@ export class Vifs {
       label: this.#books.labels.allocate(`l3 ${name}`),
       l2Label: undefined,
       intent,
+      healthy: true,
       applied: undefined,
     };
     this.#vifs.set(name, vif);
@@ -113,6 +116,15 @@ export class Vifs {
     this.#books.vifIds.release(vif.id);
     this.#vifs.delete(name);
     this.#byId.delete(vif.id);
+  }
+
+  setHealth(name: string, healthy: boolean): void {
+    const vif = this.#known(name);
+    if (vif.healthy === healthy || vif.applied === undefined) return;
+    vif.healthy = healthy;
+    const { checked, nextHops } = vif.applied;
+    const wanted = healthy ? checked.floatingIps : [];
+    this.#parts.floatingIps.replace(this.#backend(vif, checked, nextHops), wanted);
   }
 
   addFloatingIp(name: string, added: FloatingIpIntent): void {
@@ -221,7 +233,10 @@ export class Vifs {
     for (const gateway of gatewaysOf(checked)) {
       this.#parts.routes.fix(vrf, hostPrefix(gateway), receive as NextHopId, owner);
     }
-    this.#parts.floatingIps.replace(this.#backend(vif, checked, held), checked.floatingIps);
+    this.#parts.floatingIps.replace(
+      this.#backend(vif, checked, held),
+      vif.healthy ? checked.floatingIps : [],
+    );
     publications.replace(owner, [
       ...this.#ipRoutes(vif, checked, prefixes),
       ...this.#evpnRoutes(vif, checked, l2, prefixes),

@@ -99,6 +99,24 @@ const domain = z
   )
   .describe('DNS domain');
 
+export const healthCheckSchema = oneOf(
+  'type',
+  [
+    mapping({ type: z.literal('ping'), ...healthCheckTimes() }),
+    mapping({ type: z.literal('tcp'), port: whole(1, 65535), ...healthCheckTimes() }),
+  ],
+  ['ping', 'tcp'],
+);
+
+function healthCheckTimes() {
+  return {
+    interval_ms: whole(200, 3_600_000).optional().describe('Default 5000'),
+    timeout_ms: whole(50, 60_000).optional().describe('Default 1000'),
+    failures: whole(1, 100).optional().describe('In a row until it is ill; default 3'),
+    successes: whole(1, 100).optional().describe('In a row until it is well again; default 2'),
+  };
+}
+
 export const vifSchema = mapping({
   name,
   port: portSchema,
@@ -113,6 +131,11 @@ export const vifSchema = mapping({
   flow_quota: whole(0, 1 << 24).optional(),
   hostname: label.optional().describe('What DHCP and DNS call it; default: from its name'),
   dhcp: z.boolean().optional().describe('Served by services.dhcp, if there is one; default true'),
+  health_checks: z
+    .array(healthCheckSchema)
+    .max(4)
+    .optional()
+    .describe('From its gateway; while one fails the floating IPs are withdrawn'),
   floating_ips: z.array(floatingIpSchema).max(64).optional(),
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
@@ -299,6 +322,7 @@ export const nodeSchema = mapping({
 
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;
+export type HealthCheckFile = z.infer<typeof healthCheckSchema>;
 export type ServicesFile = z.infer<typeof servicesSchema>;
 export type DhcpFile = z.infer<typeof dhcpSchema>;
 export type PluggedVif = z.infer<typeof pluggedVifSchema>;

@@ -2,6 +2,7 @@
 import { hostPrefix } from '../addr/prefix.ts';
 import type {
   FloatingIpIntent,
+  HealthCheckIntent,
   PolicyIntent,
   SourceNatIntent,
   UnderlayIntent,
@@ -10,6 +11,7 @@ import type {
 } from '../agent/intents.ts';
 import type {
   FloatingIpFile,
+  HealthCheckFile,
   NodeFile,
   PolicyFile,
   PortFile,
@@ -20,6 +22,7 @@ import type {
   VrfFile,
 } from '../config/node.ts';
 import type { PortSpec } from '../dataplane/api.ts';
+import { VRouterError } from '../errors.ts';
 import type { Route } from '../rib/route.ts';
 
 /** Without the keys that were not given: optional means absent, not undefined. */
@@ -51,10 +54,32 @@ export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
   }) as FloatingIpIntent;
 }
 
-export function vifIntent(file: VifFile, port: number, services: ServicesFile = {}): VifIntent {
+function healthCheckIntent(file: HealthCheckFile): HealthCheckIntent {
+  return given({
+    type: file.type,
+    port: file.type === 'tcp' ? file.port : undefined,
+    intervalMs: file.interval_ms,
+    timeoutMs: file.timeout_ms,
+    failures: file.failures,
+    successes: file.successes,
+  }) as HealthCheckIntent;
+}
+
+/** services: the node's; undefined: it has none, and nothing of a tenant's goes to its agent. */
+export function vifIntent(file: VifFile, port: number, services?: ServicesFile): VifIntent {
   const has4 = file.ipv4 !== undefined && file.gateway4 !== undefined;
   const has6 = file.ipv6 !== undefined && file.gateway6 !== undefined;
   const served = (has4 || has6) && file.dhcp !== false;
+  const checked = (file.health_checks ?? []).length > 0;
+  if (checked && services === undefined) {
+    const message = `vif ${file.name}: health_checks: the node file has no services ({} is enough)`;
+    throw new VRouterError('BAD_VALUE', message);
+  }
+  if (checked && !has4 && !has6) {
+    const message = `vif ${file.name}: health_checks: they come from its gateway, and there is none`;
+    throw new VRouterError('BAD_VALUE', message);
+  }
+  const trapped = services?.dns !== undefined || checked;
   return given({
     name: file.name,
     port,
@@ -72,8 +97,9 @@ export function vifIntent(file: VifFile, port: number, services: ServicesFile = 
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
     hostname: file.hostname,
-    trapGateway: services.dns !== undefined && (has4 || has6) ? true : undefined,
-    trapDhcp: services.dhcp !== undefined && served ? true : undefined,
+    healthChecks: file.health_checks?.map(healthCheckIntent),
+    trapGateway: trapped && (has4 || has6) ? true : undefined,
+    trapDhcp: services?.dhcp !== undefined && served ? true : undefined,
   }) as VifIntent;
 }
 

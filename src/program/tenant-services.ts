@@ -7,6 +7,7 @@
  *  * A packet that is wrong, or that no service is there for, gets no answer and is counted.
  *  * An agent that comes back to a forwarder brings a new pair of sockets: nothing old is answered.
  */
+import { randomInt } from 'node:crypto';
 import { getServers } from 'node:dns';
 import { canonicalIp, isIp } from '../addr/ip.ts';
 import { canonicalMac } from '../addr/mac.ts';
@@ -21,6 +22,8 @@ import { Dhcp6Service } from '../services/dhcp6-service.ts';
 import { DnsService } from '../services/dns-service.ts';
 import { UdpUpstream } from '../services/dns-upstream.ts';
 import { parseFrame } from '../services/frame.ts';
+import { HealthChecker, type Watched } from '../services/health-checker.ts';
+import { RefuseService } from '../services/refuse-service.ts';
 import { RouterService } from '../services/router-service.ts';
 import { hostnameOf, type Send, type Service, type Tenant } from '../services/service.ts';
 import type { NodeContext, StartPart } from './node-part.ts';
@@ -30,6 +33,9 @@ const DEFAULT_ROUTER_LIFETIME_SECONDS = 1800;
 const DEFAULT_DNS_TIMEOUT_MS = 2000;
 const DEFAULT_LEASE_SECONDS = 86_400;
 const DEFAULT_MTU = 1500;
+/** Vifs come and go between two looks; what is due is asked within a tick. */
+const WATCH_MS = 1000;
+const HEALTH_TICK_MS = 100;
 /** In front of the inner packet, over IPv4 (docs/wire-notes.md); IPv6 has 20 bytes more. */
 const OVERHEADS = { udp: 32, gre: 28, vxlan: 50 } as const;
 const IPV6_MORE = 20;
@@ -114,6 +120,34 @@ function servicesOf(node: NodeContext, send: Send): Map<string, Service> {
   return services;
 }
 
+const DEFAULT_CHECK = { intervalMs: 5000, timeoutMs: 1000, failures: 3, successes: 2 } as const;
+
+function healthChecker({ agent, log }: NodeContext, send: Send): HealthChecker {
+  return new HealthChecker({
+    send,
+    now: () => performance.now(),
+    random: (below) => randomInt(below),
+    onChange: (vif, healthy) => {
+      log.warn({ vif, healthy }, healthy ? 'tenant is well' : 'tenant is ill: withdrawn');
+      // One that has gone has nothing to be withdrawn.
+      if (agent.vif(vif) !== undefined) agent.setVifHealth(vif, healthy);
+    },
+  });
+}
+
+/** Whom to ask, and what; as it is now. */
+function watched({ agent }: NodeContext): Watched[] {
+  return agent.vifs().flatMap((name): Watched[] => {
+    const intent = agent.vif(name) as VifIntent;
+    if (intent.healthChecks === undefined) return [];
+    const tenant = tenantOf(agent.vifId(name) as number, intent);
+    const checks = intent.healthChecks.map((check) => ({ ...DEFAULT_CHECK, ...check }));
+    const { mac, ipv4, ipv6, gateway4, gateway6 } = tenant;
+    const version = JSON.stringify([checks, mac, ipv4, ipv6, gateway4, gateway6]);
+    return [{ tenant, checks, version }];
+  });
+}
+
 export const startTenantServices: StartPart = (node) => {
   const { file, log, dataplane, agent } = node;
   if (file.services === undefined) return undefined;
@@ -134,7 +168,11 @@ export const startTenantServices: StartPart = (node) => {
     },
     onError: (error) => said.error({ err: error }, 'agent vif'),
   });
-  const services = servicesOf(node, channel.send.bind(channel));
+  const send = channel.send.bind(channel);
+  const services = servicesOf(node, send);
+  const health = healthChecker(node, send);
+  services.set('health', health);
+  services.set('refuse', new RefuseService(send)); // what nobody else took
   try {
     const port = dataplane.addPort({ kind: 'socket', mtu: MAX_AGENT_MTU }, theirs);
     node.commit(() => agent.setAgentVif({ port }));
@@ -142,6 +180,11 @@ export const startTenantServices: StartPart = (node) => {
     channel.close();
     throw error;
   }
+  const ends = [
+    every(WATCH_MS, () => health.watch(watched(node))),
+    every(HEALTH_TICK_MS, () => health.tick()),
+  ];
+  health.watch(watched(node));
   said.info({ services: [...services.keys()] }, 'serving tenants');
   return {
     methods: {
@@ -151,10 +194,12 @@ export const startTenantServices: StartPart = (node) => {
         return {
           agent_vif: { ...channel.counters, ...counters },
           services: Object.fromEntries(each),
+          health: health.view(),
         };
       },
     },
     stop() {
+      for (const end of ends) end();
       for (const service of services.values()) service.close?.();
       channel.close();
     },

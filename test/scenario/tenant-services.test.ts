@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
+import type { Page } from '../../src/cli/protocol.ts';
 import type { DropView, StatusView } from '../../src/cli/views.ts';
 import { openRemote } from '../../src/dataplane/remote.ts';
 import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
@@ -153,6 +154,12 @@ const LAST: Readonly<Record<Pod, number>> = { 'pod-a': 1, 'pod-b': 2 };
 const macOf = (pod: Pod) => `02:ed:00:00:00:0${LAST[pod]}`;
 /** What the first makes of its MAC; what the second would not. */
 const V6: Readonly<Record<Pod, string>> = { 'pod-a': 'fd00:1::ed:ff:fe00:1', 'pod-b': 'fd00:1::b' };
+const SERVICE = { address: '10.9.9.9', vrf: 'pods' };
+const OFTEN = { interval_ms: 300, timeout_ms: 200, failures: 2, successes: 2 };
+const CHECKS = [
+  { type: 'tcp', port: 8080, ...OFTEN },
+  { type: 'ping', ...OFTEN },
+];
 const GATEWAY6 = 'fd00:1::1';
 const ROUTER6 = 'fe80::200:5eff:fe00:100';
 const addressOf = (pod: Pod) => `10.1.0.${LAST[pod]}`;
@@ -245,6 +252,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
             gateway4: GATEWAY,
             ipv6: V6[pod],
             gateway6: GATEWAY6,
+            ...(pod === 'pod-b' ? { health_checks: CHECKS, floating_ips: [SERVICE] } : {}),
           })),
         }),
       );
@@ -382,6 +390,52 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
       expect(JSON.parse(out)).toBe('ESERVFAIL');
       const { services } = await call<ServicesStatus>('services.status');
       expect(services['dns']).toMatchObject({ overflow: 0, unsent: 0 });
+    });
+
+    it('a pod whose port is closed loses its floating IP, and has it again once it is open', async () => {
+      const [a, b] = PODS.map((pod) => ({ namespace: pods.get(pod)! }));
+      const reaches = async (expected: boolean) => {
+        const connect = `import socket; socket.create_connection(('${SERVICE.address}', 8080), 1)`;
+        await lab.until(
+          `${SERVICE.address} is ${expected ? 'there' : 'gone'}`,
+          async () => {
+            const { status } = await lab.run([PYTHON, '-c', connect], a);
+            const { items } = await call<Page<{ prefix: string }>>('rt.dump', { vrf: 1 });
+            const there = items.some(({ prefix }) => prefix.startsWith(`${SERVICE.address}/`));
+            return (status === 0) === expected && there === expected ? true : undefined;
+          },
+          START_MS,
+        );
+      };
+      const server = `
+import socket
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 8080)); s.listen(8)
+while True: s.accept()[0].close()
+`;
+      await reaches(false);
+      const start = () => lab.start('server', [PYTHON, '-c', server], { ...b, mayEnd: true });
+      const first = start();
+      await reaches(true);
+      await first.stop();
+      await reaches(false);
+      // Its own address is not withdrawn.
+      const ping = ['ping', '-c', '1', '-W', '2', addressOf('pod-b')];
+      expect((await lab.run(ping, a)).status).toBe(0);
+      const second = start();
+      await reaches(true);
+      await second.stop();
+      const { services } = await call<ServicesStatus>('services.status');
+      expect(services['health']).toMatchObject({ unsent: 0 });
+      const { out } = await lab.run([process.execPath, MAIN, 'services', '--sock', socket()]);
+      expect(out).toMatch(/^dhcp4:\n {2}offers:/m);
+      expect(out).toMatch(/^checks:\n {2}pod-b tcp 8080 +\S+, \d+ \S+ in a row$/m);
+    });
+
+    it('the gateway refuses connections, at once', async () => {
+      const connect = `import socket; socket.create_connection(('${GATEWAY}', 53), 5)`;
+      const { err } = await lab.run([PYTHON, '-c', connect], { namespace: pods.get('pod-a')! });
+      expect(err).toContain('ConnectionRefusedError');
     });
 
     it('a pod that was elsewhere before is told so', async () => {

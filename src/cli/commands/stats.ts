@@ -1,4 +1,4 @@
-/** `dropstats`, `vrfstats` and `status` of a running vRouter. */
+/** `dropstats`, `vrfstats`, `services` and `status` of a running vRouter. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { vrfId } from '../arguments.ts';
@@ -11,9 +11,10 @@ import {
   UsageError,
   withClient,
 } from '../io.ts';
+import { renderServices } from '../render/services.ts';
 import { renderDropLog, renderDrops, renderVrfStats } from '../render/stats.ts';
 import { renderStatus } from '../render/status.ts';
-import type { DropLogView, DropView, StatusView, VrfStatsView } from '../views.ts';
+import type { DropLogView, DropView, ServicesView, StatusView, VrfStatsView } from '../views.ts';
 
 interface DropOptions extends SocketOptions {
   readonly debug?: boolean;
@@ -105,6 +106,23 @@ export function registerStats(program: Command, io: Io): void {
         show(io, options, rows, renderVrfStats);
       });
     });
+
+  const services = socketOptions(
+    program
+      .command('services')
+      .description('DHCP, DNS and other services for tenants: what they did, who is well'),
+  );
+  services
+    .addHelpText(
+      'after',
+      '\nThere are some where the node file has the key `services`.\n' +
+        '\nExamples:\n  vrouter services\n  vrouter services --json\n',
+    )
+    .action((options: SocketOptions) =>
+      withClient(io, options, async (client) => {
+        show(io, options, await client.call<ServicesView>('services.status'), renderServices);
+      }),
+    );
 
   const status = socketOptions(
     program.command('status').description('is it well: sizes, totals, version'),

@@ -238,6 +238,28 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(far.route(POD, '10.101.102.27/32')).toMatchObject({ label: 16 });
     });
 
+    test('of a vif that is not well is withdrawn, here and elsewhere; its own address is not', () => {
+      near.agent.addVif(pod('web-1', 236, { floatingIps: [SERVICE_IP] }));
+      far.agent.addVif(pod('web-2', 238, { floatingIps: [SERVICE_IP] }));
+      cluster.settle();
+      expect(near.members(POD, VIP_PREFIX)).toHaveLength(2);
+      near.agent.setVifHealth('web-1', false);
+      cluster.settle();
+      expect(near.members(POD, VIP_PREFIX)).toHaveLength(1);
+      expect(far.members(POD, VIP_PREFIX)).toHaveLength(1);
+      expect(near.rows('floating_ips', 'floating_ip_set')).toEqual([]);
+      expect(far.route(POD, '10.47.255.236/32')).toBeDefined();
+      // What is asked of it meanwhile waits.
+      near.agent.addFloatingIp('web-1', { address: '10.101.102.27', vrf: SERVICE });
+      cluster.settle();
+      expect(near.rows('floating_ips', 'floating_ip_set')).toEqual([]);
+      near.agent.setVifHealth('web-1', true);
+      cluster.settle();
+      expect(near.rows('floating_ips', 'floating_ip_set')).toHaveLength(2);
+      expect(far.members(POD, VIP_PREFIX)).toHaveLength(2);
+      expect(() => near.agent.setVifHealth('nobody', true)).toThrow(/no vif 'nobody'/);
+    });
+
     test('without an exchange policy: published where it is leaked to', () => {
       cluster.exchange.disconnect(POD, SERVICE);
       near.agent.addVif(pod('web-1', 236, { floatingIps: [{ ...SERVICE_IP, leakTo: [POD] }] }));
