@@ -40,6 +40,7 @@
       "native/port/packet_filter.cc",
       "native/port/pcap_file.cc",
       "native/port/pcap_port.cc",
+      "native/port/socket_port.cc",
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
       "native/port/unix_channel.cc",

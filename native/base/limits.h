@@ -41,6 +41,12 @@ inline constexpr uint32_t kFragmentEntries = 8192;   // known first fragments
 inline constexpr uint32_t kFragmentHold = 1024;      // packets waiting for a first fragment, in all
 inline constexpr uint64_t kFragmentNs = 2'000'000'000;
 
+// Packets for the control side (punt.cc): a tenant that floods it loses its own, all together cannot
+// keep it from its work. A second's worth may come at once.
+inline constexpr uint32_t kPuntsPerVif = 500;         // a second; a resolver's queries fit, a flood does not
+inline constexpr uint32_t kPunts = 20000;            // a second, all vifs together: some 40 % of one CPU
+inline constexpr uint32_t kSocketQueueBytes = 256u << 10;  // of frames waiting in a pair of sockets
+
 inline constexpr uint32_t kMaxFlowEvents = 65536;    // event ring; full = counted, never blocks
 
 }  // namespace vrouter

@@ -47,6 +47,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("Descriptor", Descriptor::define(env, state));
   exports.Set("openNetlink", Napi::Function::New(env, open_netlink, "openNetlink"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
+  exports.Set("framePair", Napi::Function::New(env, frame_pair, "framePair"));
   exports.Set("Channel", Channel::define(env));
   exports.Set("listenUnix", Napi::Function::New(env, listen_unix_socket, "listenUnix"));
   exports.Set("acceptUnix", Napi::Function::New(env, accept_unix_socket, "acceptUnix"));

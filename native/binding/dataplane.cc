@@ -208,8 +208,6 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
                      options.buffer_bytes) ||
         !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
         !read_option(env, *state_, given, "lookUs", 0, kMaxPaceUs, options.pace.look_us) ||
-        !read_option(env, *state_, given, "napUs", 1, kMaxPaceUs, options.pace.nap_us) ||
-        !read_option(env, *state_, given, "patienceUs", 0, kMaxPaceUs, options.pace.patience_us) ||
         !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
@@ -295,7 +293,7 @@ Napi::Value Dataplane::add_port(Info info) {
   std::unique_ptr<Port> port;
   if (given.fd == kMaxDescriptor) {
     port = open_port(request, &status, &detail);
-  } else if (is_kernel_port(request)) {
+  } else if (has_descriptor(request)) {
     port = adopt_port(request, static_cast<int>(std::exchange(given.fd, kMaxDescriptor)), &status,
                       &detail);
   } else {

@@ -165,10 +165,11 @@ Napi::Value open_netlink(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env, fd);
 }
 
-Napi::Value socket_pair(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
+namespace {
+
+Napi::Value new_pair(Napi::Env env, bool (*open)(int (&fds)[2])) {
   int fds[2];
-  if (!open_socket_pair(fds)) {
+  if (!open(fds)) {
     throw_errno(env, state_of(env), "socketpair", errno);
     return {};
   }
@@ -176,6 +177,16 @@ Napi::Value socket_pair(const Napi::CallbackInfo& info) {
   pair.Set(0u, Napi::Number::New(env, fds[0]));
   pair.Set(1u, Napi::Number::New(env, fds[1]));
   return pair;
+}
+
+}  // namespace
+
+Napi::Value socket_pair(const Napi::CallbackInfo& info) {
+  return new_pair(info.Env(), open_socket_pair);
+}
+
+Napi::Value frame_pair(const Napi::CallbackInfo& info) {
+  return new_pair(info.Env(), open_frame_pair);
 }
 
 }  // namespace vrouter

@@ -49,5 +49,7 @@ class Descriptor : public Napi::ObjectWrap<Descriptor> {
 Napi::Value open_netlink(const Napi::CallbackInfo& info);
 // socketPair() -> [fd, fd]: Unix, SOCK_SEQPACKET: messages keep their bounds, the end is seen.
 Napi::Value socket_pair(const Napi::CallbackInfo& info);
+// framePair() -> [fd, fd]: Unix, SOCK_DGRAM: for a port of kind socket, and who is behind it.
+Napi::Value frame_pair(const Napi::CallbackInfo& info);
 
 }  // namespace vrouter

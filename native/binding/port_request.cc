@@ -6,6 +6,7 @@
 #include "port/af_packet_port.h"
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
+#include "port/socket_port.h"
 
 namespace vrouter {
 namespace {
@@ -120,8 +121,12 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
            read_offloads(env, state, spec, out.offloads) &&
            read_flag(env, state, spec, "coalesce", out.coalesce);
   }
+  if (out.kind == "socket") {
+    out.mtu = SocketPort::kDefaultMtu;
+    return read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu);
+  }
   if (out.kind == "faulty") return read_faulty(env, state, spec, out);
-  return refuse(env, state, "kind", "memory, pcap, tap, af_packet or faulty");
+  return refuse(env, state, "kind", "memory, pcap, tap, af_packet, socket or faulty");
 }
 
 std::unique_ptr<Port> open_port(PortRequest& request, Status* status, std::string* detail) {
@@ -143,6 +148,11 @@ std::unique_ptr<Port> open_port(PortRequest& request, Status* status, std::strin
     if (behind == nullptr) return nullptr;
     return std::make_unique<FaultyPort>(std::move(behind), request.faults, request.seed);
   }
+  if (request.kind == "socket") {
+    *status = Status::fail(StatusCode::BadValue, "fd");
+    *detail = "a socket port is one end of a pair: its descriptor is needed";
+    return nullptr;
+  }
   auto port = PcapPort::open(request.read, request.write, status, detail);
   if (port != nullptr && request.paced) port->pace(request.origin_ns);
   return port;
@@ -153,11 +163,16 @@ std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* sta
   if (request.kind == "tap") {
     return TapPort::adopt(fd, request.mtu, request.offloads, status, detail);
   }
+  if (request.kind == "socket") return SocketPort::adopt(fd, request.mtu, status, detail);
   return AfPacketPort::adopt(fd, status, detail);
 }
 
 bool is_kernel_port(const PortRequest& request) {
   return request.kind == "tap" || request.kind == "af_packet";
+}
+
+bool has_descriptor(const PortRequest& request) {
+  return is_kernel_port(request) || request.kind == "socket";
 }
 
 }  // namespace vrouter

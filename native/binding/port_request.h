@@ -35,7 +35,9 @@ std::unique_ptr<Port> open_port(PortRequest& request, Status* status, std::strin
 // The port over a descriptor that somebody has opened; takes it over, also when it fails.
 std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* status,
                                  std::string* detail);
-// Whether it has a descriptor that can be handed over.
+// Whether it can be opened here and handed over.
 bool is_kernel_port(const PortRequest& request);
+// Whether it can be made of a descriptor; a socket port is made of nothing else.
+bool has_descriptor(const PortRequest& request);
 
 }  // namespace vrouter

@@ -32,6 +32,13 @@ uint8_t ndp_type(const Packet& packet) {
   return icmp6::is_neighbour_discovery(type) ? type : 0;
 }
 
+bool for_gateway(const Packet& packet, const Vif& vif) {
+  const PacketMeta& meta = packet.meta;
+  const uint8_t* l3 = packet.data() + meta.l3;
+  return is_gateway(vif, meta.family,
+                    meta.family == Family::V4 ? ipv4::destination(l3) : ipv6::destination(l3));
+}
+
 uint32_t scope_of(Context& context, const Vif& vif) {
   const NextHop* own = context.router.next_hop(NextHopId{vif.spec.next_hop});
   return own != nullptr ? own->scope : 0;
@@ -72,6 +79,9 @@ void admit_tenant(Context& context, Packet& packet, const Vif& vif) {
                                                      : DropReason::IfDrop);
     }
     if (answer_echo(context, packet)) return;
+    if ((spec.flags & kVifGatewayTrap) != 0 && !meta.fragment && for_gateway(packet, vif)) {
+      return punt(context, packet, TrapReason::L3Protocols);
+    }
     meta.wants_flow = (spec.flags & kVifPolicy) != 0 && !multicast_destination(packet);
   } else {
     if (!l2_enabled(spec)) return packet.drop(DropReason::IfDrop);

@@ -11,6 +11,7 @@
 #include "state/drop_log.h"
 #include "state/events.h"
 #include "state/flow.h"
+#include "state/punt_limit.h"
 #include "state/quota.h"
 #include "state/router.h"
 
@@ -25,6 +26,7 @@ struct Context {
   EventRing& events;
   FlowTimeouts& timeouts;
   FlowQuota quota{};
+  PuntLimit punts{};
   uint64_t now_ns = 0;             // since the router started
   uint64_t seed = 0;               // of ECMP and entropy; fixed per run
   uint16_t ip_identification = 0;  // of the outer IPv4 headers we make

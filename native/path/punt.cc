@@ -30,6 +30,9 @@ void punt(Context& context, Packet& packet, TrapReason reason) {
   const VifId agent = agent_vif(context);
   const Vif* vif = context.router.vif(agent);
   if (vif == nullptr || !PortId{vif->spec.port}.valid()) return packet.drop(DropReason::TrapNoIf);
+  if (context.trace == nullptr && !context.punts.take(packet.meta.vif, context.now_ns)) {
+    return packet.drop(DropReason::TrapLimit);
+  }
   if (!complete_checksum(packet)) return packet.drop(DropReason::InvalidPacket);
   if (packet.headroom() < kAgentHeader + ethernet::kHeaderLength) {
     return packet.drop(DropReason::Push);

@@ -90,8 +90,18 @@ void leave_unanswered(Context& context, Packet& packet, Answer answer) {
 
 }  // namespace
 
+// The gateway's address, or the link-local one that follows from the router's MAC here (EUI-64, RFC
+// 4291 App. A): tenants that take router advertisements have that one for their default route.
 bool is_gateway(const Vif& vif, Family family, const uint8_t* address) {
-  return same(vif.spec.gateway4, family, address) || same(vif.spec.gateway6, family, address);
+  if (same(vif.spec.gateway4, family, address) || same(vif.spec.gateway6, family, address)) {
+    return true;
+  }
+  if (family != Family::V6 || address[0] != 0xfe || address[1] != 0x80) return false;
+  const auto& mac = vif.spec.mac.bytes;
+  const uint8_t own[16] = {
+      0xfe,   0x80,   0,    0,    0,      0,      0,     0, uint8_t(mac[0] ^ 2),
+      mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+  return is_tenant(vif) && vif.spec.gateway6.is_set() && std::memcmp(own, address, 16) == 0;
 }
 
 void answer_arp(Context& context, Packet& packet) {

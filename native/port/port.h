@@ -1,4 +1,4 @@
-// Port: where frames enter and leave. Implementations: memory, pcap file, TAP, AF_PACKET; all pass
+// Port: where frames enter and leave. Implementations: memory, pcap file, TAP, AF_PACKET, socket; all pass
 // one compliance suite (port/port_compliance.h). A port is owned by a worker; opening and closing
 // happen on the control side while the worker is held.
 //

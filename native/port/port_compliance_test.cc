@@ -2,13 +2,17 @@
 // lets them; where they cannot be had the reason is printed.
 #include "port/port_compliance.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "port/af_packet_port.h"
 #include "port/faulty_port.h"
 #include "port/memory_port.h"
 #include "port/pcap_port.h"
 #include "port/scratch_namespace.h"
+#include "port/socket_port.h"
+#include "port/sockets.h"
 #include "port/tap_port.h"
 
 namespace vrouter {
@@ -110,6 +114,39 @@ class PcapHarness : public PortHarness {
   std::unique_ptr<PcapPort> port_;
 };
 
+class SocketHarness : public PortHarness {
+ public:
+  ~SocketHarness() override {
+    if (far_ >= 0) close(far_);
+  }
+  std::string open(const std::vector<TestFrame>& offered) override {
+    int fds[2];
+    if (!open_frame_pair(fds)) return "no pair of sockets";
+    far_ = fds[1];
+    Status status;
+    port_ = SocketPort::adopt(fds[0], 1500, &status);
+    if (port_ == nullptr) return "not adopted";
+    for (const TestFrame& f : offered) {
+      EXPECT_EQ(send(far_, f.data(), f.size(), 0), static_cast<ssize_t>(f.size())) << "queue full";
+    }
+    return "";
+  }
+  Port& port() override { return *port_; }
+  std::vector<TestFrame> sent(size_t /*expected*/) override {
+    std::vector<TestFrame> all;
+    uint8_t buffer[4096];
+    for (ssize_t got; (got = recv(far_, buffer, sizeof buffer, 0)) > 0;) {
+      all.emplace_back(buffer, buffer + got);
+    }
+    return all;
+  }
+  const char* kind() const override { return "socket"; }
+
+ private:
+  int far_ = -1;
+  std::unique_ptr<SocketPort> port_;
+};
+
 // A port on a real interface, and a raw socket at the other end.
 class KernelHarness : public PortHarness {
  public:
@@ -180,6 +217,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(PortKind{"memory", [] { return std::make_unique<MemoryHarness>(); }},
                       PortKind{"faulty", [] { return std::make_unique<FaultyHarness>(); }},
                       PortKind{"pcap", [] { return std::make_unique<PcapHarness>(); }},
+                      PortKind{"socket", [] { return std::make_unique<SocketHarness>(); }},
                       PortKind{"tap", [] { return std::make_unique<TapHarness>(); }},
                       PortKind{"af_packet", [] { return std::make_unique<AfPacketHarness>(); }}),
     [](const ::testing::TestParamInfo<PortKind>& info) { return std::string(info.param.name); });

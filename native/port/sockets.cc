@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "base/limits.h"
+
 namespace vrouter {
 
 namespace {
@@ -32,6 +34,14 @@ int open_netlink_socket(int protocol, uint32_t groups) {
 
 bool open_socket_pair(int (&fds)[2]) {
   return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0;
+}
+
+bool open_frame_pair(int (&fds)[2]) {
+  if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) return false;
+  const int bytes = kSocketQueueBytes;
+  // Of two sockets of a pair the sender's buffer bounds what waits; less is granted without a word.
+  for (const int fd : fds) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  return true;
 }
 
 }  // namespace vrouter

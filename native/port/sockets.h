@@ -10,5 +10,8 @@ int open_netlink_socket(int protocol, uint32_t groups);
 
 // Two ends that keep message bounds and see each other's end (SOCK_SEQPACKET), non-blocking.
 bool open_socket_pair(int (&fds)[2]);
+// Two ends for frames (port/socket_port.h): SOCK_DGRAM, non-blocking, with room for
+// kSocketQueueBytes in each direction.
+bool open_frame_pair(int (&fds)[2]);
 
 }  // namespace vrouter

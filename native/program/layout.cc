@@ -176,7 +176,8 @@ void flags(Json& json) {
         {"no_proxy", kVifNoProxy},
         {"unknown_flood", kVifUnknownFlood},
         {"drop_new_flows", kVifDropNewFlows},
-        {"proxy", kVifProxy}});
+        {"proxy", kVifProxy},
+        {"gateway_trap", kVifGatewayTrap}});
   bits(json, "nextHopFlags",
        {{"policy", kNhPolicy},
         {"bridge", kNhBridge},

@@ -2,8 +2,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <sys/prctl.h>
-#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -56,11 +54,6 @@ bool finish_for(uint32_t features, Packet& packet) {
     return (features & kTakesChecksum) != 0 || complete_checksum(packet);
   }
   return takes_super(features, packet);
-}
-
-void nap(uint32_t microseconds) {
-  const timespec time{0, static_cast<long>(microseconds) * 1000};
-  nanosleep(&time, nullptr);
 }
 
 // A port and the frames waiting to go out of it within this breath.
@@ -630,7 +623,6 @@ void Engine::State::tell_events() {
 }
 
 void Engine::State::run() {
-  prctl(PR_SET_TIMERSLACK, 1UL);  // naps are as long as they say
   if (options.cpu != kAnyCpu) {  // a CPU that is not ours to have leaves the worker where it is
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -655,10 +647,6 @@ void Engine::State::run() {
     if (next == Pace::Next::Again) continue;
     if (next == Pace::Next::Yield) {
       sched_yield();
-      continue;
-    }
-    if (next == Pace::Next::Nap) {
-      nap(options.pace.nap_us);
       continue;
     }
     // A descriptor that is ready without a frame (an interface gone down) must not become a spin.

@@ -44,6 +44,7 @@ import {
   type VrfId,
 } from './ids.ts';
 import type {
+  AgentVifIntent,
   FloatingIpIntent,
   HostVifIntent,
   PolicyIntent,
@@ -234,6 +235,14 @@ export class Agent {
     this.#change(() => this.#vifs.remove(name));
   }
 
+  /**
+   * A vif that is not well loses its floating IPs, here and at every other node, until it is: others of the
+   * same service take its part. Its own address stays, or it could not become well again.
+   */
+  setVifHealth(name: string, healthy: boolean): void {
+    this.#change(() => this.#vifs.setHealth(name, healthy));
+  }
+
   addFloatingIp(vifName: string, intent: FloatingIpIntent): void {
     this.#change(() => this.#vifs.addFloatingIp(vifName, intent));
   }
@@ -266,6 +275,15 @@ export class Agent {
       this.#books.underlay.setHost(intent);
       this.#putUnderlay();
       if (intent === undefined) this.#books.tables.drop('vif 1');
+    });
+  }
+
+  /** The control side's own port behind vif0/2; undefined takes it away. */
+  setAgentVif(intent: AgentVifIntent | undefined): void {
+    this.#change(() => {
+      const { tables, underlay } = this.#books;
+      if (intent === undefined) tables.drop('vif 2');
+      else tables.put(underlay.agentVif(intent), 'pkt0');
     });
   }
 
@@ -378,6 +396,11 @@ export class Agent {
 
   vif(name: string): VifIntent | undefined {
     return this.#vifs.intent(name);
+  }
+
+  /** Of the vif that has this id in the data plane. */
+  vifOf(id: number): VifIntent | undefined {
+    return this.#vifs.intentOf(id);
   }
 
   vifs(): string[] {

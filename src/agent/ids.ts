@@ -21,6 +21,7 @@ export type SourceNatId = IdOf<'source nat'>;
 export const NEXT_HOP_DISCARD = 0 as NextHopId;
 export const VIF_PHYSICAL = 0 as VifId;
 export const VIF_HOST = 1 as VifId;
+export const VIF_AGENT = 2 as VifId;
 export const VRF_FABRIC = 0 as VrfId;
 /** kNoLabel: the route or member carries none. */
 export const NO_LABEL = 0xfffff as Label;

@@ -26,6 +26,12 @@ export interface HostVifIntent {
   readonly mac?: string; // default the uplink's
 }
 
+/** The control side behind vif0/2 (pkt0): packets that are its to answer, in the agent's header. */
+export interface AgentVifIntent {
+  readonly name?: string; // default pkt0
+  readonly port: number;
+}
+
 /** Settings of the router as a whole. */
 export interface RouterIntent {
   /** ICMP errors the router may generate, all vifs together. Default 1000; 0 = none. */
@@ -76,6 +82,15 @@ export interface PolicyIntent {
   readonly rules: readonly PolicyRuleIntent[];
 }
 
+export interface HealthCheckIntent {
+  readonly type: 'ping' | 'tcp';
+  readonly port?: number;
+  readonly intervalMs?: number;
+  readonly timeoutMs?: number;
+  readonly failures?: number;
+  readonly successes?: number;
+}
+
 export interface VifIntent {
   readonly name: string;
   readonly port: number;
@@ -95,6 +110,14 @@ export interface VifIntent {
   readonly networkPolicies?: readonly string[];
   readonly ingressGroups?: readonly string[];
   readonly egressGroups?: readonly string[];
+  /** What the tenant's DHCP client asks goes to the agent vif. Default false. */
+  readonly trapDhcp?: boolean;
+  /** What is for its gateways' own addresses goes to the agent vif. Default false. */
+  readonly trapGateway?: boolean;
+  /** How it is asked whether it is well; what came of it: Agent.setVifHealth. Nothing in the data plane. */
+  readonly healthChecks?: readonly HealthCheckIntent[];
+  /** What the tenant is told to be called; nothing in the data plane. */
+  readonly hostname?: string;
 }
 
 export interface SourceNatIntent {

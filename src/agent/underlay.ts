@@ -3,12 +3,12 @@
  * tunnels it can build. VRF 0 is the fabric's.
  */
 import { canonicalIp, isIpv4, parseIp } from '../addr/ip.ts';
-import { canonicalMac } from '../addr/mac.ts';
+import { canonicalMac, MAC_GATEWAY } from '../addr/mac.ts';
 import { contains, hostPrefix, type Prefix, parsePrefix } from '../addr/prefix.ts';
 import { VRouterError } from '../errors.ts';
 import type { EncapName, PathHop } from '../rib/route.ts';
-import { NEXT_HOP_DISCARD, NONE, VIF_HOST, VIF_PHYSICAL, VRF_FABRIC } from './ids.ts';
-import type { HostVifIntent, RouterIntent, UnderlayIntent } from './intents.ts';
+import { NEXT_HOP_DISCARD, NONE, VIF_AGENT, VIF_HOST, VIF_PHYSICAL, VRF_FABRIC } from './ids.ts';
+import type { AgentVifIntent, HostVifIntent, RouterIntent, UnderlayIntent } from './intents.ts';
 import type { NextHopSpec, TunnelSpec } from './next-hops.ts';
 import type { SetOp } from './tables.ts';
 
@@ -16,6 +16,7 @@ import type { SetOp } from './tables.ts';
 export const FABRIC_INSTANCE = 'default-domain:default-project:ip-fabric:__default__';
 
 const VIF_TYPE_HOST = 0;
+const VIF_TYPE_AGENT = 1;
 const VIF_TYPE_PHYSICAL = 2;
 const VIF_L3 = 0x40;
 const VIF_L2 = 0x80;
@@ -167,6 +168,19 @@ export class Underlay {
       });
     }
     return ops;
+  }
+
+  agentVif({ name, port }: AgentVifIntent): SetOp {
+    return {
+      ...this.#vif(),
+      vif: VIF_AGENT,
+      name: name ?? 'pkt0',
+      type: VIF_TYPE_AGENT,
+      port,
+      mac: MAC_GATEWAY,
+      mtu: 0, // its frames are its own
+      nextHop: NEXT_HOP_DISCARD,
+    };
   }
 
   #own(family: 4 | 6): string {

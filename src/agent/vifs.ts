@@ -28,6 +28,8 @@ const VIF_TYPE_VIRTUAL = 3;
 const VIF_POLICY = 0x1;
 const VIF_L3 = 0x40;
 const VIF_L2 = 0x80;
+const VIF_DHCP_TRAP = 0x100;
+const VIF_GATEWAY_TRAP = 0x40000000;
 
 interface Checked {
   readonly intent: VifIntent;
@@ -52,6 +54,8 @@ interface Vif {
   readonly label: Label;
   l2Label: Label | undefined;
   intent: VifIntent;
+  /** While it is not, it has no floating IPs. */
+  healthy: boolean;
   applied: Applied | undefined;
 }
 
@@ -67,6 +71,7 @@ export class Vifs {
   readonly #books: Books;
   readonly #parts: VifParts;
   readonly #vifs = new Map<string, Vif>();
+  readonly #byId = new Map<number, Vif>();
 
   constructor(books: Books, parts: VifParts) {
     this.#books = books;
@@ -82,9 +87,11 @@ export class Vifs {
       label: this.#books.labels.allocate(`l3 ${name}`),
       l2Label: undefined,
       intent,
+      healthy: true,
       applied: undefined,
     };
     this.#vifs.set(name, vif);
+    this.#byId.set(vif.id, vif);
     this.#apply(vif, checked);
   }
 
@@ -108,6 +115,16 @@ export class Vifs {
     this.#dropL2Label(vif);
     this.#books.vifIds.release(vif.id);
     this.#vifs.delete(name);
+    this.#byId.delete(vif.id);
+  }
+
+  setHealth(name: string, healthy: boolean): void {
+    const vif = this.#known(name);
+    if (vif.healthy === healthy || vif.applied === undefined) return;
+    vif.healthy = healthy;
+    const { checked, nextHops } = vif.applied;
+    const wanted = healthy ? checked.floatingIps : [];
+    this.#parts.floatingIps.replace(this.#backend(vif, checked, nextHops), wanted);
   }
 
   addFloatingIp(name: string, added: FloatingIpIntent): void {
@@ -139,6 +156,10 @@ export class Vifs {
 
   intent(name: string): VifIntent | undefined {
     return this.#vifs.get(name)?.intent;
+  }
+
+  intentOf(id: number): VifIntent | undefined {
+    return this.#byId.get(id)?.intent;
   }
 
   names(): string[] {
@@ -212,7 +233,10 @@ export class Vifs {
     for (const gateway of gatewaysOf(checked)) {
       this.#parts.routes.fix(vrf, hostPrefix(gateway), receive as NextHopId, owner);
     }
-    this.#parts.floatingIps.replace(this.#backend(vif, checked, held), checked.floatingIps);
+    this.#parts.floatingIps.replace(
+      this.#backend(vif, checked, held),
+      vif.healthy ? checked.floatingIps : [],
+    );
     publications.replace(owner, [
       ...this.#ipRoutes(vif, checked, prefixes),
       ...this.#evpnRoutes(vif, checked, l2, prefixes),
@@ -280,7 +304,7 @@ export class Vifs {
         port: intent.port,
         mac: MAC_GATEWAY,
         vrf: vrf.id,
-        flags: VIF_L3 | VIF_L2 | (intent.policy === false ? 0 : VIF_POLICY),
+        flags: flagsOf(intent),
         mtu: intent.mtu ?? 1500,
         nextHop,
         ipv4: checked.ipv4,
@@ -349,6 +373,16 @@ export class Vifs {
     if (vif === undefined) throw new VRouterError('NOT_FOUND', `no vif '${name}'`);
     return vif;
   }
+}
+
+function flagsOf({ policy, trapDhcp, trapGateway }: VifIntent): number {
+  return (
+    VIF_L3 |
+    VIF_L2 |
+    (policy === false ? 0 : VIF_POLICY) |
+    (trapDhcp === true ? VIF_DHCP_TRAP : 0) |
+    (trapGateway === true ? VIF_GATEWAY_TRAP : 0)
+  );
 }
 
 function ownerOf(name: string): string {

@@ -314,3 +314,17 @@ export interface StatusView {
 export function count(value: bigint): Count {
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value.toString();
 }
+
+export interface ServicesView {
+  readonly agent_vif: Readonly<Record<string, number>>;
+  /** By service, then by what is counted. */
+  readonly services: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly health: readonly {
+    readonly vif: string;
+    readonly type: string;
+    readonly port?: number;
+    readonly healthy: boolean;
+    /** Answers in a row; negative: failures. */
+    readonly run: number;
+  }[];
+}

@@ -85,6 +85,41 @@ export const floatingIpSchema = mapping({
   leak_to: z.array(name).max(64).optional().describe('Instances it is also published into'),
 });
 
+const label = z
+  .string()
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/, {
+    error: 'a host name is 1 to 63 letters, digits and -, and does not begin or end with -',
+  })
+  .describe('Host name, without a domain');
+const domain = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/,
+    {
+      error: 'a domain is host names joined by dots',
+    },
+  )
+  .describe('DNS domain');
+
+export const healthCheckSchema = oneOf(
+  'type',
+  [
+    mapping({ type: z.literal('ping'), ...healthCheckTimes() }),
+    mapping({ type: z.literal('tcp'), port: whole(1, 65535), ...healthCheckTimes() }),
+  ],
+  ['ping', 'tcp'],
+);
+
+function healthCheckTimes() {
+  return {
+    interval_ms: whole(200, 3_600_000).optional().describe('Default 5000'),
+    timeout_ms: whole(50, 60_000).optional().describe('Default 1000'),
+    failures: whole(1, 100).optional().describe('In a row until it is ill; default 3'),
+    successes: whole(1, 100).optional().describe('In a row until it is well again; default 2'),
+  };
+}
+
 export const vifSchema = mapping({
   name,
   port: portSchema,
@@ -97,6 +132,13 @@ export const vifSchema = mapping({
   mtu: mtu.optional(),
   policy: z.boolean().optional().describe('Flow table for its packets; default true'),
   flow_quota: whole(0, 1 << 24).optional(),
+  hostname: label.optional().describe('What DHCP and DNS call it; default: from its name'),
+  dhcp: z.boolean().optional().describe('Served by services.dhcp, if there is one; default true'),
+  health_checks: z
+    .array(healthCheckSchema)
+    .max(4)
+    .optional()
+    .describe('From its gateway; while one fails the floating IPs are withdrawn'),
   floating_ips: z.array(floatingIpSchema).max(64).optional(),
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
@@ -185,6 +227,55 @@ export const routeSchema = mapping({
   hops: z.array(hopSchema).min(1).max(256),
 }).superRefine(oneWay);
 
+const dhcpSchema = mapping({
+  lease_seconds: whole(60, 0xffffffff).optional().describe('Default 86400'),
+  subnets: z
+    .array(prefix)
+    .max(256)
+    .optional()
+    .describe('The mask of a tenant is that of the subnet its address is in; default /32'),
+  dns: z
+    .array(ip)
+    .max(8)
+    .optional()
+    .describe("Name servers; default the tenant's gateway where services.dns is on, else none"),
+  ntp: z.array(ipv4).max(8).optional(),
+  domain: domain.optional(),
+  mtu: whole(576, 65535).optional().describe('Default: what the tunnels carry without fragments'),
+  routes: z
+    .array(mapping({ prefix, gateway: ipv4.optional().describe("Default the tenant's gateway") }))
+    .max(16)
+    .optional()
+    .describe('Besides the default route (option 121)'),
+});
+
+const servicesSchema = mapping({
+  dhcp: dhcpSchema
+    .optional()
+    .describe('DHCP for tenants that have an address and a gateway; {} for the defaults'),
+  dns: mapping({
+    resolvers: z
+      .array(ip)
+      .min(1)
+      .max(8)
+      .optional()
+      .describe("Asked in this order; default the host's own"),
+    timeout_ms: whole(100, 30_000).optional().describe('Of one attempt of three; default 2000'),
+    domain: domain
+      .optional()
+      .describe(
+        'Tenants of a network find each other by name in it; default: services.dhcp.domain',
+      ),
+  })
+    .optional()
+    .describe("Names are asked of the tenant's gateway; {} for the defaults"),
+  ra: mapping({
+    router_lifetime_seconds: whole(30, 9000).optional().describe('Default 1800'),
+  })
+    .optional()
+    .describe('Router advertisements for tenants that have ipv6 and gateway6'),
+});
+
 export const nodeSchema = mapping({
   name,
   socket: socketPath.optional().describe('Default /run/vrouter/<name>.sock'),
@@ -195,13 +286,9 @@ export const nodeSchema = mapping({
     flow_entries: whole(1024, 1 << 24).optional(),
     buffers: whole(256, 1 << 20).optional(),
     buffer_bytes: whole(512, 66_560).optional(),
-    polling: mapping({
-      look_us: whole(0, 1_000_000).optional(),
-      nap_us: whole(1, 1_000_000).optional(),
-      patience_us: whole(0, 1_000_000).optional(),
-    })
+    look_us: whole(0, 1_000_000)
       .optional()
-      .describe('How long an idle worker looks, naps and waits before it sleeps'),
+      .describe('How long an idle worker looks for frames before it sleeps; default 100'),
     seed: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }).optional(),
   forwarder: mapping({
@@ -269,6 +356,7 @@ export const nodeSchema = mapping({
   })
     .optional()
     .describe('Prometheus metrics and health over HTTP'),
+  services: servicesSchema.optional().describe('What the node answers its tenants itself'),
   routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
   vrfs: z.array(vrfSchema).max(65536).optional(),
   policies: z.array(policySchema).max(65536).optional(),
@@ -278,6 +366,9 @@ export const nodeSchema = mapping({
 
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;
+export type HealthCheckFile = z.infer<typeof healthCheckSchema>;
+export type ServicesFile = z.infer<typeof servicesSchema>;
+export type DhcpFile = z.infer<typeof dhcpSchema>;
 export type PluggedVif = z.infer<typeof pluggedVifSchema>;
 export type VifFile = z.infer<typeof vifSchema>;
 export type VrfFile = z.infer<typeof vrfSchema>;

@@ -31,6 +31,10 @@ export function nodeReferenceProblems(file: NodeFile): Problem[] {
   };
   for (const [i, vif] of vifs.entries()) {
     must('VRF', vif.vrf, ['vifs', i, 'vrf']);
+    if ((vif.health_checks ?? []).length > 0 && file.services === undefined) {
+      const message = 'there are no services in this file ({} is enough)';
+      out.push({ path: ['vifs', i, 'health_checks'], message });
+    }
     for (const [k, fip] of (vif.floating_ips ?? []).entries()) {
       must('VRF', fip.vrf, ['vifs', i, 'floating_ips', k, 'vrf']);
     }

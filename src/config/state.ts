@@ -32,6 +32,7 @@ export const VIF_FLAGS = [
   'unknown_flood',
   'drop_new_flows',
   'proxy',
+  'gateway_trap',
 ] as const;
 export const VIF_TYPES = ['host', 'agent', 'physical', 'virtual'] as const;
 export const NEXT_HOP_FLAGS = ['policy', 'bridge', 'unicast_flood', 'validate_source'] as const;

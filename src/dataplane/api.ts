@@ -10,12 +10,8 @@ export interface DataplaneOptions {
   readonly flowEntries?: number;
   readonly buffers?: number;
   readonly bufferBytes?: number;
-  /** After the last frame the worker looks for more this long … (native/worker/pace.h) */
+  /** After the last frame the worker looks for more this long, then it sleeps (native/worker/pace.h). */
   readonly lookUs?: number;
-  /** … then in naps of so long each, … */
-  readonly napUs?: number;
-  /** … until this long after the last frame: then it sleeps. */
-  readonly patienceUs?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
   readonly seed?: bigint;
   /** Flows live in this file, and are taken over from it; normally on a tmpfs. */
@@ -53,6 +49,11 @@ export type PortSpec =
       /** 'none': frames leave whole, as on a wire; default 'tenant'. */
       readonly offloads?: 'none' | 'tenant';
       readonly coalesce?: boolean;
+    }
+  | {
+      /** One end of a pair of sockets (framePair), given to addPort; the other is the control side's. */
+      readonly kind: 'socket';
+      readonly mtu?: number;
     }
   | {
       /** Another port behind faults, for labs and tests: the same seed and frames give the same faults. */
@@ -309,7 +310,8 @@ export interface Explained {
 }
 
 export interface Dataplane {
-  addPort(spec: PortSpec): number;
+  /** fd: the end of a socket port; taken over, also when the port is refused. */
+  addPort(spec: PortSpec, fd?: number): number;
   removePort(port: number): void;
   /** What it is, and its own error counts. */
   portInfo(port: number): PortInfo;

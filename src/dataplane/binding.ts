@@ -22,7 +22,7 @@ import { layout } from './layout.ts';
 
 /** The wrapped class; native/binding/dataplane.h. Every method may throw VRouterError. */
 export interface NativeDataplane {
-  /** at: the id it is to have; fd: of a tap or af_packet port that is open already, taken over. */
+  /** at: the id it is to have; fd: of a tap, af_packet or socket port that is open already, taken over. */
   addPort(spec: PortSpec, at?: number, fd?: number): number;
   removePort(port: number): void;
   portInfo(port: number): PortInfo;
@@ -139,6 +139,8 @@ export interface Addon {
   openNetlink(protocol: number, groups: number): number;
   /** Unix, SOCK_SEQPACKET. */
   socketPair(): [number, number];
+  /** Unix, SOCK_DGRAM: for a port of kind socket, and who is behind it. */
+  framePair(): [number, number];
   readonly Channel: new (pathOrFd: string | number) => NativeChannel;
   listenUnix(path: string): number;
   /** -1: nobody waits. */

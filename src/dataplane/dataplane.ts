@@ -80,8 +80,8 @@ class NativeBackedDataplane implements Dataplane {
     this.#addonPath = addonPath;
   }
 
-  addPort(spec: PortSpec): number {
-    return this.#native.addPort(spec);
+  addPort(spec: PortSpec, fd?: number): number {
+    return this.#native.addPort(spec, undefined, fd);
   }
 
   removePort(port: number): void {

@@ -20,3 +20,8 @@ export function openNetlink(protocol: number, groups: number): Descriptor {
 export function socketPair(): readonly [number, number] {
   return loadAddon().addon.socketPair();
 }
+
+/** Two ends for frames, one of them for a port of kind `socket`. The one end does not see the other's end. */
+export function framePair(): readonly [number, number] {
+  return loadAddon().addon.framePair();
+}

@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '66cad30eeb6c3bea09fa3663858e00c4ee7981dbbb61019f91b5d8389257f05f',
+  digest: '4aa8d07364d463b14f67cd3a4d6273f64f10a9e58c34f8d027f78afb67fa2afc',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -527,6 +527,11 @@ export const layout = {
       why: 'no free port in the source NAT range',
     },
     { name: 'NoLivePath', printed: 'No Live Path', why: 'an ECMP next hop has no usable member' },
+    {
+      name: 'TrapLimit',
+      printed: 'Trap Rate Limit',
+      why: 'more packets for the agent than it is given in a second',
+    },
   ],
   flowDrops: [
     { name: 'Unknown', printed: 'Unknown' },
@@ -665,6 +670,7 @@ export const layout = {
     unknownFlood: 65536,
     dropNewFlows: 262144,
     proxy: 1048576,
+    gatewayTrap: 1073741824,
   },
   nextHopFlags: { policy: 2, bridge: 268435456, unicastFlood: 65536, validateSource: 134217728 },
   routeFlags: { labelValid: 1, proxy: 2, trap: 4, flood: 8 },

@@ -127,18 +127,20 @@ class RemoteNative implements NativeDataplane {
 
   // --- ports ---------------------------------------------------------------------------------------
 
-  addPort(spec: PortSpec): number {
-    if (this.#closed) throw new VRouterError('CLOSED', 'the data plane has been closed');
-    const claimed = this.#claim(spec);
-    if (claimed !== undefined) return claimed;
+  /** A port that comes with its descriptor is new: the other end of an agent before us is gone. */
+  addPort(spec: PortSpec, _at?: number, given?: number): number {
     const { addon } = loadAddon();
-    const opened = isKernelPort(spec) ? addon.openPort(spec) : undefined;
+    let fd = given;
     try {
-      const port = this.#addOpen(spec, undefined, opened?.fd);
-      this.ports.set(port, { spec, fd: opened?.fd });
+      if (this.#closed) throw new VRouterError('CLOSED', 'the data plane has been closed');
+      const claimed = given === undefined ? this.#claim(spec) : undefined;
+      if (claimed !== undefined) return claimed;
+      if (fd === undefined && isKernelPort(spec)) ({ fd } = addon.openPort(spec));
+      const port = this.#addOpen(spec, undefined, fd);
+      this.ports.set(port, { spec, fd });
       return port;
     } catch (error) {
-      if (opened !== undefined) addon.closeDescriptor(opened.fd);
+      if (fd !== undefined) addon.closeDescriptor(fd);
       throw error;
     }
   }

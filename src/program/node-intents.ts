@@ -3,6 +3,7 @@ import { canonicalMac } from '../addr/mac.ts';
 import { canonicalPrefix, hostPrefix } from '../addr/prefix.ts';
 import type {
   FloatingIpIntent,
+  HealthCheckIntent,
   PolicyIntent,
   SourceNatIntent,
   UnderlayIntent,
@@ -12,16 +13,19 @@ import type {
 import { ipKey } from '../agent/routes.ts';
 import type {
   FloatingIpFile,
+  HealthCheckFile,
   NodeFile,
   PolicyFile,
   PortFile,
   RouteFile,
   RouteKeyFile,
+  ServicesFile,
   SourceNatFile,
   VifFile,
   VrfFile,
 } from '../config/node.ts';
 import type { PortSpec } from '../dataplane/api.ts';
+import { VRouterError } from '../errors.ts';
 import type { Route, RouteKey } from '../rib/route.ts';
 
 /** Without the keys that were not given: optional means absent, not undefined. */
@@ -53,7 +57,32 @@ export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
   }) as FloatingIpIntent;
 }
 
-export function vifIntent(file: VifFile, port: number): VifIntent {
+function healthCheckIntent(file: HealthCheckFile): HealthCheckIntent {
+  return given({
+    type: file.type,
+    port: file.type === 'tcp' ? file.port : undefined,
+    intervalMs: file.interval_ms,
+    timeoutMs: file.timeout_ms,
+    failures: file.failures,
+    successes: file.successes,
+  }) as HealthCheckIntent;
+}
+
+/** services: the node's; undefined: it has none, and nothing of a tenant's goes to its agent. */
+export function vifIntent(file: VifFile, port: number, services?: ServicesFile): VifIntent {
+  const has4 = file.ipv4 !== undefined && file.gateway4 !== undefined;
+  const has6 = file.ipv6 !== undefined && file.gateway6 !== undefined;
+  const served = (has4 || has6) && file.dhcp !== false;
+  const checked = (file.health_checks ?? []).length > 0;
+  if (checked && services === undefined) {
+    const message = `vif ${file.name}: health_checks: the node file has no services ({} is enough)`;
+    throw new VRouterError('BAD_VALUE', message);
+  }
+  if (checked && !has4 && !has6) {
+    const message = `vif ${file.name}: health_checks: they come from its gateway, and there is none`;
+    throw new VRouterError('BAD_VALUE', message);
+  }
+  const trapped = services?.dns !== undefined || checked;
   return given({
     name: file.name,
     port,
@@ -70,6 +99,10 @@ export function vifIntent(file: VifFile, port: number): VifIntent {
     networkPolicies: file.network_policies,
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
+    hostname: file.hostname,
+    healthChecks: file.health_checks?.map(healthCheckIntent),
+    trapGateway: trapped && (has4 || has6) ? true : undefined,
+    trapDhcp: services?.dhcp !== undefined && served ? true : undefined,
   }) as VifIntent;
 }
 

@@ -13,6 +13,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { Agent } from '../agent/agent.ts';
+import type { VifIntent } from '../agent/intents.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import type { StatusView } from '../cli/views.ts';
@@ -56,6 +57,7 @@ import { startPlug } from './plug.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { startSharedUnderlay } from './shared-underlay.ts';
+import { startTenantServices } from './tenant-services.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals } from './views.ts';
 
@@ -83,6 +85,7 @@ const RESTART_MS = 30_000;
 const PARTS: readonly StartPart[] = [
   startSharedUnderlay,
   startOwnedUnderlay,
+  startTenantServices,
   startPlug,
   startMetrics,
 ];
@@ -202,8 +205,12 @@ class VrouterNode {
     for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
     for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));
     for (const vif of vifs ?? [])
-      this.#agent.addVif(vifIntent(vif, this.#openPort(vif.name, vif.port)));
+      this.#agent.addVif(this.#vifIntent(vif, this.#openPort(vif.name, vif.port)));
     for (const nat of source_nats ?? []) this.#agent.addSourceNat(sourceNatIntent(nat));
+  }
+
+  #vifIntent(vif: VifFile, port: number): VifIntent {
+    return vifIntent(vif, port, this.#file.services);
   }
 
   #openPort(vif: string, spec: PortFile): number {
@@ -282,7 +289,7 @@ class VrouterNode {
     const port = this.#openPort(vif.name, vif.port);
     try {
       const done = this.#commit(
-        () => this.#agent.addVif(vifIntent(vif, port)),
+        () => this.#agent.addVif(this.#vifIntent(vif, port)),
         () => this.#agent.removeVif(vif.name),
       );
       return { ...done, port };
@@ -455,11 +462,7 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
   return {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
-    ...(options.polling?.look_us === undefined ? {} : { lookUs: options.polling.look_us }),
-    ...(options.polling?.nap_us === undefined ? {} : { napUs: options.polling.nap_us }),
-    ...(options.polling?.patience_us === undefined
-      ? {}
-      : { patienceUs: options.polling.patience_us }),
+    ...(options.look_us === undefined ? {} : { lookUs: options.look_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
   };

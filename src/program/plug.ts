@@ -37,7 +37,8 @@ export const startPlug: StartPart = async ({ file, log, agent, addVif, removeVif
           );
         }
         const at = places.get(id) as number;
-        const change = (to: PluggedVif) => agent.updateVif(vifIntent(whole(id, to), at));
+        const change = (to: PluggedVif) =>
+          agent.updateVif(vifIntent(whole(id, to), at, file.services));
         return commit(
           () => change(port),
           () => change(before),

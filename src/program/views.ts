@@ -191,6 +191,7 @@ const TRANSPORTS = {
   memory: 'Virtual',
   pcap: 'Virtual',
   faulty: 'Virtual',
+  socket: 'Virtual',
 } as const;
 
 function vifReferences(dataplane: Dataplane): Map<number, number> {

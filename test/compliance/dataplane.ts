@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Dataplane, DataplaneOptions, Op } from '../../src/dataplane/api.ts';
+import { framePair, openDescriptor, socketPair } from '../../src/dataplane/descriptor.ts';
 import { layout } from '../../src/dataplane/layout.ts';
 import { decodeProgram, encodeProgram } from '../../src/dataplane/program.ts';
 import { VRouterError } from '../../src/errors.ts';
@@ -60,6 +61,16 @@ function frame(sport = 1000): Uint8Array {
     ether({ dst: MAC, src: TENANTS[0] }),
     ipv4({ src: ADDRESSES[0], dst: ADDRESSES[1] }),
     udp({ sport, dport: 53 }),
+    filler(20),
+  );
+}
+
+/** What the second tenant says to frame(7001). */
+function answer(): Uint8Array {
+  return packet(
+    ether({ dst: MAC, src: TENANTS[1] }),
+    ipv4({ src: ADDRESSES[1], dst: ADDRESSES[0] }),
+    udp({ sport: 53, dport: 7001 }),
     filler(20),
   );
 }
@@ -554,6 +565,39 @@ export function dataplaneCompliance(
           code: 'BAD_ARGUMENT',
           field,
         });
+      });
+
+      it('of kind socket give and take frames at the end that was kept', async () => {
+        const [kept, given] = framePair();
+        const far = openDescriptor(kept);
+        try {
+          const port = dp.addPort({ kind: 'socket' }, given);
+          expect(dp.portInfo(port)).toMatchObject({ kind: 'socket', mtu: 1500, rxErrors: 0n });
+          dp.commit(twoTenants([ports[0]!, port]));
+          dp.inject(ports[0]!, [frame(7001)]);
+          dp.step(1n);
+          const heard = await new Promise<Uint8Array>((resolve) => {
+            const into = new Uint8Array(2048);
+            far.onReadable(() => resolve(into.subarray(0, far.read(into))));
+          });
+          expect(heard.length).toBe(62);
+          far.write(answer());
+          dp.step(2n);
+          expect(dp.readCounters().vifs.get(2)).toMatchObject({ rxPackets: 1n, txPackets: 1n });
+        } finally {
+          far.close();
+        }
+      });
+
+      it('of kind socket need one end of a frame pair', () => {
+        expect(errorOf(() => dp.addPort({ kind: 'socket' }))).toMatchObject({
+          code: 'BAD_VALUE',
+          field: 'fd',
+        });
+        const [kept, given] = socketPair();
+        const error = errorOf(() => dp.addPort({ kind: 'socket' }, given));
+        expect(error).toMatchObject({ code: 'BAD_VALUE', field: 'fd' });
+        openDescriptor(kept).close();
       });
 
       it('name a file that is not there', () => {

@@ -1,10 +1,11 @@
-/** `dropstats`, `vrfstats` and `status` of a running vRouter. */
+/** `dropstats`, `vrfstats`, `services` and `status` of a running vRouter. */
 import type { Command } from 'commander';
 import { vrfId } from '../arguments.ts';
 import { exactlyOne, type Io, type SocketOptions, show, socketOptions, withClient } from '../io.ts';
+import { renderServices } from '../render/services.ts';
 import { renderDropLog, renderDrops, renderVrfStats } from '../render/stats.ts';
 import { renderStatus } from '../render/status.ts';
-import type { DropLogView, DropView, StatusView, VrfStatsView } from '../views.ts';
+import type { DropLogView, DropView, ServicesView, StatusView, VrfStatsView } from '../views.ts';
 import { type WatchOptions, watched, watchOptions } from '../watch.ts';
 
 interface DropOptions extends SocketOptions, WatchOptions {
@@ -89,6 +90,23 @@ export function registerStats(program: Command, io: Io): void {
         );
       });
     });
+
+  const services = socketOptions(
+    program
+      .command('services')
+      .description('DHCP, DNS and other services for tenants: what they did, who is well'),
+  );
+  services
+    .addHelpText(
+      'after',
+      '\nThere are some where the node file has the key `services`.\n' +
+        '\nExamples:\n  vrouter services\n  vrouter services --json\n',
+    )
+    .action((options: SocketOptions) =>
+      withClient(io, options, async (client) => {
+        show(io, options, await client.call<ServicesView>('services.status'), renderServices);
+      }),
+    );
 
   const status = socketOptions(
     program.command('status').description('is it well: sizes, totals, version'),

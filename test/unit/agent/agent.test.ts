@@ -61,6 +61,19 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.rows('vifs', 'vif_set').map((v) => v.vif)).toEqual([0]);
       expect(near.nextHop(own()?.nextHop)).toMatchObject({ vif: NONE });
     });
+
+    test('an agent vif is there as long as it is wanted, and may get another port', () => {
+      const row = () => near.rows('vifs', 'vif_set').find((v) => v.vif === 2);
+      near.agent.setAgentVif({ port: 9 });
+      cluster.settle();
+      expect(row()).toMatchObject({ name: 'pkt0', type: 1, port: 9, vrf: 0 });
+      near.agent.setAgentVif({ port: 10 });
+      cluster.settle();
+      expect(row()).toMatchObject({ port: 10 });
+      near.agent.setAgentVif(undefined);
+      cluster.settle();
+      expect(row()).toBeUndefined();
+    });
   });
 
   describe('a vif', () => {
@@ -223,6 +236,28 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       ]);
       expect(far.route(POD, VIP_PREFIX)).toBeUndefined();
       expect(far.route(POD, '10.101.102.27/32')).toMatchObject({ label: 16 });
+    });
+
+    test('of a vif that is not well is withdrawn, here and elsewhere; its own address is not', () => {
+      near.agent.addVif(pod('web-1', 236, { floatingIps: [SERVICE_IP] }));
+      far.agent.addVif(pod('web-2', 238, { floatingIps: [SERVICE_IP] }));
+      cluster.settle();
+      expect(near.members(POD, VIP_PREFIX)).toHaveLength(2);
+      near.agent.setVifHealth('web-1', false);
+      cluster.settle();
+      expect(near.members(POD, VIP_PREFIX)).toHaveLength(1);
+      expect(far.members(POD, VIP_PREFIX)).toHaveLength(1);
+      expect(near.rows('floating_ips', 'floating_ip_set')).toEqual([]);
+      expect(far.route(POD, '10.47.255.236/32')).toBeDefined();
+      // What is asked of it meanwhile waits.
+      near.agent.addFloatingIp('web-1', { address: '10.101.102.27', vrf: SERVICE });
+      cluster.settle();
+      expect(near.rows('floating_ips', 'floating_ip_set')).toEqual([]);
+      near.agent.setVifHealth('web-1', true);
+      cluster.settle();
+      expect(near.rows('floating_ips', 'floating_ip_set')).toHaveLength(2);
+      expect(far.members(POD, VIP_PREFIX)).toHaveLength(2);
+      expect(() => near.agent.setVifHealth('nobody', true)).toThrow(/no vif 'nobody'/);
     });
 
     test('without an exchange policy: published where it is leaked to', () => {

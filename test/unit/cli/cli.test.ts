@@ -52,6 +52,7 @@ describe('vrouter', () => {
     'flow',
     'dropstats',
     'vrfstats',
+    'services',
     'status',
     'capture',
     'schema',
