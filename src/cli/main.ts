@@ -20,6 +20,7 @@ import {
 import { registerPort } from './commands/port.ts';
 import { registerServers } from './commands/servers.ts';
 import { registerStats } from './commands/stats.ts';
+import { registerSupportBundle } from './commands/support.ts';
 import { registerTables } from './commands/tables.ts';
 import { registerTrace } from './commands/trace.ts';
 import { registerWhy } from './commands/why.ts';
@@ -55,6 +56,7 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerCapture(program, io);
   registerTrace(program, io);
   registerPort(program, io);
+  registerSupportBundle(program, io);
   registerCheckConfig(program, io);
   registerSchema(program, io);
   registerCompletion(program, io, () => buildCommand(io));

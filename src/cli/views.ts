@@ -309,6 +309,8 @@ export interface StatusView {
   readonly exchange: string;
   /** Routes with hops that cannot be used now. */
   readonly unresolved: number;
+  /** What is not well, in words; none: all is. */
+  readonly problems: readonly string[];
 }
 
 export function count(value: bigint): Count {

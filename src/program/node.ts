@@ -39,6 +39,7 @@ import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
 import { captureMethods } from './capture-methods.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
+import { problems } from './health.ts';
 import { startMetrics } from './metrics.ts';
 import {
   floatingIpIntent,
@@ -59,7 +60,7 @@ import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { startSharedUnderlay } from './shared-underlay.ts';
 import { startTenantServices } from './tenant-services.ts';
 import { viewMethods } from './view-methods.ts';
-import { totals } from './views.ts';
+import { totals, vifs } from './views.ts';
 
 const schemas = {
   none: mapping({}),
@@ -124,6 +125,8 @@ class VrouterNode {
   readonly #awaited: ReadonlySet<string>;
   /** Until what a resumed forwarder holds has been compared. */
   #resuming: boolean;
+  /** What the data plane said of the last change, if it refused it. */
+  #refused: string | undefined;
   #closed = false;
   #leave = false;
 
@@ -153,7 +156,13 @@ class VrouterNode {
         underlay: underlayIntent(file.underlay, uplink),
         schedule: setImmediate,
       });
-      this.#agent.onError((error) => log.error({ err: error }, 'commit refused'));
+      this.#agent.onError((error) => {
+        log.error({ err: error }, 'commit refused');
+        this.#refused = error.message;
+      });
+      this.#agent.onCommit(() => {
+        this.#refused = undefined;
+      });
       this.#declare();
       this.#agent.flush();
       if (!resume) this.#dataplane.start();
@@ -193,7 +202,7 @@ class VrouterNode {
   }
 
   #declare(): void {
-    const { host, vrfs, policies, vifs, source_nats } = this.#file;
+    const { host, vrfs, policies, vifs: tenants, source_nats } = this.#file;
     if (host !== undefined) {
       const port = this.#dataplane.addPort(portSpec(host.port));
       this.#agent.setHostVif({
@@ -204,7 +213,7 @@ class VrouterNode {
     }
     for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
     for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));
-    for (const vif of vifs ?? [])
+    for (const vif of tenants ?? [])
       this.#agent.addVif(this.#vifIntent(vif, this.#openPort(vif.name, vif.port)));
     for (const nat of source_nats ?? []) this.#agent.addSourceNat(sourceNatIntent(nat));
   }
@@ -319,6 +328,7 @@ class VrouterNode {
 
   #status(): StatusView {
     const info = this.#dataplane.info();
+    const unresolved = this.#agent.unresolved();
     return {
       name: this.#file.name,
       version: VERSION,
@@ -332,7 +342,14 @@ class VrouterNode {
       buffers: { free: info.buffersFree, total: info.buffers },
       totals: totals(this.#dataplane),
       exchange: this.#exchange,
-      unresolved: this.#agent.unresolved().length,
+      unresolved: unresolved.length,
+      problems: problems({
+        info,
+        vifs: vifs(this.#dataplane),
+        exchange: this.#exchange,
+        unresolved,
+        refused: this.#refused,
+      }),
     };
   }
 

@@ -109,7 +109,11 @@ export function registerStats(program: Command, io: Io): void {
     );
 
   const status = socketOptions(
-    program.command('status').description('is it well: sizes, totals, version'),
+    program
+      .command('status')
+      .description(
+        'is it well: what is not, sizes, totals, version; exit status 1 when something is not',
+      ),
   );
   status
     .addHelpText(
@@ -118,7 +122,10 @@ export function registerStats(program: Command, io: Io): void {
     )
     .action((options: SocketOptions) =>
       withClient(io, options, async (client) => {
-        show(io, options, await client.call<StatusView>('status'), renderStatus);
+        const view = await client.call<StatusView>('status');
+        show(io, options, view, renderStatus);
+        // A route exchange has none.
+        if ((view.problems ?? []).length > 0) io.fail();
       }),
     );
 }

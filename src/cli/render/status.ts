@@ -1,4 +1,4 @@
-/** Text of `vrouter status`: every field of the answer, one a line, whatever process gave it. Pure. */
+/** Text of `vrouter status`: what is not well first, then every field of the answer, one a line. Pure. */
 function lines(value: object, indent: string): string {
   let text = '';
   for (const [name, field] of Object.entries(value)) {
@@ -11,6 +11,13 @@ function lines(value: object, indent: string): string {
   return text;
 }
 
+/** A route exchange does not say how it is: it is there. */
 export function renderStatus(status: object): string {
-  return lines(status, '');
+  const { problems, ...rest } = status as { readonly problems?: readonly string[] };
+  if (problems === undefined) return lines(rest, '');
+  const verdict =
+    problems.length === 0
+      ? 'All is well.\n'
+      : `Not well:\n${problems.map((problem) => `  ${problem}\n`).join('')}`;
+  return `${verdict}\n${lines(rest, '')}`;
 }
