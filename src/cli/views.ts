@@ -120,6 +120,30 @@ export interface RouteDump {
   readonly routes: readonly RouteView[];
 }
 
+/** A line of `rt --monitor`: the ancestor's words. */
+export interface RouteChangeView {
+  /** Of the change, from 1 since the agent started. */
+  readonly number: number;
+  readonly operation: 'add' | 'delete';
+  readonly family: 'AF_INET' | 'AF_INET6';
+  readonly vrf_id: number;
+  readonly prefix: number;
+  readonly address: string;
+  readonly nh_id?: number;
+  readonly flags?: Readonly<
+    Record<'label_valid' | 'arp_proxy' | 'arp_trap' | 'arp_flood' | 'macip_learnt', boolean>
+  >;
+  readonly label?: number;
+  readonly mac_address?: string;
+}
+
+export interface RouteChangesView {
+  readonly changes: readonly RouteChangeView[];
+  readonly last: number;
+  /** Asked for, and no longer here. */
+  readonly lost: number;
+}
+
 export interface MacDump {
   readonly vrf: number;
   readonly family: 'bridge';
@@ -210,6 +234,18 @@ export interface LabelView {
 export interface VniView {
   readonly vni: number;
   readonly nextHop: number;
+}
+
+/** Sizes of a running vRouter: `vrouter info`. */
+export interface InfoView {
+  readonly version: string;
+  readonly limits: Readonly<Record<string, number>>;
+  readonly used: Readonly<Record<string, number>>;
+}
+
+export interface VrfTableView {
+  readonly vrf: number;
+  readonly name: string;
 }
 
 export interface DropLogView {

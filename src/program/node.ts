@@ -55,6 +55,7 @@ import {
 import type { NodeContext, NodePart, StartPart } from './node-part.ts';
 import { startOwnedUnderlay } from './owned-underlay.ts';
 import { startPlug } from './plug.ts';
+import { startRouteMonitor } from './route-monitor.ts';
 import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { startSharedUnderlay } from './shared-underlay.ts';
@@ -87,6 +88,7 @@ const PARTS: readonly StartPart[] = [
   startSharedUnderlay,
   startOwnedUnderlay,
   startTenantServices,
+  startRouteMonitor,
   startPlug,
   startMetrics,
 ];

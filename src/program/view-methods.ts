@@ -136,6 +136,10 @@ export function viewMethods(dataplane: Dataplane): Methods {
       dataplane.clearCounters();
       return { cleared: true };
     },
+    info: (params) => {
+      checkParams(schemas.none, 'info', params);
+      return views.info(dataplane);
+    },
     'vrfstats.dump': (params) => {
       checkParams(schemas.none, 'vrfstats.dump', params);
       return views.vrfStats(dataplane);

@@ -3,6 +3,7 @@
  * of what it asks for.
  */
 import { contains, type Prefix, parsePrefix } from '../addr/prefix.ts';
+import { VERSION } from '../cli/version.ts';
 import type {
   DropLogView,
   ExplainView,
@@ -12,6 +13,7 @@ import type {
   FlowTableView,
   FlowView,
   HashFieldName,
+  InfoView,
   LabelView,
   MacView,
   NextHopSlot,
@@ -25,6 +27,7 @@ import type {
 import { count } from '../cli/views.ts';
 import { suggestion } from '../config/nearest.ts';
 import type { Dataplane, DataplaneInfo, Explained, FlowRecord, FullOp } from '../dataplane/api.ts';
+import { layout } from '../dataplane/layout.ts';
 import { VRouterError } from '../errors.ts';
 import { HASH_FIELD_BITS, NEXT_HOP_FLAG_BITS, NO_LABEL } from './state-ops.ts';
 
@@ -393,6 +396,40 @@ export function flowStatistics(dataplane: Dataplane): FlowStatistics {
   const names = { F: 'forward', D: 'drop', N: 'nat', H: 'hold' } as const;
   for (const flow of dataplane.flows()) byAction[names[flow.action]]++;
   return { table: flowTable(dataplane.info()), byAction };
+}
+
+/** Startup and run-time parameters, by the names of `vrouter --info`. */
+export function info(dataplane: Dataplane): InfoView {
+  const { limits } = layout;
+  const now = dataplane.info();
+  const rows = (table: 'next_hops' | 'labels' | 'macs' | 'routes' | 'vifs' | 'vrfs') =>
+    dataplane.dump(table).length;
+  return {
+    version: VERSION,
+    limits: {
+      'Interfaces limit': limits.maxVifs,
+      'VRF tables limit': limits.maxVrfs,
+      'NextHops limit': limits.maxNextHops,
+      'MPLS Labels limit': limits.maxLabel,
+      'Bridge Table limit': limits.maxMacs,
+      'Routes limit': limits.maxRoutes,
+      'Flow Table limit': now.flowEntries,
+      'Flow Table overflow limit': 0,
+      'Packet buffers': now.buffers,
+    },
+    used: {
+      'Used Interfaces': rows('vifs'),
+      'Used VRF tables': rows('vrfs'),
+      'Used NextHops': rows('next_hops'),
+      'Used MPLS Labels': rows('labels'),
+      'Used Routes': rows('routes'),
+      'Used Bridge entries': rows('macs'),
+      'Used Flow entries': now.flowsUsed,
+      'Used Over Flow entries': 0,
+      'Flow Table bytes': now.flowBytes,
+      'Free packet buffers': now.buffersFree,
+    },
+  };
 }
 
 // --- questions ---------------------------------------------------------------------------------

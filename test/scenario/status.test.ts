@@ -68,6 +68,41 @@ describe('a running node', () => {
     expect((await run('status', '--sock', socket())).status).toBe(0);
   });
 
+  it('tells route changes as they come, a line of JSON each', async () => {
+    const argv = [process.execPath, MAIN, 'rt', '--monitor', '--count', '2', '--sock', socket()];
+    const monitor = lab.start('monitor', argv, { mayEnd: true });
+    const route = { instance: 'red', prefix: '10.1.0.8/32' };
+    // It may not listen yet: changes until it has told of two.
+    let ended = false;
+    void monitor.ended.then(() => {
+      ended = true;
+    });
+    for (let i = 0; i < 100 && !ended; i++) {
+      await call('route.set', { ...route, hops: [{ address: '10.169.25.21', label: 17 }] });
+      await call('route.remove', route);
+      await lab.poll(async () => undefined, 60);
+    }
+    const lines = (await monitor.ended).out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines).toHaveLength(2);
+    const at = { family: 'AF_INET', vrf_id: 1, prefix: 32, address: '10.1.0.8' };
+    for (const line of lines) expect(line).toMatchObject(at);
+    const added = lines.find(({ operation }) => operation === 'add');
+    expect(added).toMatchObject({ label: 17, flags: { label_valid: true, arp_trap: false } });
+    expect(lines.map(({ operation }) => operation).sort()).toEqual(['add', 'delete']);
+  });
+
+  it('shows its limits and networks', async () => {
+    const info = (await run('info', '--sock', socket())).out;
+    expect(info).toMatch(/^Flow Table limit {25}1024$/m);
+    expect(info).toMatch(/^Used VRF tables {26}2$/m);
+    expect((await run('vrftable', '--sock', socket())).out).toMatch(/^ {4}1 {4}V .*red$/m);
+    const none = await run('vrftable', '--get', '9', '--sock', socket());
+    expect([none.status, none.err]).toEqual([1, 'vrouter: vrftable: there is no VRF 9\n']);
+  });
+
   it('is put into one file, with what could not be had named', async () => {
     const out = lab.path('bundle.tar.gz');
     const done = await run(

@@ -1,22 +1,35 @@
 /** `vif`, `nh`, `rt`, `mpls`, `vxlan`: the tables of a running vRouter, with the ancestor's options. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { parsePrefix } from '../../addr/prefix.ts';
 import { id32, vrfId } from '../arguments.ts';
 import type { Client } from '../client.ts';
-import { exactlyOne, type Io, type SocketOptions, show, socketOptions, withClient } from '../io.ts';
+import {
+  exactlyOne,
+  type Io,
+  type SocketOptions,
+  show,
+  socketOptions,
+  UsageError,
+  withClient,
+} from '../io.ts';
+import { renderInfo, renderVrfTable } from '../render/info.ts';
 import { renderLabels, renderVnis } from '../render/labels.ts';
 import { renderNextHopGet, renderNextHopList } from '../render/nh.ts';
 import { renderMacs, renderRouteGet, renderRoutes } from '../render/rt.ts';
 import { renderVif, renderVifRates, VIF_HEADER, withVifRates } from '../render/vif.ts';
 import type {
   DropView,
+  InfoView,
   LabelView,
   MacView,
   NextHopView,
+  RouteChangesView,
   RouteView,
   VifView,
   VniView,
+  VrfStatsView,
 } from '../views.ts';
 import { type Before, type WatchOptions, watched, watchOptions } from '../watch.ts';
 
@@ -141,11 +154,31 @@ interface RouteOptions extends SocketOptions, WatchOptions {
   readonly get?: string;
   readonly vrf?: number;
   readonly family?: 'inet' | 'inet6' | 'bridge';
+  readonly monitor?: boolean;
+}
+
+const MONITOR_MS = 100;
+
+/** A line of JSON a change, as the ancestor's; from now on, or until `count` of them. */
+async function monitorRoutes(client: Client, io: Io, options: RouteOptions): Promise<void> {
+  let { last } = await client.call<RouteChangesView>('rt.changes');
+  const { count = Number.POSITIVE_INFINITY } = options;
+  for (let told = 0; told < count; ) {
+    await sleep(MONITOR_MS);
+    const found = await client.call<RouteChangesView>('rt.changes', { after: last });
+    if (found.lost > 0) io.err(`${found.lost} changes came too fast and are not shown\n`);
+    for (const { number, ...change } of found.changes) {
+      if (told++ < count) io.out(`${JSON.stringify(change)}\n`);
+    }
+    last = found.last;
+  }
 }
 
 async function runRoutes(command: Command, io: Io, options: RouteOptions): Promise<void> {
-  const what = exactlyOne(command, { dump: options.dump, get: options.get }, ['dump', 'get']);
+  const { dump, get, monitor } = options;
+  const what = exactlyOne(command, { dump, get, monitor }, ['dump', 'get', 'monitor']);
   await withClient(io, options, async (client) => {
+    if (what === 'monitor') return monitorRoutes(client, io, options);
     if (what === 'get') {
       const text = options.get as string;
       const { family } = parsePrefix(
@@ -191,6 +224,7 @@ function registerRoutes(program: Command, io: Io): void {
   command
     .option('--dump <vrf>', 'a whole table', vrfId)
     .option('--get <prefix>', 'the route that covers an address or prefix')
+    .option('--monitor', 'route changes from now on, a line of JSON each')
     .option('--vrf <vrf>', 'with --get: the VRF (default 0)', vrfId)
     .addOption(
       new Option('--family <family>', 'with --dump: which table (default inet)').choices([
@@ -203,7 +237,7 @@ function registerRoutes(program: Command, io: Io): void {
     .addHelpText(
       'after',
       '\nThe dump lists the prefixes that were programmed, not their expansion to byte boundaries.\n' +
-        '\nExamples:\n  vrouter rt --dump 2\n  vrouter rt --dump 2 --family bridge\n  vrouter rt --get 10.105.139.153/32 --vrf 2\n',
+        '\nExamples:\n  vrouter rt --dump 2\n  vrouter rt --dump 2 --family bridge\n  vrouter rt --get 10.105.139.153/32 --vrf 2\n  vrouter rt --monitor\n',
     )
     .action((options: RouteOptions) => runRoutes(command, io, options));
 }
@@ -211,6 +245,35 @@ function registerRoutes(program: Command, io: Io): void {
 interface LabelOptions extends SocketOptions {
   readonly dump?: boolean;
   readonly get?: number;
+}
+
+function registerInfo(program: Command, io: Io): void {
+  socketOptions(
+    program.command('info').description('limits and use of the tables of a running vrouter'),
+  )
+    .addHelpText('after', '\nExample:\n  vrouter info\n')
+    .action((options: SocketOptions) =>
+      withClient(io, options, async (client) =>
+        show(io, options, await client.call<InfoView>('info'), renderInfo),
+      ),
+    );
+  socketOptions(
+    program.command('vrftable').description('VRFs of a running vrouter, by id and name'),
+  )
+    .option('--dump', 'all VRFs; the default')
+    .option('--get <vrf>', 'one VRF', vrfId)
+    .addHelpText('after', '\nExamples:\n  vrouter vrftable --dump\n  vrouter vrftable --get 2\n')
+    .action((options: SocketOptions & { readonly get?: number }) =>
+      withClient(io, options, async (client) => {
+        const all = (await client.call<VrfStatsView[]>('vrfstats.dump')).map(({ vrf, name }) => ({
+          vrf,
+          name,
+        }));
+        const rows = options.get === undefined ? all : all.filter(({ vrf }) => vrf === options.get);
+        if (rows.length === 0) throw new UsageError(`vrftable: there is no VRF ${options.get}`);
+        show(io, options, rows, renderVrfTable);
+      }),
+    );
 }
 
 function registerLabels(program: Command, io: Io): void {
@@ -255,4 +318,5 @@ export function registerTables(program: Command, io: Io): void {
   registerNextHop(program, io);
   registerRoutes(program, io);
   registerLabels(program, io);
+  registerInfo(program, io);
 }
