@@ -4,6 +4,7 @@
  */
 import { parseIp } from '../addr/ip.ts';
 import { parseMac } from '../addr/mac.ts';
+import { checksum } from '../codec/checksum.ts';
 import { ParseError } from '../errors.ts';
 
 export interface FrameFields {
@@ -31,18 +32,6 @@ const NUMBERS: Readonly<Record<string, number>> = {
   sctp: 132,
 };
 const TCP_FLAGS = 'FSRPAUEC';
-
-/** RFC 1071, over parts of even length (but for the last). */
-function checksum(...parts: readonly Uint8Array[]): number {
-  let sum = 0;
-  for (const part of parts) {
-    for (let i = 0; i < part.length; i += 2) {
-      sum += ((part[i] as number) << 8) | (part[i + 1] ?? 0);
-    }
-  }
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
 
 function tcpFlags(letters: string): number {
   let bits = 0;

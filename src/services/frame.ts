@@ -6,6 +6,7 @@
  */
 import { formatIp, type IpFamily, type IpText, parseIp } from '../addr/ip.ts';
 import { formatMac, type MacText, parseMac } from '../addr/mac.ts';
+import { checksum, folded, sum } from '../codec/checksum.ts';
 import { VRouterError } from '../errors.ts';
 
 export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmp6: 58 } as const;
@@ -44,26 +45,6 @@ export function bad(what: string): never {
 
 export function view(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Ones' complement sum, not yet folded to its end: sums of parts of even length can be added. */
-function sum(bytes: Uint8Array, before = 0): number {
-  let total = before;
-  for (let i = 0; i + 1 < bytes.length; i += 2)
-    total += ((bytes[i] as number) << 8) | (bytes[i + 1] as number);
-  if (bytes.length % 2 === 1) total += (bytes[bytes.length - 1] as number) << 8;
-  return total;
-}
-
-function folded(total: number): number {
-  let left = total;
-  while (left > 0xffff) left = (left & 0xffff) + Math.floor(left / 0x10000);
-  return ~left & 0xffff;
-}
-
-/** RFC 1071. */
-export function checksum(bytes: Uint8Array): number {
-  return folded(sum(bytes));
 }
 
 /** With the pseudo header of RFC 768, 9293 and 8200; ICMP over IPv4 has none. */
