@@ -4,6 +4,7 @@
  * would drop it. Not derived from the data plane's own headers: this is what it is judged by.
  * Sources: RFC 826, RFC 791, RFC 768, RFC 9293, RFC 3032, RFC 7510.
  */
+import { checksum, folded, sum } from '../codec/checksum.ts';
 
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806 } as const;
 export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17 } as const;
@@ -58,24 +59,6 @@ export interface MplsOverUdp {
   readonly label: number;
   readonly ttl: number;
   readonly inner: Ipv4Packet;
-}
-
-/** RFC 1071: adds a piece to a sum; all pieces but the last are of even length. */
-function sumOf(piece: Buffer, sum: number): number {
-  const even = piece.length & ~1;
-  for (let i = 0; i < even; i += 2) {
-    sum += ((piece[i] as number) << 8) | (piece[i + 1] as number);
-  }
-  return even === piece.length ? sum : sum + ((piece[even] as number) << 8);
-}
-
-function folded(sum: number): number {
-  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
-  return ~sum & 0xffff;
-}
-
-export function checksum(...pieces: readonly Buffer[]): number {
-  return folded(pieces.reduce((sum, piece) => sumOf(piece, sum), 0));
 }
 
 function pseudoSum(source: number, destination: number, protocol: number, length: number): number {
@@ -155,7 +138,7 @@ export function encodeSegment(source: number, destination: number, segment: Segm
   }
   segment.data.copy(bytes, header);
   const pseudo = pseudoSum(source, destination, PROTOCOL.tcp, bytes.length);
-  bytes.writeUInt16BE(folded(sumOf(bytes, pseudo)), 16);
+  bytes.writeUInt16BE(folded(sum(bytes, pseudo)), 16);
   return bytes;
 }
 
@@ -181,7 +164,7 @@ export function decodeSegment(packet: Ipv4Packet): Segment | undefined {
   const header = ((bytes[12] as number) >> 4) * 4;
   if (header < TCP_HEADER || header > bytes.length) return undefined;
   const pseudo = pseudoSum(packet.source, packet.destination, PROTOCOL.tcp, bytes.length);
-  if (folded(sumOf(bytes, pseudo)) !== 0) return undefined;
+  if (folded(sum(bytes, pseudo)) !== 0) return undefined;
   return {
     sourcePort: bytes.readUInt16BE(0),
     destinationPort: bytes.readUInt16BE(2),
@@ -205,7 +188,7 @@ export function decodeMplsOverUdp(bytes: Buffer): MplsOverUdp | string {
   if (udp.readUInt16BE(4) !== udp.length) return 'UDP length';
   // Zero: none was computed, which RFC 7510 allows on IPv4.
   const pseudo = pseudoSum(outer.source, outer.destination, PROTOCOL.udp, udp.length);
-  if (udp.readUInt16BE(6) !== 0 && folded(sumOf(udp, pseudo)) !== 0) return 'UDP checksum';
+  if (udp.readUInt16BE(6) !== 0 && folded(sum(udp, pseudo)) !== 0) return 'UDP checksum';
   if (udp.length < UDP_HEADER + 4) return 'no MPLS label';
   const entry = udp.readUInt32BE(UDP_HEADER);
   if ((entry & 0x100) === 0) return 'more than one MPLS label';

@@ -12,13 +12,13 @@ import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vit
 import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
 import type { DropView, LabelView, StatusView } from '../../src/cli/views.ts';
+import { checksum } from '../../src/codec/checksum.ts';
 import type { NodeFile } from '../../src/config/node.ts';
 import { CapPort } from '../../src/ports/cap-port.ts';
 import { RAW_PROTOCOL, RawPort } from '../../src/ports/raw-port.ts';
 import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import {
-  checksum,
   decodeFrame,
   decodeIpv4,
   encodeIpv4,

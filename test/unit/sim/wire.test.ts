@@ -1,7 +1,7 @@
 /** The tenants' codec against the tests' own packet builder, and against damage. */
 import { describe, expect, it } from 'vitest';
+import { checksum } from '../../../src/codec/checksum.ts';
 import {
-  checksum,
   decodeArp,
   decodeFrame,
   decodeIpv4,
