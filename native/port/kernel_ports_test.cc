@@ -117,6 +117,22 @@ TEST_F(KernelPorts, TapSetsMtuAndUpAndGoesWithThePort) {
   EXPECT_FALSE(space_.run("ip link show tap-a"));
 }
 
+TEST_F(KernelPorts, KnowWhetherTheirInterfaceIsUp) {
+  Status status;
+  auto tap = TapPort::open("tap0", "", 1500, TapOffloads::Tenant, &status);
+  ASSERT_NE(tap, nullptr);
+  EXPECT_TRUE(tap->up());
+  auto packet = AfPacketPort::open("tap0", false, &status);
+  ASSERT_NE(packet, nullptr);
+  EXPECT_TRUE(packet->up());
+  ASSERT_EQ(system("ip link set tap0 down"), 0);
+  EXPECT_FALSE(tap->up());
+  EXPECT_FALSE(packet->up());
+  ASSERT_EQ(system("ip link set tap0 up"), 0);
+  EXPECT_TRUE(tap->up());
+  EXPECT_TRUE(packet->up());
+}
+
 TEST_F(KernelPorts, TapAttachesToOneThatIsThere) {
   VROUTER_NEED(need_tun);
   ASSERT_TRUE(space_.run("ip tuntap add mode tap name tap-kept && ip link set tap-kept mtu 1400"));

@@ -22,6 +22,9 @@ const NODE_MAC = { a: '02:00:00:00:00:20', b: '02:00:00:00:00:21' } as const;
 type Id = keyof typeof NODE;
 const SERVICE = '10.3.0.1';
 const GATEWAY = '10.1.0.254';
+/** Of the pods `client` and `web`, and their gateway's. */
+const IPV6 = { client: 'fd00:1::1', web: 'fd00:1::2' } as const;
+const GATEWAY6 = 'fd00:1::fe';
 /** By pod: its node, network and address. */
 const PODS = {
   client: { node: 'a', vrf: 'red', ipv4: '10.1.0.1', mac: '02:ed:00:00:00:01' },
@@ -152,6 +155,7 @@ describe.skipIf(reason !== undefined)('why', () => {
             tenant_mac: PODS[pod].mac,
             ipv4: PODS[pod].ipv4,
             gateway4: GATEWAY,
+            ...(pod === 'client' || pod === 'web' ? { ipv6: IPV6[pod], gateway6: GATEWAY6 } : {}),
             ...(pod === 'small' ? { flow_quota: 8 } : {}),
             ...(pod === 'web'
               ? {
@@ -202,6 +206,11 @@ describe.skipIf(reason !== undefined)('why', () => {
       await pod.ip('addr', 'add', `${ipv4}/32`, 'dev', 'eth0');
       await pod.ip('route', 'add', `${GATEWAY}/32`, 'dev', 'eth0');
       await pod.ip('route', 'add', 'default', 'via', GATEWAY);
+      const ipv6 = IPV6[name as keyof typeof IPV6];
+      if (ipv6 === undefined) continue;
+      await pod.set('net/ipv6/conf/eth0/disable_ipv6', '0');
+      await pod.ip('addr', 'add', `${ipv6}/64`, 'dev', 'eth0', 'nodad');
+      await pod.ip('-6', 'route', 'add', 'default', 'via', GATEWAY6);
     }
     const web = lab.start('http', [process.execPath, '-e', HTTP], { namespace: pods.get('web') });
     await lab.until('http', async () => (web.out().includes('ready') ? true : undefined), START_MS);
@@ -241,6 +250,20 @@ describe.skipIf(reason !== undefined)('why', () => {
       what: 'nobody has the address',
       ask: ['client', '10.1.0.99'],
       tries: () => pings('client', '10.1.0.99'),
+    },
+    {
+      code: 'no_route',
+      what: 'nobody has the IPv6 address',
+      ask: ['client', 'fd00:2::99'],
+      tries: () => pings('client', 'fd00:2::99'),
+    },
+    {
+      code: 'too_big',
+      what: 'the same over IPv6',
+      ask: ['client', IPV6.web, '--size', '1500'],
+      // The kernel learns the size from the first answer and splits then: so in one piece, once.
+      tries: () => pings('client', IPV6.web, '-M', 'do', '-s', '1452'),
+      detail: /at most 1468 bytes pass; the sender is told by ICMPv6/,
     },
     {
       code: 'not_imported',
@@ -420,6 +443,8 @@ describe.skipIf(reason !== undefined)('why', () => {
       ['client', PODS.other.ipv4],
       [PODS.client.ipv4, SERVICE, 'tcp', '8888'],
       ['web', 'client', 'tcp', '22'],
+      ['client', IPV6.web],
+      [IPV6.web, IPV6.client, 'udp', '53'],
       ['client', PODS.inet.ipv4, 'udp', '7000'],
     ]) {
       const { status, view } = await why(...ask);
