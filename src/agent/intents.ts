@@ -124,6 +124,8 @@ export interface VifIntent {
   readonly healthChecks?: readonly HealthCheckIntent[];
   /** What the tenant is told to be called; nothing in the data plane. */
   readonly hostname?: string;
+  /** Behind it are the node's own services: what they are asked, and ask, goes past tenants' policy. */
+  readonly service?: boolean;
   /** Parts it takes in the node's link-local network, beside its own floating IPs, however ill it is. */
   readonly linkLocal?: readonly LinkLocalRole[];
   /** Who it is to the metadata server; nothing in the data plane. Default: its name, its VRF. */

@@ -30,6 +30,7 @@ const VIF_POLICY = 0x1;
 const VIF_L3 = 0x40;
 const VIF_L2 = 0x80;
 const VIF_DHCP_TRAP = 0x100;
+const VIF_SERVICE = 0x20000000;
 const VIF_GATEWAY_TRAP = 0x40000000;
 
 interface Checked {
@@ -394,12 +395,13 @@ export class Vifs {
   }
 }
 
-function flagsOf({ policy, trapDhcp, trapGateway }: VifIntent): number {
+function flagsOf({ policy, trapDhcp, trapGateway, service }: VifIntent): number {
   return (
     VIF_L3 |
     VIF_L2 |
     (policy === false ? 0 : VIF_POLICY) |
     (trapDhcp === true ? VIF_DHCP_TRAP : 0) |
+    (service === true ? VIF_SERVICE : 0) |
     (trapGateway === true ? VIF_GATEWAY_TRAP : 0)
   );
 }

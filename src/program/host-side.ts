@@ -86,6 +86,7 @@ export function hostSideObjects(file: NodeFile):
       name,
       port,
       vrf: HOST_VRF,
+      service: true,
       tenantMac: MAC,
       ipv4: network.host,
       gateway4: network.gateway,

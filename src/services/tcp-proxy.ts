@@ -48,7 +48,8 @@ export class TcpProxy {
       end();
     });
     far.on('close', () => clearTimeout(late));
-    tenant.on('close', () => far.destroy());
+    // One that was reset is reset there, too.
+    tenant.on('close', (broken) => (broken ? far.resetAndDestroy() : far.destroy()));
     far.on('connect', () => {
       clearTimeout(late);
       for (const socket of [tenant, far]) socket.setTimeout(IDLE_MS, end);
