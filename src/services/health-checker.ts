@@ -213,12 +213,13 @@ export class HealthChecker implements Service {
       return;
     }
     this.counters.asked++;
-    state.asked = { number, port: 0, lateAt: now + check.timeoutMs };
+    const asked = { number, port: 0, lateAt: now + check.timeoutMs };
+    state.asked = asked;
     void answer
       .catch(() => false)
       .then((well) => {
         const current = this.#entries.get(tenant.vif) === entry;
-        if (!current || state.asked?.number !== number) return;
+        if (!current || state.asked !== asked) return;
         this.counters[well ? 'answered' : 'refused']++;
         this.#hear(entry, state, well);
       });

@@ -48,8 +48,9 @@ export class TcpProxy {
       end();
     });
     far.on('close', () => clearTimeout(late));
-    // One that was reset is reset there, too.
-    tenant.on('close', (broken) => (broken ? far.resetAndDestroy() : far.destroy()));
+    // One that was reset is reset there, too: a server that waits for half-closed peers sees it.
+    tenant.on('error', () => far.resetAndDestroy());
+    tenant.on('close', () => far.destroy());
     far.on('connect', () => {
       clearTimeout(late);
       for (const socket of [tenant, far]) socket.setTimeout(IDLE_MS, end);

@@ -335,6 +335,14 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
         await refused('red', `http://169.254.${host}/`);
         await refused('red', `http://169.254.${host}:8080/`);
       }
+      // Nor is one heard that says it is another, from its network or from the node's.
+      const red = pods.get('red')!;
+      for (const address of [PODS.checked.ipv4, '169.254.65.4', '169.254.64.1']) {
+        await red.ip('addr', 'add', `${address}/32`, 'dev', 'eth0');
+        const from = ['--interface', address, '--connect-timeout', '1'];
+        expect((await curl('red', `${METADATA}/`, ...from)).status, address).not.toBe(0);
+        await red.ip('addr', 'del', `${address}/32`, 'dev', 'eth0');
+      }
       const after = (await call<ServicesView>('services.status')).services;
       expect(after['metadata']!['requests']).toBe(before);
       // A port of a service is not one of another address's.
