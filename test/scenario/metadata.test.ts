@@ -153,6 +153,13 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
       if (out === '') throw new Error(`${err}\n${agent.err()}`);
       return JSON.parse(out) as Asked;
     }
+    async function serve(pod: Pod): Promise<Service> {
+      const argv = [process.execPath, '-e', TENANT];
+      const server = lab.start('server', argv, { namespace: pods.get(pod)!, mayEnd: true });
+      const ready = async () => (server.out().includes('ready') ? true : undefined);
+      await lab.until(`the server of ${pod} is there`, ready, START_MS);
+      return server;
+    }
     const asksAgain = (pod: Pod) => lab.until('it is answered', () => ask(pod, '/again'), START_MS);
 
     beforeAll(async () => {
@@ -181,11 +188,14 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
             ],
           },
           vrfs: [{ name: 'red' }, { name: 'blue' }],
-          // Neither the node's services nor its checks are among them.
+          // Neither the node's services nor its checks are among them; other tenants as they come there would be.
           policies: [
             {
               name: 'neighbours',
-              rules: [{ action: 'pass', source: '10.1.0.0/24', destination: '10.1.0.0/24' }],
+              rules: [
+                { action: 'pass', source: '10.1.0.0/24', destination: '10.1.0.0/24' },
+                { action: 'pass', source: '169.254.65.0/24' },
+              ],
             },
           ],
           vifs: NAMES.map((pod) => ({
@@ -316,6 +326,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
         const { status } = await curl(pod, url, '--connect-timeout', '1');
         expect(status, `${pod} ${url}`).not.toBe(0);
       };
+      const servers = await Promise.all((['blue', 'checked'] as const).map((pod) => serve(pod)));
       for (const port of [22, 8775, 9000, 8080]) await refused('red', `${METADATA}:${port}/`);
       // The host's own, the gateway of it, other vifs as clients and as servers.
       const { services } = await call<ServicesView>('services.status');
@@ -347,6 +358,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
       expect(after['metadata']!['requests']).toBe(before);
       // A port of a service is not one of another address's.
       await refused('red', 'http://169.254.169.253/');
+      for (const server of servers) await server.stop();
     });
 
     it('other services are joined by TCP', async () => {
@@ -359,10 +371,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
     });
 
     it('a pod that answers 503 is ill, and well again', async () => {
-      const server = lab.start('server', [process.execPath, '-e', TENANT], {
-        namespace: pods.get('checked')!,
-        mayEnd: true,
-      });
+      const server = await serve('checked');
       const becomes = (healthy: boolean) =>
         lab.until(
           `checked is ${healthy ? 'well' : 'ill'}`,
