@@ -7,7 +7,8 @@
  *  * Who asks is known by the connection. Headers a tenant may say it with never reach the server, however
  *    they are spelled: to some servers X_Instance_ID is the same.
  *  * A request is read whole, and made anew: what the server sees was framed by us, never by a tenant.
- *  * Connections, headers, bodies and time have limits.
+ *  * Connections, headers, bodies and time have limits; a connection has one request at a time, so there are no
+ *    more to the server than from tenants.
  */
 import { createHmac } from 'node:crypto';
 import {
@@ -102,6 +103,8 @@ export class MetadataProxy {
   readonly #options: MetadataOptions;
   readonly #server: Server;
   readonly #peers: LinkLocalPeers;
+  /** Connections with a request under way. */
+  readonly #busy = new WeakSet<Socket>();
 
   constructor(options: MetadataOptions) {
     this.#options = options;
@@ -148,6 +151,14 @@ export class MetadataProxy {
       message.socket.destroy();
       return;
     }
+    const { socket } = message;
+    if (this.#busy.has(socket)) {
+      this.counters.overflow++;
+      socket.destroy();
+      return;
+    }
+    this.#busy.add(socket);
+    answer.on('close', () => this.#busy.delete(socket));
     if (!METHODS.has(method)) return this.#refuse(answer, 405);
     if (!url.startsWith('/')) return this.#refuse(answer, 400);
     try {

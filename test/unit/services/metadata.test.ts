@@ -95,6 +95,29 @@ describe('the metadata proxy', () => {
     expect(await hear(again, 'here')).toContain('200 OK');
   });
 
+  it('a connection has one request at a time, and the next when that is answered', async () => {
+    let under = 0;
+    let most = 0;
+    const url = await backend((_, answer) => {
+      most = Math.max(most, ++under);
+      setTimeout(() => {
+        under--;
+        answer.end('here');
+      }, 50);
+    });
+    const { made, port } = await proxy(url, () => peer('a'));
+    const socket = await dial(port);
+    for (let i = 1; i <= 3; i++) {
+      socket.write(GET);
+      expect(await hear(socket, 'here')).toContain('200 OK');
+    }
+    const many = await dial(port);
+    many.write(GET.repeat(100));
+    expect(await hear(many)).toBe('');
+    expect(most).toBe(1);
+    expect(made.counters.overflow).toBe(99);
+  });
+
   it('a server that is not there, hangs up, or has no end', async () => {
     const gone = await proxy('http://127.0.0.1:1', () => peer('a'));
     const socket = await dial(gone.port);
