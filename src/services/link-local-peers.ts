@@ -1,8 +1,8 @@
 /**
  * Tenants' connections as the host's stack has them: whose each is, by the address it comes from and nothing
  * else, and no more of them than there is room for.
- * Invariant: a connection outlives neither its tenant's vif nor a change of whose vif it is: owner() is asked
- * again for each request.
+ * Invariant: who is let in is a tenant now. A connection may outlive its tenant's vif, though nothing comes over it
+ * any more: whoever acts in its tenant's name asks owner() again.
  */
 import type { Server, Socket } from 'node:net';
 
