@@ -160,6 +160,10 @@ void note_policy(Context& context, const Vif& vif, bool towards, FlowDrop verdic
                       verdict == FlowDrop::Unknown ? "passes" : flow_drop_name(verdict));
 }
 
+bool is_service(const Vif* vif) {
+  return vif != nullptr && (vif->spec.flags & kVifService) != 0;
+}
+
 Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key) {
   Mac mac;
   std::memcpy(mac.bytes.data(), arrival.mac, 6);
@@ -321,13 +325,15 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     }
   }
 
-  // Policy, each vif from its own side.
-  if (tenant) {
+  // Policy, each vif from its own side. What the node itself serves, and asks, goes past it.
+  const bool service = is_service(in_vif) || is_service(out_vif);
+  if (tenant && !service) {
     const FlowDrop verdict = judge(context, *in_vif, key, false);
     note_policy(context, *in_vif, false, verdict);
     if (verdict != FlowDrop::Unknown) return deny(d, key, verdict, DropReason::FlowActionDrop);
   }
-  if (out_vif != nullptr && out_vif->spec.type == static_cast<uint8_t>(VifType::Virtual)) {
+  if (out_vif != nullptr && !service &&
+      out_vif->spec.type == static_cast<uint8_t>(VifType::Virtual)) {
     const FlowDrop verdict = judge(context, *out_vif, d.translated, true);
     note_policy(context, *out_vif, true, verdict);
     if (verdict != FlowDrop::Unknown) return deny(d, key, verdict, DropReason::FlowActionDrop);

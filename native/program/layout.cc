@@ -177,6 +177,7 @@ void flags(Json& json) {
         {"unknown_flood", kVifUnknownFlood},
         {"drop_new_flows", kVifDropNewFlows},
         {"proxy", kVifProxy},
+        {"service", kVifService},
         {"gateway_trap", kVifGatewayTrap}});
   bits(json, "nextHopFlags",
        {{"policy", kNhPolicy},

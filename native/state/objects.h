@@ -46,9 +46,11 @@ enum VifFlag : uint32_t {
   kVifUnknownFlood = 0x10000,  // Uuf: unknown unicast is flooded
   kVifDropNewFlows = 0x40000,  // Df
   kVifProxy = 0x100000,        // Proxy: always answer ARP / ND with the router's MAC
+  kVifService = 0x20000000,      // ours: the node's services are behind it: past tenants' policy
   kVifGatewayTrap = 0x40000000,  // ours: what is for the gateway's own addresses goes to the agent
   kVifKnownFlags =
-      0x1 | 0x40 | 0x80 | 0x100 | 0x1000 | 0x10000 | 0x40000 | 0x100000 | 0x40000000,
+      0x1 | 0x40 | 0x80 | 0x100 | 0x1000 | 0x10000 | 0x40000 | 0x100000 | 0x20000000 |
+      0x40000000,
 };
 
 // Bits of a next hop's flags that control may set; values are the ancestor's.

@@ -55,6 +55,7 @@ import type {
   VrfIntent,
 } from './intents.ts';
 import { Labels } from './labels.ts';
+import type { LinkLocalNetwork } from './link-local.ts';
 import { NextHops } from './next-hops.ts';
 import { Policies } from './policies.ts';
 import { type Publication, Publications } from './publications.ts';
@@ -72,6 +73,8 @@ export interface AgentOptions {
   readonly routes: RouteSource;
   readonly underlay: UnderlayIntent;
   readonly router?: RouterIntent;
+  /** For vifs that take part in it. */
+  readonly linkLocal?: LinkLocalNetwork;
   /** Called once when there is something to flush; must call `run` later, not at once. */
   readonly schedule?: (run: () => void) => void;
   /**
@@ -187,6 +190,7 @@ export class Agent {
       bridge: this.#bridge,
       routes: this.#routes,
       floatingIps: this.#floatingIps,
+      linkLocal: options.linkLocal,
     });
     this.#generation = options.dataplane.info().generation;
     this.#putUnderlay();
@@ -203,7 +207,7 @@ export class Agent {
     this.#change(() => {
       const vrf = this.#vrfs.add(intent);
       this.#bridge.addVrf(vrf);
-      this.#source.subscribe(vrf.name, vrf.id);
+      if (intent.local !== true) this.#source.subscribe(vrf.name, vrf.id);
       // What vifs elsewhere on this node publish into it already.
       const own = this.#books.publications.all().filter((route) => route.instance === vrf.name);
       const updates = own.map((route): RouteUpdate => ({ type: 'announce', route }));
@@ -214,7 +218,7 @@ export class Agent {
   removeVrf(name: string): void {
     this.#change(() => {
       const vrf = this.#vrfs.checkUnused(name);
-      this.#source.unsubscribe(name);
+      if (vrf.intent.local !== true) this.#source.unsubscribe(name);
       this.#inbox = this.#inbox.filter((update) => instanceOf(update) !== name);
       this.#books.rib.dropInstance(name);
       this.#routes.dropVrf(vrf);
@@ -485,7 +489,7 @@ export class Agent {
       rib
         .apply(
           this.#source.name,
-          inbox.filter((update) => this.#books.vrfs.has(instanceOf(update))),
+          inbox.filter((update) => this.#learns(instanceOf(update))),
         )
         .map((change) => change.key),
     );
@@ -493,8 +497,9 @@ export class Agent {
       const own: RouteUpdate[] = [];
       for (const publication of publications.takeChanges()) {
         const { key, route } = publication;
-        this.#toPublish.set(routeKeyText(key), publication);
-        if (!this.#books.vrfs.has(key.instance)) continue;
+        const vrf = this.#books.vrfs.get(key.instance);
+        if (vrf?.intent.local !== true) this.#toPublish.set(routeKeyText(key), publication);
+        if (vrf === undefined) continue;
         own.push(route === undefined ? { type: 'withdraw', key } : { type: 'announce', route });
       }
       this.#mark(rib.apply(LOCAL, own).map((change) => change.key));
@@ -502,6 +507,11 @@ export class Agent {
       this.#routes.update();
     } while (publications.changed || this.#routes.dirty || this.#bridge.dirty);
     nextHops.sweep();
+  }
+
+  #learns(instance: string): boolean {
+    const vrf = this.#books.vrfs.get(instance);
+    return vrf !== undefined && vrf.intent.local !== true;
   }
 
   #mark(keys: readonly RouteKey[]): void {

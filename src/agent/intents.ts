@@ -2,6 +2,8 @@
  * What users and orchestrators ask an agent for: typed, by name, no ids. The agent turns these into ops
  * and routes and owns every id and label.
  */
+import type { LinkLocalRole } from './link-local.ts';
+
 export interface UnderlayIntent {
   /** Name of the uplink's vif. Default `fabric`. */
   readonly name?: string;
@@ -51,6 +53,8 @@ export interface VrfIntent {
   /** Virtual network id (VNI) for bridging and routed VXLAN. */
   readonly vni?: number;
   readonly flowQuota?: number;
+  /** Of this node alone: its routes are neither learned nor told. Default false. */
+  readonly local?: boolean;
 }
 
 export interface FloatingIpIntent {
@@ -83,8 +87,10 @@ export interface PolicyIntent {
 }
 
 export interface HealthCheckIntent {
-  readonly type: 'ping' | 'tcp';
+  readonly type: 'ping' | 'tcp' | 'http';
   readonly port?: number;
+  /** Of http. */
+  readonly path?: string;
   readonly intervalMs?: number;
   readonly timeoutMs?: number;
   readonly failures?: number;
@@ -118,6 +124,13 @@ export interface VifIntent {
   readonly healthChecks?: readonly HealthCheckIntent[];
   /** What the tenant is told to be called; nothing in the data plane. */
   readonly hostname?: string;
+  /** Behind it are the node's own services: what they are asked, and ask, goes past tenants' policy. */
+  readonly service?: boolean;
+  /** Parts it takes in the node's link-local network, beside its own floating IPs, however ill it is. */
+  readonly linkLocal?: readonly LinkLocalRole[];
+  /** Who it is to the metadata server; nothing in the data plane. Default: its name, its VRF. */
+  readonly instanceId?: string;
+  readonly tenantId?: string;
 }
 
 export interface SourceNatIntent {

@@ -17,6 +17,7 @@ import type { BridgeTables } from './bridge.ts';
 import type { CheckedFloatingIp, FloatingIps } from './floating-ips.ts';
 import { type Label, type NextHopId, NONE, type VifId } from './ids.ts';
 import type { FloatingIpIntent, VifIntent } from './intents.ts';
+import { HOST_VRF, LINK_LOCAL_VRF, type LinkLocalNetwork } from './link-local.ts';
 import type { Policies } from './policies.ts';
 import { ipKey, type RouteTables } from './routes.ts';
 import type { Vrfs } from './vrfs.ts';
@@ -29,6 +30,7 @@ const VIF_POLICY = 0x1;
 const VIF_L3 = 0x40;
 const VIF_L2 = 0x80;
 const VIF_DHCP_TRAP = 0x100;
+const VIF_SERVICE = 0x20000000;
 const VIF_GATEWAY_TRAP = 0x40000000;
 
 interface Checked {
@@ -65,6 +67,7 @@ export interface VifParts {
   readonly bridge: BridgeTables;
   readonly routes: RouteTables;
   readonly floatingIps: FloatingIps;
+  readonly linkLocal: LinkLocalNetwork | undefined;
 }
 
 export class Vifs {
@@ -123,8 +126,7 @@ export class Vifs {
     if (vif.healthy === healthy || vif.applied === undefined) return;
     vif.healthy = healthy;
     const { checked, nextHops } = vif.applied;
-    const wanted = healthy ? checked.floatingIps : [];
-    this.#parts.floatingIps.replace(this.#backend(vif, checked, nextHops), wanted);
+    this.#putFloatingIps(vif, checked, nextHops);
   }
 
   addFloatingIp(name: string, added: FloatingIpIntent): void {
@@ -195,7 +197,16 @@ export class Vifs {
     checkCount(intent.networkPolicies, limits.maxVifPolicies, `${owner}: networkPolicies`);
     checkCount(intent.ingressGroups, limits.maxVifPolicies, `${owner}: ingressGroups`);
     checkCount(intent.egressGroups, limits.maxVifPolicies, `${owner}: egressGroups`);
-    checkCount(intent.floatingIps, limits.maxFloatingIpsPerVif, `${owner}: floatingIps`);
+    const roles = intent.linkLocal ?? [];
+    const all = [...(intent.floatingIps ?? []), ...roles];
+    checkCount(all, limits.maxFloatingIpsPerVif, `${owner}: floatingIps`);
+    if (roles.length > 0 && (ipv4 === '' || this.#parts.linkLocal === undefined)) {
+      const lacks = ipv4 === '' ? 'it has no IPv4 address' : 'the node has no such network';
+      throw new VRouterError('BAD_VALUE', `${owner}: linkLocal: ${lacks}`);
+    }
+    for (const role of roles) {
+      this.#parts.vrfs.get(role === 'client' ? LINK_LOCAL_VRF : HOST_VRF, owner);
+    }
     return {
       intent,
       vrf: this.#parts.vrfs.get(intent.vrf, owner),
@@ -233,10 +244,7 @@ export class Vifs {
     for (const gateway of gatewaysOf(checked)) {
       this.#parts.routes.fix(vrf, hostPrefix(gateway), receive as NextHopId, owner);
     }
-    this.#parts.floatingIps.replace(
-      this.#backend(vif, checked, held),
-      vif.healthy ? checked.floatingIps : [],
-    );
+    this.#putFloatingIps(vif, checked, held);
     publications.replace(owner, [
       ...this.#ipRoutes(vif, checked, prefixes),
       ...this.#evpnRoutes(vif, checked, l2, prefixes),
@@ -350,6 +358,18 @@ export class Vifs {
     }));
   }
 
+  #putFloatingIps(vif: Vif, checked: Checked, nextHops: readonly NextHopId[]): void {
+    const { floatingIps, linkLocal } = this.#parts;
+    const own = (checked.intent.linkLocal ?? []).flatMap((role) =>
+      linkLocal === undefined ? [] : [linkLocal.floatingIp(role, vif.id)],
+    );
+    const { intent, ipv4, ipv6 } = checked;
+    floatingIps.replace(this.#backend(vif, checked, nextHops), [
+      ...(vif.healthy ? checked.floatingIps : []),
+      ...floatingIps.check(own, { name: intent.name, ipv4, ipv6 }),
+    ]);
+  }
+
   #backend(vif: Vif, checked: Checked, nextHops: readonly NextHopId[]) {
     return {
       name: checked.intent.name,
@@ -375,12 +395,13 @@ export class Vifs {
   }
 }
 
-function flagsOf({ policy, trapDhcp, trapGateway }: VifIntent): number {
+function flagsOf({ policy, trapDhcp, trapGateway, service }: VifIntent): number {
   return (
     VIF_L3 |
     VIF_L2 |
     (policy === false ? 0 : VIF_POLICY) |
     (trapDhcp === true ? VIF_DHCP_TRAP : 0) |
+    (service === true ? VIF_SERVICE : 0) |
     (trapGateway === true ? VIF_GATEWAY_TRAP : 0)
   );
 }

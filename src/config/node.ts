@@ -102,13 +102,32 @@ const domain = z
   )
   .describe('DNS domain');
 
+/** Goes into headers of HTTP as it is. */
+const identity = z
+  .string()
+  .regex(/^[A-Za-z0-9._:@-]{1,128}$/, {
+    error: 'an identity is 1 to 128 of letters, digits, . _ : @ -',
+  })
+  .describe('Identity');
+
 export const healthCheckSchema = oneOf(
   'type',
   [
     mapping({ type: z.literal('ping'), ...healthCheckTimes() }),
     mapping({ type: z.literal('tcp'), port: whole(1, 65535), ...healthCheckTimes() }),
+    mapping({
+      type: z.literal('http'),
+      port: whole(1, 65535),
+      path: z
+        .string()
+        .max(1024)
+        .regex(/^\/[!-~]*$/, { error: 'a path begins with / and has no blanks' })
+        .optional()
+        .describe('Well is who answers 200 to 399; default /'),
+      ...healthCheckTimes(),
+    }),
   ],
-  ['ping', 'tcp'],
+  ['ping', 'tcp', 'http'],
 );
 
 function healthCheckTimes() {
@@ -139,6 +158,8 @@ export const vifSchema = mapping({
     .max(4)
     .optional()
     .describe('From its gateway; while one fails the floating IPs are withdrawn'),
+  instance_id: identity.optional().describe('Who it is to the metadata server; default its name'),
+  tenant_id: identity.optional().describe('Whose it is; default its instance (vrf)'),
   floating_ips: z.array(floatingIpSchema).max(64).optional(),
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
@@ -274,6 +295,51 @@ const servicesSchema = mapping({
   })
     .optional()
     .describe('Router advertisements for tenants that have ipv6 and gateway6'),
+  metadata: mapping({
+    url: z
+      .string()
+      .max(1024)
+      .regex(/^http:\/\/[^/?#@\s]+\/?$/, { error: 'http://host:port is needed, without a path' })
+      .optional()
+      .describe('The metadata server'),
+    socket: socketPath.optional(),
+    shared_secret: z
+      .string()
+      .min(1)
+      .max(1024)
+      .optional()
+      .describe('Key of X-Instance-ID-Signature, an HMAC-SHA256 of the instance'),
+  })
+    .superRefine(({ url, socket }, context) => {
+      if ((url === undefined) === (socket === undefined))
+        context.addIssue({ code: 'custom', path: ['url'], message: 'url or socket, one of them' });
+    })
+    .optional()
+    .describe('http://169.254.169.254/ for tenants that have ipv4'),
+  link_local: z
+    .array(
+      mapping({
+        name,
+        address: ipv4.describe('Where tenants find it, in 169.254.0.0/16'),
+        port: portNumber,
+        to: mapping({ address: ip, port: portNumber }).describe('Where it is for this host'),
+      }),
+    )
+    .max(64)
+    .optional()
+    .describe('TCP services for tenants that have ipv4; what they are connected to is the node'),
+  host: mapping({
+    interface: interfaceName.optional().describe('Default vrsvc0'),
+    network: prefix
+      .optional()
+      .describe(
+        'IPv4, /18 or larger, known to this host only: vifs have addresses in it. Default 169.254.64.0/18',
+      ),
+  })
+    .optional()
+    .describe(
+      'The interface by which metadata, link_local and health checks by HTTP meet this host; made for the first two anyway',
+    ),
 });
 
 export const nodeSchema = mapping({
@@ -367,6 +433,7 @@ export const nodeSchema = mapping({
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;
 export type HealthCheckFile = z.infer<typeof healthCheckSchema>;
+export type LinkLocalFile = NonNullable<ServicesFile['link_local']>[number];
 export type ServicesFile = z.infer<typeof servicesSchema>;
 export type DhcpFile = z.infer<typeof dhcpSchema>;
 export type PluggedVif = z.infer<typeof pluggedVifSchema>;

@@ -14,6 +14,27 @@ function twice(list: readonly { readonly name: string }[], what: string, out: Pr
   }
 }
 
+const METADATA = { address: '169.254.169.254', port: 80 };
+
+function linkLocalProblems(file: NodeFile, out: Problem[]): void {
+  const { metadata, link_local = [] } = file.services ?? {};
+  const text = ({ address, port }: typeof METADATA) => `${address}:${port}`;
+  const taken = new Set(metadata === undefined ? [] : [text(METADATA)]);
+  const names = new Set(metadata === undefined ? [] : ['metadata']);
+  for (const [i, service] of link_local.entries()) {
+    const path = ['services', 'link_local', i];
+    if (!service.address.startsWith('169.254.')) {
+      out.push({ path: [...path, 'address'], message: 'not in 169.254.0.0/16' });
+    }
+    if (taken.has(text(service)))
+      out.push({ path: [...path, 'port'], message: `${text(service)} is there already` });
+    if (names.has(service.name))
+      out.push({ path: [...path, 'name'], message: `"${service.name}" is there already` });
+    taken.add(text(service));
+    names.add(service.name);
+  }
+}
+
 export function nodeReferenceProblems(file: NodeFile): Problem[] {
   const { vrfs = [], policies = [], vifs = [], source_nats: nats = [] } = file;
   const out: Problem[] = [];
@@ -29,6 +50,7 @@ export function nodeReferenceProblems(file: NodeFile): Problem[] {
     if (!known[what].has(name))
       out.push({ path, message: `there is no ${what} "${name}" in this file` });
   };
+  linkLocalProblems(file, out);
   for (const [i, vif] of vifs.entries()) {
     must('VRF', vif.vrf, ['vifs', i, 'vrf']);
     if ((vif.health_checks ?? []).length > 0 && file.services === undefined) {

@@ -32,6 +32,7 @@ export const VIF_FLAGS = [
   'unknown_flood',
   'drop_new_flows',
   'proxy',
+  'service',
   'gateway_trap',
 ] as const;
 export const VIF_TYPES = ['host', 'agent', 'physical', 'virtual'] as const;

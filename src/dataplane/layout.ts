@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '4aa8d07364d463b14f67cd3a4d6273f64f10a9e58c34f8d027f78afb67fa2afc',
+  digest: '2f9009ad01fe596afe2224e5212057caf7e8d75cc8c57f3c6955742086423e77',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -670,6 +670,7 @@ export const layout = {
     unknownFlood: 65536,
     dropNewFlows: 262144,
     proxy: 1048576,
+    service: 536870912,
     gatewayTrap: 1073741824,
   },
   nextHopFlags: { policy: 2, bridge: 268435456, unicastFlood: 65536, validateSource: 134217728 },

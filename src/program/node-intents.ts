@@ -10,6 +10,7 @@ import type {
   VifIntent,
   VrfIntent,
 } from '../agent/intents.ts';
+import type { LinkLocalRole } from '../agent/link-local.ts';
 import { ipKey } from '../agent/routes.ts';
 import type {
   FloatingIpFile,
@@ -60,7 +61,8 @@ export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
 function healthCheckIntent(file: HealthCheckFile): HealthCheckIntent {
   return given({
     type: file.type,
-    port: file.type === 'tcp' ? file.port : undefined,
+    port: file.type === 'ping' ? undefined : file.port,
+    path: file.type === 'http' ? file.path : undefined,
     intervalMs: file.interval_ms,
     timeoutMs: file.timeout_ms,
     failures: file.failures,
@@ -68,11 +70,17 @@ function healthCheckIntent(file: HealthCheckFile): HealthCheckIntent {
   }) as HealthCheckIntent;
 }
 
+/** Whether there is an interface by which tenants meet the host (host-side.ts). */
+export function hasHostSide(services: ServicesFile | undefined): boolean {
+  const { metadata, link_local: linkLocal = [], host } = services ?? {};
+  return metadata !== undefined || host !== undefined || linkLocal.length > 0;
+}
+
 /** services: the node's; undefined: it has none, and nothing of a tenant's goes to its agent. */
 export function vifIntent(file: VifFile, port: number, services?: ServicesFile): VifIntent {
   const has4 = file.ipv4 !== undefined && file.gateway4 !== undefined;
   const has6 = file.ipv6 !== undefined && file.gateway6 !== undefined;
-  const served = (has4 || has6) && file.dhcp !== false;
+  const leased = (has4 || has6) && file.dhcp !== false;
   const checked = (file.health_checks ?? []).length > 0;
   if (checked && services === undefined) {
     const message = `vif ${file.name}: health_checks: the node file has no services ({} is enough)`;
@@ -82,6 +90,18 @@ export function vifIntent(file: VifFile, port: number, services?: ServicesFile):
     const message = `vif ${file.name}: health_checks: they come from its gateway, and there is none`;
     throw new VRouterError('BAD_VALUE', message);
   }
+  const byHttp = (file.health_checks ?? []).some(({ type }) => type === 'http');
+  if (byHttp && (file.ipv4 === undefined || !hasHostSide(services))) {
+    const lacks =
+      file.ipv4 === undefined ? 'ipv4' : 'services.host in the node file ({} is enough)';
+    const message = `vif ${file.name}: health_checks: http needs ${lacks}`;
+    throw new VRouterError('BAD_VALUE', message);
+  }
+  const served = services?.metadata !== undefined || (services?.link_local ?? []).length > 0;
+  const linkLocal: LinkLocalRole[] = [
+    ...(served && file.ipv4 !== undefined ? (['client'] as const) : []),
+    ...(byHttp ? (['server'] as const) : []),
+  ];
   const trapped = services?.dns !== undefined || checked;
   return given({
     name: file.name,
@@ -100,9 +120,12 @@ export function vifIntent(file: VifFile, port: number, services?: ServicesFile):
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
     hostname: file.hostname,
+    instanceId: file.instance_id,
+    tenantId: file.tenant_id,
+    linkLocal: linkLocal.length > 0 ? linkLocal : undefined,
     healthChecks: file.health_checks?.map(healthCheckIntent),
     trapGateway: trapped && (has4 || has6) ? true : undefined,
-    trapDhcp: services?.dhcp !== undefined && served ? true : undefined,
+    trapDhcp: services?.dhcp !== undefined && leased ? true : undefined,
   }) as VifIntent;
 }
 

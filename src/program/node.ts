@@ -40,6 +40,7 @@ import { StaticRouteSource } from '../rib/static-source.ts';
 import { captureMethods } from './capture-methods.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { problems } from './health.ts';
+import { hostNetwork, hostSideObjects } from './host-side.ts';
 import { startMetrics } from './metrics.ts';
 import {
   floatingIpIntent,
@@ -150,12 +151,14 @@ class VrouterNode {
       });
       const routes = awaitingEnds(this.#sources());
       this.#awaited = routes.awaited;
+      const linkLocal = hostNetwork(file);
       this.#agent = new Agent({
         name: file.name,
         dataplane: this.#dataplane,
         routes: routes.source,
         resume,
         underlay: underlayIntent(file.underlay, uplink),
+        ...(linkLocal === undefined ? {} : { linkLocal }),
         schedule: setImmediate,
       });
       this.#agent.onError((error) => {
@@ -212,6 +215,11 @@ class VrouterNode {
         ...(host.name === undefined ? {} : { name: host.name }),
         ...(host.mac === undefined ? {} : { mac: host.mac }),
       });
+    }
+    const own = hostSideObjects(this.#file);
+    if (own !== undefined) {
+      for (const vrf of own.vrfs) this.#agent.addVrf(vrf);
+      this.#agent.addVif(own.vif(this.#openPort(own.name, own.port)));
     }
     for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
     for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));

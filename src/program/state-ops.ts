@@ -38,6 +38,7 @@ export const VIF_FLAG_BITS: Readonly<Record<(typeof VIF_FLAGS)[number], number>>
   unknown_flood: 0x10000,
   drop_new_flows: 0x40000,
   proxy: 0x100000,
+  service: 0x20000000,
   gateway_trap: 0x40000000,
 };
 export const NEXT_HOP_FLAG_BITS: Readonly<Record<(typeof NEXT_HOP_FLAGS)[number], number>> = {

@@ -11,6 +11,7 @@ import { randomInt } from 'node:crypto';
 import { getServers } from 'node:dns';
 import { canonicalIp, isIp } from '../addr/ip.ts';
 import { canonicalMac } from '../addr/mac.ts';
+import { hostPrefix } from '../addr/prefix.ts';
 import type { VifIntent } from '../agent/intents.ts';
 import { mapping } from '../config/fields.ts';
 import { checkParams } from '../config/load.ts';
@@ -26,6 +27,7 @@ import { HealthChecker, type Watched } from '../services/health-checker.ts';
 import { RefuseService } from '../services/refuse-service.ts';
 import { RouterService } from '../services/router-service.ts';
 import { hostnameOf, type Send, type Service, type Tenant } from '../services/service.ts';
+import { type HostSide, linkLocalAddresses, openHostSide } from './host-side.ts';
 import type { NodeContext, StartPart } from './node-part.ts';
 
 const NO_PARAMS = mapping({});
@@ -68,6 +70,8 @@ const isV6 = (text: string) => text.includes(':');
 function told(file: NodeFile, family: 4 | 6) {
   const { dhcp = {}, dns } = file.services ?? {};
   const ours = (text: string) => isV6(text) === (family === 6);
+  // By the gateway: to systems that take 169.254.0.0/16 for their link's, too.
+  const linkLocal = family === 4 ? linkLocalAddresses(file.services) : [];
   return {
     leaseSeconds: dhcp.lease_seconds ?? DEFAULT_LEASE_SECONDS,
     subnets: (dhcp.subnets ?? []).filter(ours),
@@ -76,7 +80,10 @@ function told(file: NodeFile, family: 4 | 6) {
     domain: dhcp.domain ?? dns?.domain,
     mtu: dhcp.mtu ?? tunnelMtu(file.underlay),
     ntpServers: dhcp.ntp ?? [],
-    routes: (dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
+    routes: [
+      ...(dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
+      ...linkLocal.map((address) => ({ prefix: hostPrefix(address) })),
+    ],
   };
 }
 
@@ -122,11 +129,16 @@ function servicesOf(node: NodeContext, send: Send): Map<string, Service> {
 
 const DEFAULT_CHECK = { intervalMs: 5000, timeoutMs: 1000, failures: 3, successes: 2 } as const;
 
-function healthChecker({ agent, log }: NodeContext, send: Send): HealthChecker {
+function healthChecker(
+  { agent, log }: NodeContext,
+  send: Send,
+  host: HostSide | undefined,
+): HealthChecker {
   return new HealthChecker({
     send,
     now: () => performance.now(),
     random: (below) => randomInt(below),
+    http: (tenant, check) => host?.probe(tenant, check),
     onChange: (vif, healthy) => {
       log.warn({ vif, healthy }, healthy ? 'tenant is well' : 'tenant is ill: withdrawn');
       // One that has gone has nothing to be withdrawn.
@@ -148,7 +160,7 @@ function watched({ agent }: NodeContext): Watched[] {
   });
 }
 
-export const startTenantServices: StartPart = (node) => {
+export const startTenantServices: StartPart = async (node) => {
   const { file, log, dataplane, agent } = node;
   if (file.services === undefined) return undefined;
   const said = log.child({ part: 'services' });
@@ -170,13 +182,21 @@ export const startTenantServices: StartPart = (node) => {
   });
   const send = channel.send.bind(channel);
   const services = servicesOf(node, send);
-  const health = healthChecker(node, send);
+  let host: HostSide | undefined;
+  try {
+    host = await openHostSide(node, said);
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+  const health = healthChecker(node, send, host);
   services.set('health', health);
   services.set('refuse', new RefuseService(send)); // what nobody else took
   try {
     const port = dataplane.addPort({ kind: 'socket', mtu: MAX_AGENT_MTU }, theirs);
     node.commit(() => agent.setAgentVif({ port }));
   } catch (error) {
+    host?.close();
     channel.close();
     throw error;
   }
@@ -190,7 +210,8 @@ export const startTenantServices: StartPart = (node) => {
     methods: {
       'services.status': (params) => {
         checkParams(NO_PARAMS, 'services.status', params);
-        const each = [...services].map(([name, { counters: own }]) => [name, { ...own }]);
+        const counted = [...services, ...(host?.services ?? [])];
+        const each = counted.map(([name, { counters: own }]) => [name, { ...own }]);
         return {
           agent_vif: { ...channel.counters, ...counters },
           services: Object.fromEntries(each),
@@ -201,6 +222,7 @@ export const startTenantServices: StartPart = (node) => {
     stop() {
       for (const end of ends) end();
       for (const service of services.values()) service.close?.();
+      host?.close();
       channel.close();
     },
   };

@@ -1,6 +1,7 @@
 /**
  * Asks tenants whether they are well, from their gateway's address: an echo request, or a SYN to a port that
- * is answered by SYN-ACK, and then taken back by RST. Knows who is well; what follows from it is others' to do.
+ * is answered by SYN-ACK, and then taken back by RST. HTTP is asked by the host's own stack (`http`). Knows who is
+ * well; what follows from it is others' to do.
  *
  * Invariants
  *  * A check changes its mind after so many answers of one kind in a row; a tenant is well while all its
@@ -14,9 +15,11 @@ import type { Send, Service, Tenant } from './service.ts';
 import { buildSegment, parseSegment, TCP_FLAG } from './tcp-segment.ts';
 
 export interface HealthCheck {
-  readonly type: 'ping' | 'tcp';
-  /** Of tcp. */
+  readonly type: 'ping' | 'tcp' | 'http';
+  /** Of tcp and http. */
   readonly port?: number;
+  /** Of http. */
+  readonly path?: string;
   readonly intervalMs: number;
   readonly timeoutMs: number;
   /** In a row, until it counts as ill. */
@@ -48,6 +51,8 @@ export interface HealthOptions {
   /** 0 ≤ n < below. */
   readonly random: (below: number) => number;
   readonly onChange: (vif: string, healthy: boolean) => void;
+  /** Whether the tenant answers well, in the check's time; undefined: it cannot be asked now. */
+  readonly http?: (tenant: Tenant, check: HealthCheck) => Promise<boolean> | undefined;
 }
 
 interface State {
@@ -127,7 +132,7 @@ export class HealthChecker implements Service {
           this.counters.late++;
           this.#hear(entry, state, false);
         }
-        if (state.asked === undefined && now >= state.dueAt) this.#ask(state, now);
+        if (state.asked === undefined && now >= state.dueAt) this.#ask(entry, state, now);
       }
     }
   }
@@ -178,13 +183,17 @@ export class HealthChecker implements Service {
     );
   }
 
-  #ask(state: State, now: number): void {
+  #ask(entry: Entry, state: State, now: number): void {
     const { check, tenant } = state;
     const { random, send } = this.#options;
-    const ways = addressesOf(tenant);
     state.dueAt = now + check.intervalMs;
-    if (ways === undefined) return;
     const number = random(0x100000000);
+    if (check.type === 'http') {
+      this.#askHttp(entry, state, number, now);
+      return;
+    }
+    const ways = addressesOf(tenant);
+    if (ways === undefined) return;
     const port = FIRST_PORT + random(PORTS);
     const frame =
       check.type === 'ping' ? echoRequest(ways, number) : syn(ways, check, port, number);
@@ -194,6 +203,26 @@ export class HealthChecker implements Service {
     }
     this.counters.asked++;
     state.asked = { number, port, lateAt: now + check.timeoutMs };
+  }
+
+  #askHttp(entry: Entry, state: State, number: number, now: number): void {
+    const { check, tenant } = state;
+    const answer = this.#options.http?.(tenant, check);
+    if (answer === undefined) {
+      this.counters.unsent++;
+      return;
+    }
+    this.counters.asked++;
+    const asked = { number, port: 0, lateAt: now + check.timeoutMs };
+    state.asked = asked;
+    void answer
+      .catch(() => false)
+      .then((well) => {
+        const current = this.#entries.get(tenant.vif) === entry;
+        if (!current || state.asked !== asked) return;
+        this.counters[well ? 'answered' : 'refused']++;
+        this.#hear(entry, state, well);
+      });
   }
 
   /** The connection was never meant. */

@@ -21,7 +21,9 @@ const at = (port: Sent['port'], ...layers: Layer[]): Sent => ({ port, layers });
 type Lists = Partial<
   Record<'networkPolicies' | 'ingressGroups' | 'egressGroups', { policy: number }[]>
 >;
-const guarded = (tenant: Tenant, port: number, lists: Lists): Op => ({
+/** The node's own services are behind it. */
+const SERVICE = 0x20000000;
+const guarded = (tenant: Tenant, port: number, lists: Lists, more = 0): Op => ({
   op: 'vif_set',
   vif: tenant.vif,
   name: tenant.port,
@@ -29,7 +31,7 @@ const guarded = (tenant: Tenant, port: number, lists: Lists): Op => ({
   port,
   mac: GATEWAY_MAC,
   vrf: RED,
-  flags: 0xc1,
+  flags: 0xc1 | more,
   mtu: 9000,
   nextHop: tenant.nextHop,
   ipv4: tenant.ipv4,
@@ -144,6 +146,26 @@ const judged: Judged[] = [
   {
     name: 'a receiver’s egress group does not judge what comes in',
     state: [nothing, guarded(bob, 2, { egressGroups: [{ policy: 2 }] })],
+    body: [syn(80)],
+    drop: '',
+  },
+  {
+    name: 'what the node asks is not judged, whatever its tenant’s policy and groups say',
+    state: [
+      nothing,
+      guarded(alice, 1, {}, SERVICE),
+      guarded(bob, 2, { networkPolicies: [{ policy: 2 }], ingressGroups: [{ policy: 2 }] }),
+    ],
+    body: [syn(80)],
+    drop: '',
+  },
+  {
+    name: 'nor is what it is asked',
+    state: [
+      nothing,
+      guarded(alice, 1, { networkPolicies: [{ policy: 2 }], egressGroups: [{ policy: 2 }] }),
+      guarded(bob, 2, {}, SERVICE),
+    ],
     body: [syn(80)],
     drop: '',
   },

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { NodeFile, VifFile } from '../../../src/config/node.ts';
 import { nodeReferenceProblems } from '../../../src/config/references.ts';
+import { hostNetwork } from '../../../src/program/host-side.ts';
 import { vifIntent } from '../../../src/program/node-intents.ts';
 import { tunnelMtu } from '../../../src/program/tenant-services.ts';
 
@@ -41,6 +42,48 @@ describe("a tenant's packets", () => {
       { path: ['vifs', 0, 'health_checks'] },
     ]);
     expect(nodeReferenceProblems({ ...file, services: {} } as NodeFile)).toEqual([]);
+  });
+});
+
+describe('the link-local network', () => {
+  const url = { url: 'http://192.0.2.1:8775' };
+  const http = [{ type: 'http' as const, port: 80 }];
+  it.each([
+    ['metadata', v4, { metadata: url }, ['client']],
+    ['metadata without a gateway', { ...bare, ipv4: '10.1.0.1' }, { metadata: url }, ['client']],
+    ['metadata over IPv6', v6, { metadata: url }, undefined],
+    ['nothing', v4, { host: {}, link_local: [] }, undefined],
+    ['a check by HTTP', { ...v4, health_checks: http }, { host: {} }, ['server']],
+    ['both', { ...v4, health_checks: http }, { metadata: url }, ['client', 'server']],
+  ] as const)('is for who takes part: %s', (_, vif, services, expected) => {
+    expect(vifIntent(vif as VifFile, 1, services as NodeFile['services']).linkLocal).toEqual(
+      expected,
+    );
+  });
+
+  it('a check by HTTP needs it, and IPv4', () => {
+    expect(() => vifIntent({ ...v4, health_checks: http }, 1, { dhcp: {} })).toThrow(
+      /pod-a: .*services\.host/,
+    );
+    expect(() => vifIntent({ ...v6, health_checks: http }, 1, { host: {} })).toThrow(/ipv4/);
+  });
+
+  it('services that are twice, or where they cannot be, are said at their place', () => {
+    const to = { address: '127.0.0.1', port: 9000 };
+    const link_local = [
+      { name: 'a', address: '169.254.169.254', port: 80, to },
+      { name: 'metadata', address: '169.254.169.254', port: 81, to },
+      { name: 'c', address: '10.0.0.1', port: 80, to },
+    ];
+    const file = { name: 'n', services: { metadata: url, link_local } } as unknown as NodeFile;
+    expect(nodeReferenceProblems(file).map(({ path }) => path.slice(2))).toEqual([
+      [0, 'port'],
+      [1, 'name'],
+      [2, 'address'],
+    ]);
+    const services = { link_local: [{ ...link_local[0], address: '169.254.65.1' }] };
+    expect(() => hostNetwork({ services } as NodeFile)).toThrow(/services\.host\.network/);
+    expect(hostNetwork({} as NodeFile)).toBeUndefined();
   });
 });
 

@@ -223,3 +223,69 @@ describe('the gateway', () => {
     ]);
   });
 });
+
+describe('an HTTP check', () => {
+  const HTTP: HealthCheck = { type: 'http', port: 80, path: '/ready', ...times };
+  function asking(http: (tenant: Tenant, check: HealthCheck) => Promise<boolean> | undefined) {
+    const changes: [string, boolean][] = [];
+    let now = 0;
+    const checker = new HealthChecker({
+      send: () => expect.unreachable('no frame'),
+      now: () => now,
+      random: (below) => below % 7919,
+      onChange: (vif, healthy) => changes.push([vif, healthy]),
+      http,
+    });
+    const watch = (version: number, one = tenant(3)) =>
+      checker.watch([{ tenant: one, checks: [HTTP], version }]);
+    watch(1);
+    const pass = async (ms: number) => {
+      for (const end = now + ms; now < end; ) {
+        now += 100;
+        checker.tick();
+        await Promise.resolve().then(() => {});
+        await new Promise(setImmediate);
+      }
+    };
+    return { checker, changes, watch, pass };
+  }
+
+  it('is asked by the host, and makes ill and well as others do', async () => {
+    let well = false;
+    const asked: [string, string | undefined][] = [];
+    const { checker, changes, pass } = asking(async ({ name }, { path }) => {
+      asked.push([name, path]);
+      if (!well) throw new Error('refused');
+      return true;
+    });
+    await pass(4000);
+    expect(changes).toEqual([['pod-3', false]]);
+    well = true;
+    await pass(3000);
+    expect(changes).toEqual([
+      ['pod-3', false],
+      ['pod-3', true],
+    ]);
+    expect(asked[0]).toEqual(['pod-3', '/ready']);
+    expect(checker.view()).toMatchObject([{ type: 'http', port: 80, healthy: true }]);
+  });
+
+  it('an answer that is late, or to another, is none; who cannot be asked is not ill', async () => {
+    const answers: ((well: boolean) => void)[] = [];
+    const { checker, changes, watch, pass } = asking(
+      () => new Promise((resolve) => answers.push(resolve)),
+    );
+    await pass(4000);
+    expect(changes).toEqual([['pod-3', false]]);
+    for (const answer of answers.slice(0, 3)) answer(true);
+    await pass(100);
+    expect(checker.counters).toMatchObject({ answered: 0 });
+    watch(2);
+    expect(changes.at(-1)).toEqual(['pod-3', true]);
+    const none = asking(() => undefined);
+    await none.pass(5000);
+    expect(none.changes).toEqual([]);
+    expect(none.checker.counters.asked).toBe(0);
+    expect(none.checker.counters.unsent).toBeGreaterThan(0);
+  });
+});
