@@ -88,6 +88,9 @@ export function readTunnels(reader: NetReader): Tunnel[] {
 }
 
 function writeSubTlv(writer: NetWriter, type: number, value: Uint8Array): void {
+  if (type < LONG_FROM && value.length > 0xff) {
+    throw new RangeError(`sub-TLV ${type} has ${value.length} bytes, 255 is the most`);
+  }
   writer.u8(type);
   if (type < LONG_FROM) writer.u8(value.length);
   else writer.u16(value.length);
