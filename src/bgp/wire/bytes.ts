@@ -1,0 +1,76 @@
+/**
+ * BGP's integers are big-endian: the codec's cursors with those added. Bytes we carry and do not read are
+ * hex texts (`Hex`), so that values compare as values and hold on to no buffer.
+ */
+import { Reader } from '../../codec/reader.ts';
+import { Writer } from '../../codec/writer.ts';
+
+/** Lower-case hex digits, two a byte. */
+export type Hex = string;
+
+export function hexOf(bytes: Uint8Array): Hex {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}
+
+export function bytesOf(hex: Hex): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/.test(hex)) throw new RangeError(`"${hex.slice(0, 64)}" is not hex`);
+  return Buffer.from(hex, 'hex');
+}
+
+export class NetReader extends Reader {
+  u16(what: string): number {
+    const b = this.take(2, what);
+    return ((b[0] as number) << 8) | (b[1] as number);
+  }
+
+  u24(what: string): number {
+    const b = this.take(3, what);
+    return ((b[0] as number) << 16) | ((b[1] as number) << 8) | (b[2] as number);
+  }
+
+  u32(what: string): number {
+    const high = this.u16(what);
+    return high * 0x1_0000 + this.u16(what);
+  }
+
+  /** The next `length` bytes as a reader of their own. */
+  part(length: number, what: string): NetReader {
+    return new NetReader(this.take(length, what));
+  }
+
+  rest(what: string): Uint8Array {
+    return this.take(this.left, what);
+  }
+}
+
+export class NetWriter extends Writer {
+  u16(value: number): void {
+    this.u8(value >>> 8);
+    this.u8(value);
+  }
+
+  u24(value: number): void {
+    this.u8(value >>> 16);
+    this.u16(value);
+  }
+
+  u32(value: number): void {
+    this.u16(Math.floor(value / 0x1_0000));
+    this.u16(value);
+  }
+
+  /** Overwrites two bytes written before: lengths known only afterwards. */
+  patchU16(at: number, value: number): void {
+    if (at < 0 || at + 2 > this.length) throw new RangeError(`nothing was written at ${at}`);
+    const bytes = this.bytes();
+    bytes[at] = value >>> 8;
+    bytes[at + 1] = value & 0xff;
+  }
+}
+
+/** What `write` writes, in a buffer of its own. */
+export function written(write: (writer: NetWriter) => void): Uint8Array {
+  const writer = new NetWriter(64);
+  write(writer);
+  return writer.bytes();
+}

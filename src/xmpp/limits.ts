@@ -1,0 +1,51 @@
+/**
+ * What a peer may make us hold or read. Each has a name, and passing one closes the session with the code
+ * beside it (faults.ts); limits on single items refuse the item and leave the session up.
+ */
+
+export interface XmlLimits {
+  /** Everything before the stream is open: declaration and header. */
+  readonly headerBytes: number;
+  /** One stanza from its `<` to its `>`; also one comment between stanzas. */
+  readonly stanzaBytes: number;
+  /** Elements inside each other, the stream element counted. */
+  readonly depth: number;
+  readonly elements: number;
+  /** Of one element. */
+  readonly attributes: number;
+  /** Names and values of one element's attributes, in UTF-16 units. */
+  readonly attributeLength: number;
+  /** Text of one element, in UTF-16 units. */
+  readonly textLength: number;
+}
+
+/**
+ * The largest stanza there is a use for: 32 items of 128 next hops at 600 bytes, 2.4 MB. Configuration
+ * (16 objects, access lists among them) is below that. A tree costs about 30 times its smallest text,
+ * `<a/>`, so elements are bounded by themselves.
+ */
+export const XML_LIMITS: XmlLimits = {
+  headerBytes: 4096,
+  stanzaBytes: 4 << 20,
+  depth: 32,
+  elements: 1 << 16,
+  attributes: 16,
+  attributeLength: 8192,
+  textLength: 1 << 16,
+};
+
+/** Fully qualified names of Contrail: four parts of up to 255 characters. */
+export const MAX_FQ_NAME_BYTES = 1024;
+/** A peer's own name; host names have at most 253 characters, DNS names that carry a resource more. */
+export const MAX_PEER_NAME_BYTES = 512;
+/** Next hops and tree neighbours of one item; the RIB takes 1024 (MAX_HOPS). */
+export const MAX_ITEM_HOPS = 1024;
+export const MAX_ENCAPS = 16;
+export const MAX_TAGS = 256;
+export const MAX_COMMUNITIES = 256;
+export const MAX_HASH_FIELDS = 16;
+/** What the ancestor puts into one message, and its peers have been tried with. */
+export const MAX_ITEMS_A_MESSAGE = 32;
+export const MAX_RETRACTS_A_MESSAGE = 256;
+/** Publishes whose collection has not come yet. They come in pairs, so one is usual. */
+export const MAX_UNPAIRED = 1024;
