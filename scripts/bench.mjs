@@ -15,6 +15,24 @@ const ESTABLISHED = '100,000 established flows, NAT, MPLSoUDP, 64 bytes';
 /** What --gate holds: by name of the figure. */
 const FLOORS = { [ESTABLISHED]: { least: 3e6, unit: 'packets/s' } };
 
+/** What pipeline_bench runs: workload, flows (or destinations), bytes a frame, and what it is called. */
+const PIPELINE = [
+  ['forward', 1_000, 64, '1,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
+  ['forward', 100_000, 64, '100,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
+  ['forward', 1_000_000, 64, '1,000,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
+  ['nat', 1_000, 64, '1,000 established flows, NAT, MPLSoUDP, 64 bytes'],
+  ['nat', 100_000, 64, ESTABLISHED],
+  ['nat', 1_000_000, 64, '1,000,000 established flows, NAT, MPLSoUDP, 64 bytes'],
+  ['nat', 100_000, 1514, '100,000 established flows, NAT, MPLSoUDP, 1,514 bytes'],
+  ['nat-gre', 100_000, 64, '100,000 established flows, NAT, MPLSoGRE, 64 bytes'],
+  ['nat-vxlan', 100_000, 64, '100,000 established flows, NAT, VXLAN routed, 64 bytes'],
+  ['deliver', 100_000, 64, '100,000 established flows, MPLSoUDP ends, NAT, local vif, 64 bytes'],
+  ['bridge', 100_000, 64, '100,000 MACs, VXLAN bridged, no flow, 64 bytes'],
+  ['flowless', 100_000, 64, '100,000 destinations, ECMP of 4, MPLSoUDP, no flow, 64 bytes'],
+  ['new-flows', 100_000, 64, 'new flows: policy, NAT, ECMP of 4, MPLSoUDP, 64 bytes'],
+];
+const PIPELINE_PACKETS = 2_000_000; // a round, where flows are not new
+
 const { values: options } = parseArgs({
   options: {
     gate: { type: 'boolean', default: false },
@@ -78,8 +96,17 @@ const lines = (output) =>
 /** Figures of one trial: { name, value, unit }. */
 async function nativeTrial(name) {
   if (name === 'pipeline_bench') {
-    const [{ packetsPerSecond }] = lines(await must(`out/bench/${name}`, []));
-    return [{ name: ESTABLISHED, value: packetsPerSecond.median, unit: 'packets/s' }];
+    const figures = [];
+    for (const [workload, flows, bytes, called] of PIPELINE) {
+      const args = [workload, flows, PIPELINE_PACKETS, bytes].map(String);
+      const [told] = lines(await must(`out/bench/${name}`, args));
+      figures.push({ name: called, value: told.packetsPerSecond.median, unit: 'packets/s' });
+      const clocks = told.tscClocksPerPacket?.median;
+      if (clocks !== undefined) {
+        figures.push({ name: `${called}: a packet`, value: clocks, unit: 'TSC clocks' });
+      }
+    }
+    return figures;
   }
   const { benchmarks } = JSON.parse(
     (

@@ -1,5 +1,6 @@
 // npm test: everything there is to run on this machine, then one line: N passed, N failed, N skipped.
-//   C++ unit tests under ASan and UBSan, fuzz targets, types, vitest (unit, golden, scenario, netns).
+//   C++ unit tests under ASan and UBSan, fuzz targets, instructions a packet, types, vitest (unit, golden, scenario,
+//   netns).
 // As root on Debian it installs what the tests' real peers need (VROUTER_NO_APT=1: it does not). Otherwise what
 // cannot run is skipped, by name and with the reason. Exit status 1 when something failed, or, with CI=true,
 // was skipped. Plain Node: it runs before anything is installed.
@@ -22,6 +23,7 @@ const PEERS = {
   'build-essential': 'C++ compiler and make',
   python3: 'node-gyp, which compiles the optional packages',
   cmake: 'C++ tests',
+  valgrind: 'instructions a packet, held to a baseline',
   'libgtest-dev': 'C++ tests (GoogleTest)',
   'libpcap-dev': 'cap, which observes the wires',
   tshark: 'a second opinion on every frame',
@@ -168,6 +170,19 @@ async function runFuzzers() {
   }
 }
 
+/** Instructions a packet, against bench/instructions.json; scripts/instructions.mjs does it. */
+async function instructions() {
+  for (const tool of ['valgrind', 'cmake']) {
+    if (!have(tool)) return skip('instructions a packet', `${tool} is not installed`);
+  }
+  const result = await step('Instructions a packet', () =>
+    run(process.execPath, ['scripts/instructions.mjs']),
+  );
+  console.log(result.output.trimEnd());
+  if (result.status === 0) passed.count++;
+  else failed.push('instructions a packet');
+}
+
 async function types() {
   const result = await step('Type check', () =>
     run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']),
@@ -208,6 +223,7 @@ try {
   await setup();
   await buildOptional();
   await nativeTests();
+  await instructions();
   await types();
   await vitest();
 } catch (error) {
