@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '4aa8d07364d463b14f67cd3a4d6273f64f10a9e58c34f8d027f78afb67fa2afc',
+  digest: '43ccb31f9fcaadbd3a7082b3fa050afd1ff485648c26c7dd28b37bf5ee7560b1',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
@@ -23,6 +23,13 @@ export const layout = {
         { name: 'next_hop', type: 'u32' },
         { name: 'label', type: 'u32', default: 1048575 },
         { name: 'weight', type: 'u16', default: 1 },
+      ],
+    },
+    TunnelLeg: {
+      fields: [
+        { name: 'vif', type: 'u32' },
+        { name: 'destination_mac', type: 'mac' },
+        { name: 'source_mac', type: 'mac' },
       ],
     },
     Replica: {
@@ -154,6 +161,8 @@ export const layout = {
         { name: 'destination_mac', type: 'mac' },
         { name: 'source_mac', type: 'mac' },
         { name: 'l3_vxlan_mac', type: 'mac', default: '' },
+        { name: 'legs_down', type: 'u8', default: 0 },
+        { name: 'more_legs', list: 'TunnelLeg' },
       ],
     },
     nh_ecmp_set: {
@@ -648,6 +657,7 @@ export const layout = {
     maxPortMaps: 1024,
     maxSourceNats: 65536,
     maxEcmpMembers: 256,
+    maxTunnelLegs: 3,
     maxReplicas: 1024,
     maxNextHopDepth: 4,
     maxLookups: 4,
@@ -693,15 +703,16 @@ export const layout = {
       { name: 'rpf_next_hop', type: 'u32', offset: 36 },
       { name: 'next_hop', type: 'u32', offset: 40 },
       { name: 'label', type: 'u32', offset: 44 },
-      { name: 'member', type: 'u32', offset: 48 },
-      { name: 'vif', type: 'u32', offset: 52 },
-      { name: 'idle_ms', type: 'u32', offset: 56 },
-      { name: 'source_port', type: 'u16', offset: 60 },
-      { name: 'destination_port', type: 'u16', offset: 62 },
-      { name: 'nat_source_port', type: 'u16', offset: 64 },
-      { name: 'nat_destination_port', type: 'u16', offset: 66 },
-      { name: 'outer_source_port', type: 'u16', offset: 68 },
-      { name: 'tcp', type: 'u16', offset: 70 },
+      { name: 'vif', type: 'u32', offset: 48 },
+      { name: 'idle_ms', type: 'u32', offset: 52 },
+      { name: 'source_port', type: 'u16', offset: 56 },
+      { name: 'destination_port', type: 'u16', offset: 58 },
+      { name: 'nat_source_port', type: 'u16', offset: 60 },
+      { name: 'nat_destination_port', type: 'u16', offset: 62 },
+      { name: 'outer_source_port', type: 'u16', offset: 64 },
+      { name: 'tcp', type: 'u16', offset: 66 },
+      { name: 'member', type: 'u16', offset: 68 },
+      { name: 'underlay_leg', type: 'u16', offset: 70 },
       { name: 'family', type: 'u8', offset: 72 },
       { name: 'protocol', type: 'u8', offset: 73 },
       { name: 'action', type: 'u8', offset: 74 },

@@ -27,6 +27,7 @@ import {
   routeKeySchema,
   routeSchema,
   sourceNatSchema,
+  uplinksOf,
   type VifFile,
   vifSchema,
   vrfSchema,
@@ -58,6 +59,7 @@ import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { startSharedUnderlay } from './shared-underlay.ts';
 import { startTenantServices } from './tenant-services.ts';
+import { startUplinkLinks } from './uplink-links.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals } from './views.ts';
 
@@ -85,6 +87,7 @@ const RESTART_MS = 30_000;
 const PARTS: readonly StartPart[] = [
   startSharedUnderlay,
   startOwnedUnderlay,
+  startUplinkLinks,
   startTenantServices,
   startPlug,
   startMetrics,
@@ -101,7 +104,9 @@ export interface RunningProcess {
  */
 function bufferSizes(file: NodeFile): { buffers?: number; buffer_bytes?: number } {
   const fromKernel = (port: PortFile) => port.kind === 'tap' || port.kind === 'af_packet';
-  return fromKernel(file.underlay.port) ? { buffers: 2048, buffer_bytes: 66_048 } : {};
+  return uplinksOf(file.underlay).some(({ port }) => fromKernel(port))
+    ? { buffers: 2048, buffer_bytes: 66_048 }
+    : {};
 }
 
 class VrouterNode {
@@ -135,7 +140,9 @@ class VrouterNode {
     const resume = forwarder?.resumed === true;
     this.#resuming = resume;
     try {
-      const uplink = this.#dataplane.addPort(portSpec(file.underlay.port));
+      const uplinks = uplinksOf(file.underlay).map(({ port }) =>
+        this.#dataplane.addPort(portSpec(port)),
+      );
       for (const route of (file.routes ?? []).map(staticRoute)) {
         this.#routes.set(routeKeyText(route), route);
       }
@@ -150,7 +157,7 @@ class VrouterNode {
         dataplane: this.#dataplane,
         routes: routes.source,
         resume,
-        underlay: underlayIntent(file.underlay, uplink),
+        underlay: underlayIntent(file.underlay, uplinks),
         schedule: setImmediate,
       });
       this.#agent.onError((error) => log.error({ err: error }, 'commit refused'));

@@ -275,6 +275,7 @@ const FLOW: FlowView = {
   initiator: true,
   packets: 12,
   bytes: 1630,
+  underlayLeg: -1,
   outerSourcePort: 0,
   sourceInfo: '0.0.0.0',
   natSource: '10.204.217.10',
