@@ -313,6 +313,8 @@ function oneOrSeveral(underlay: WrittenUnderlay, context: z.RefinementCtx): void
   const shared = underlay.uplinks.filter((uplink) => uplink.shared !== undefined);
   if (shared.length > 0 && shared.length < underlay.uplinks.length)
     fail('uplinks', 'all are shared with the host, or none');
+  const names = underlay.uplinks.flatMap((uplink) => uplink.name ?? []);
+  if (new Set(names).size < names.length) fail('uplinks', 'two have one name');
 }
 
 /** However they were written: the first is vif0/0. */
