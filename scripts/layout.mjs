@@ -38,6 +38,7 @@ const DEFAULTS = {
   'InterfaceSpec.source_mac': '',
   'TunnelSpec.vrf': 0,
   'TunnelSpec.l3_vxlan_mac': '',
+  'TunnelSpec.legs_down': 0,
   'ReplicateSpec.kind': 0,
   'EcmpMember.label': NO_LABEL,
   'EcmpMember.weight': 1,

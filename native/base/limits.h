@@ -20,6 +20,7 @@ inline constexpr uint32_t kMaxFloatingIpsPerVif = 64;
 inline constexpr uint32_t kMaxPortMaps = 1024;       // per floating IP
 inline constexpr uint32_t kMaxSourceNats = 65536;
 inline constexpr uint32_t kMaxEcmpMembers = 256;
+inline constexpr uint32_t kMaxTunnelLegs = 3;         // uplinks; the ancestor's number
 inline constexpr uint32_t kMaxReplicas = 1024;       // leaves of one replicate next hop
 inline constexpr uint32_t kMaxNextHopDepth = 4;      // composite in composite
 inline constexpr uint32_t kMaxLookups = 4;           // VRF translations of one packet

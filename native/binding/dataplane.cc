@@ -82,6 +82,13 @@ bool leaves_by_udp(Router& router, uint32_t next_hop) {
   return hop != nullptr && hop->kind == NextHopKind::Tunnel && hop->encap != Encap::MplsOverGre;
 }
 
+// Which leg of its tunnel a flow's packets take now; 0xffff: it has no choice.
+uint16_t underlay_leg(Router& router, uint32_t next_hop, uint64_t hash) {
+  const NextHop* hop = router.next_hop(NextHopId{next_hop});
+  return hop != nullptr && hop->legs != nullptr ? static_cast<uint16_t>(hop->legs->pick(hash))
+                                                : uint16_t{0xffff};
+}
+
 void copy_address(record::bytes16& out, const uint8_t* bytes) { std::memcpy(out.data, bytes, 16); }
 
 record::Flow render(Context& context, FlowId id) {
@@ -127,6 +134,7 @@ record::Flow render(Context& context, FlowId id) {
   if (leaves_by_udp(context.router, flow.next_hop)) {
     out.outer_source_port = entropy_port(flows.hash(key));
   }
+  out.underlay_leg = underlay_leg(context.router, flow.next_hop, flows.hash(key));
   const Address source = far_end(context.router, flow.rpf_next_hop);
   out.source_family = static_cast<uint8_t>(source.family);
   copy_address(out.source_info, source.bytes.data());

@@ -23,8 +23,7 @@ namespace vrouter {
   X(u32, rpf_next_hop)                                                                 \
   X(u32, next_hop)                                                                     \
   X(u32, label)                                                                        \
-  X(u32, member) /* pinned ECMP member; 0xffff: none */                                \
-  X(u32, vif)    /* 0xffff: fabric */                                                  \
+  X(u32, vif) /* 0xffff: fabric */                                                     \
   X(u32, idle_ms)                                                                      \
   X(u16, source_port)                                                                  \
   X(u16, destination_port)                                                             \
@@ -32,6 +31,8 @@ namespace vrouter {
   X(u16, nat_destination_port)                                                         \
   X(u16, outer_source_port) /* 0: does not leave by a UDP tunnel */                    \
   X(u16, tcp)               /* FlowTcp */                                              \
+  X(u16, member)            /* pinned ECMP member; 0xffff: none */                     \
+  X(u16, underlay_leg)      /* of its tunnel's legs; 0xffff: one there is, or none */  \
   X(u8, family)                                                                        \
   X(u8, protocol)                                                                      \
   X(u8, action) /* FlowAction */                                                       \
@@ -60,7 +61,7 @@ struct Flow {
   VROUTER_FLOW_RECORD(VROUTER_DECLARE)
 };
 #undef VROUTER_DECLARE
-static_assert(sizeof(Flow) == 160, "no padding: 60 bytes of u64 and u32, 12 of u16, 8 of u8, 80");
+static_assert(sizeof(Flow) == 160, "no padding: 56 bytes of u64 and u32, 16 of u16, 8 of u8, 80");
 
 inline void add_field(std::string& out, const char* type, const char* name, size_t offset) {
   if (out.back() != '[') out += ',';

@@ -4,6 +4,7 @@
 #include "base/checksum.h"
 #include "offload/checksum.h"
 #include "path/rooms.h"
+#include "state/legs.h"
 #include "wire/ethernet.h"
 
 namespace vrouter {
@@ -52,19 +53,36 @@ void ensure_hash(Context& context, PacketMeta& meta, const uint8_t* frame) {
   meta.hash = choice_hash(meta.key, kHashAll, context.seed);
 }
 
-bool leave_by(Context& context, Packet& packet, VifId vif_id) {
-  const Vif* vif = context.router.vif(vif_id);
-  if (vif == nullptr) {
-    packet.drop(DropReason::InvalidIf);
-    return false;
-  }
+bool leave_by(Packet& packet, VifId vif_id, const Vif& vif) {
   packet.meta.out_vif = vif_id;
-  packet.meta.out_port = PortId{vif->spec.port};
+  packet.meta.out_port = PortId{vif.spec.port};
   if (!packet.meta.out_port.valid()) {
     packet.drop(DropReason::NowhereToGo);
     return false;
   }
   return true;
+}
+
+// Where the next hop has no vif of its own: by a leg of the tunnel, or nowhere.
+[[gnu::noinline]] const NextHop* pick_leg(Context& context, Packet& packet, const NextHop& out) {
+  if (out.legs == nullptr) {
+    packet.drop(DropReason::InvalidIf);
+    return nullptr;
+  }
+  ensure_hash(context, packet.meta, packet.data());
+  const uint32_t at = out.legs->pick(packet.meta.hash);
+  if (at == LegSet::kNone) {
+    packet.drop(DropReason::InvalidUnderlayEcmp);
+    return nullptr;
+  }
+  if (context.trace != nullptr) {
+    context.trace->note("encapsulate", "leg %u of %u, by its hash (up: mask %u)", at,
+                        out.legs->count, out.legs->up);
+  }
+  const NextHop* leg = &out.legs->legs[at];
+  if (context.router.vif(leg->vif) != nullptr) return leg;
+  packet.drop(DropReason::InvalidIf);
+  return nullptr;
 }
 
 // A SYN's MSS must fit the tunnel whichever way the data goes (the ancestor clamps both ways).
@@ -80,12 +98,13 @@ void clamp(Context& context, Packet& packet, const NextHop& out) {
 }
 
 void to_host(Context& context, Packet& packet, const NextHop& out) {
-  if (!leave_by(context, packet, out.vif)) return;
+  const Vif* vif = context.router.vif(out.vif);
+  if (vif == nullptr) return packet.drop(DropReason::InvalidIf);
+  if (!leave_by(packet, out.vif, *vif)) return;
   if (packet.meta.l2_length < ethernet::kHeaderLength) {  // out of a tunnel: it has no frame
     packet.pull(packet.meta.l2_length);
     packet.meta.l3 = ethernet::kHeaderLength;
     if (packet.headroom() < ethernet::kHeaderLength) return packet.drop(DropReason::RewriteFail);
-    const Vif* vif = context.router.vif(out.vif);
     ethernet::write(packet.push(ethernet::kHeaderLength), vif->spec.mac, kGatewayMac,
                     packet.meta.ether_type);
   }
@@ -114,7 +133,13 @@ void encapsulate_one(Context& context, Packet& packet) {
     default:
       return packet.drop(DropReason::InvalidNh);
   }
-  if (!leave_by(context, packet, out->vif)) return;
+  const Vif* vif = context.router.vif(out->vif);
+  if (vif == nullptr) [[unlikely]] {
+    out = pick_leg(context, packet, *out);
+    if (out == nullptr) return;
+    vif = context.router.vif(out->vif);
+  }
+  if (!leave_by(packet, out->vif, *vif)) return;
   if (meta.family != Family::None && meta.protocol == 6 && !meta.fragment) {
     clamp(context, packet, *out);
   }

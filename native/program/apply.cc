@@ -205,6 +205,7 @@ class References {
     if (!stands(s)) return;
     vrf(s.vrf);
     vif(s.vif);
+    for (const TunnelLeg& leg : s.more_legs) vif(leg.vif);
   }
   void look(const EcmpSpec& s) {
     if (!stands(s)) return;

@@ -223,6 +223,7 @@ void limits(Json& json) {
   json.pair("maxPortMaps", kMaxPortMaps);
   json.pair("maxSourceNats", kMaxSourceNats);
   json.pair("maxEcmpMembers", kMaxEcmpMembers);
+  json.pair("maxTunnelLegs", kMaxTunnelLegs);
   json.pair("maxReplicas", kMaxReplicas);
   json.pair("maxNextHopDepth", kMaxNextHopDepth);
   json.pair("maxLookups", kMaxLookups);

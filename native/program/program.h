@@ -43,6 +43,8 @@ inline constexpr uint32_t kMaxElements<Timeout> = 256 * 3;  // protocols times s
 template <>
 inline constexpr uint32_t kMaxElements<EcmpMember> = kMaxEcmpMembers;
 template <>
+inline constexpr uint32_t kMaxElements<TunnelLeg> = kMaxTunnelLegs - 1;
+template <>
 inline constexpr uint32_t kMaxElements<Replica> = kMaxReplicas;
 template <>
 inline constexpr uint32_t kMaxElements<PortMap> = kMaxPortMaps;

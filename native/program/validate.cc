@@ -158,6 +158,14 @@ void check(Check& c, const TunnelSpec& s) {
   c.value(s.source.is_set(), "source");
   c.value(s.destination.is_set() && s.destination.family == s.source.family, "destination");
   c.value(!s.l3_vxlan_mac.is_group(), "l3_vxlan_mac");
+  c.value(s.more_legs.size() < kMaxTunnelLegs, "more_legs");
+  c.value(s.legs_down >> (1 + s.more_legs.size()) == 0, "legs_down");
+  bool own_vifs = distinct(s.more_legs, [](const TunnelLeg& leg) { return leg.vif; });
+  for (const TunnelLeg& leg : s.more_legs) {
+    c.vif(leg.vif);
+    own_vifs = own_vifs && leg.vif != s.vif;
+  }
+  c.value(own_vifs, "more_legs");
 }
 
 void check(Check& c, const EcmpSpec& s) {

@@ -16,6 +16,7 @@ enum class NextHopKind : uint8_t {
 
 struct EcmpSet;       // ecmp.h
 struct ReplicaSet;    // router.h
+struct LegSet;        // legs.h
 
 struct alignas(64) NextHop {
   NextHopKind kind = NextHopKind::None;
@@ -25,7 +26,7 @@ struct alignas(64) NextHop {
   uint32_t flags = 0;             // NextHopFlag
   uint32_t scope = 0;             // flow scope: id | incarnation << 20
   VrfId vrf;
-  VifId vif;
+  VifId vif;                      // invalid for a tunnel with `legs`: each has its own
   uint32_t rewrite = 0;           // index into Router::rewrites, for routed packets
   uint32_t references = 0;        // routes, labels, composites, vifs … that name it
   uint32_t mtu = 0;               // IP bytes of an inner packet that fit; 0 = not a sending next hop
@@ -33,6 +34,7 @@ struct alignas(64) NextHop {
   const ReplicaSet* replicas = nullptr;
   uint32_t destination4 = 0;      // tunnel: far end, network bytes order as in Address.bytes; for RPF
   uint32_t rewrite_l2 = 0;        // the same for bridged frames; 0 (push nothing) for an Interface
+  const LegSet* legs = nullptr;   // tunnel with several ways to its far end, or with none now
 
   bool policy() const { return (flags & kNhPolicy) != 0; }
   bool bridge() const { return (flags & kNhBridge) != 0; }

@@ -29,6 +29,19 @@ void with_members(const NextHopObject& object, F f) {
   }
 }
 
+// By which way the packets go is all that differs: nothing of it is in a flow.
+bool same_but_for_legs(const std::optional<NextHopObject>& a,
+                       const std::optional<NextHopObject>& b) {
+  if (!a || !b || a->kind != NextHopKind::Tunnel || b->kind != NextHopKind::Tunnel) return false;
+  TunnelSpec other = b->tunnel;
+  other.vif = a->tunnel.vif;
+  other.destination_mac = a->tunnel.destination_mac;
+  other.source_mac = a->tunnel.source_mac;
+  other.legs_down = a->tunnel.legs_down;
+  other.more_legs = a->tunnel.more_legs;
+  return a->tunnel == other;
+}
+
 bool equal_weights(const std::vector<EcmpMember>& members) {
   uint16_t weight = 0;
   for (const EcmpMember& m : members) {
@@ -173,10 +186,7 @@ std::optional<VifSpec> Router::exchange(VifId id, std::optional<VifSpec> spec) {
   }
   const uint32_t mtu_before = previous ? previous->mtu : 0;
   if (previous.has_value() != vif.in_use || mtu_before != vif.spec.mtu) {
-    for (uint32_t sender : vif.senders) {
-      NextHop& next_hop = next_hops_.make(sender);
-      next_hop.mtu = mtu_of(next_hop);
-    }
+    for (uint32_t sender : vif.senders) measure(NextHopId{sender});
   }
   return previous;
 }
@@ -225,6 +235,7 @@ std::optional<NextHopObject> Router::exchange(NextHopId id, std::optional<NextHo
   std::optional<NextHopObject> previous;
   if (side.object) previous = *side.object;
   if (id == kDiscard || previous == object) return previous;
+  const bool decides_alike = same_but_for_legs(previous, object);
 
   if (previous) {
     refer(*previous, -1);
@@ -240,7 +251,7 @@ std::optional<NextHopObject> Router::exchange(NextHopId id, std::optional<NextHo
     side.object = std::make_unique<NextHopObject>(std::move(*object));
     render(id, *side.object);
   }
-  if (next_hop.references > 0) touch_all();
+  if (next_hop.references > 0 && !decides_alike) touch_all();
   return previous;
 }
 
@@ -283,6 +294,7 @@ void Router::refer(const NextHopObject& object, int by) {
     case NextHopKind::Tunnel:
       refer_vrf(object.tunnel.vrf, by);
       refer_vif(object.tunnel.vif, by);
+      for (const TunnelLeg& leg : object.tunnel.more_legs) refer_vif(leg.vif, by);
       break;
     case NextHopKind::Ecmp:
       refer_vrf(object.ecmp.vrf, by);
@@ -305,10 +317,16 @@ void Router::refer(const NextHopObject& object, int by) {
 void Router::clear(NextHopId id) {
   NextHop& next_hop = next_hops_.make(id.value);
   NextHopSide& side = next_hop_sides_.make(id.value);
-  if (next_hop.kind == NextHopKind::Interface || next_hop.kind == NextHopKind::Tunnel) {
-    remove_sender(id, next_hop.vif.value);
-    release_rewrite(next_hop.rewrite);
-    release_rewrite(next_hop.rewrite_l2);
+  const auto leaves = [&](const NextHop& way) {
+    remove_sender(id, way.vif.value);
+    release_rewrite(way.rewrite);
+    release_rewrite(way.rewrite_l2);
+  };
+  if (side.legs) {
+    for (uint32_t i = 0; i < side.legs->count; ++i) leaves(side.legs->legs[i]);
+    side.legs.reset();
+  } else if (next_hop.kind == NextHopKind::Interface || next_hop.kind == NextHopKind::Tunnel) {
+    leaves(next_hop);
   }
   side.ecmp = {};
   side.replicas = {};
@@ -349,6 +367,10 @@ void Router::render(NextHopId id, const NextHopObject& object) {
       if (spec.destination.family == Family::V4) {
         std::memcpy(&n.destination4, spec.destination.bytes.data(), sizeof n.destination4);
       }
+      if (spec.legs_down != 0 || !spec.more_legs.empty()) {
+        render_legs(id, spec);
+        break;
+      }
       n.rewrite = intern(build_tunnel(spec, Payload::Routed));
       n.rewrite_l2 = intern(build_tunnel(spec, Payload::Bridged));
       add_sender(id, spec.vif);
@@ -376,21 +398,68 @@ void Router::render(NextHopId id, const NextHopObject& object) {
   }
 }
 
+void Router::render_legs(NextHopId id, const TunnelSpec& spec) {
+  NextHop& n = next_hops_.make(id.value);
+  NextHopSide& side = next_hop_sides_.make(id.value);
+  side.legs = std::make_unique<LegSet>();
+  LegSet& set = *side.legs;
+  TunnelSpec one = spec;
+  const auto add = [&](uint32_t vif) {
+    NextHop& leg = set.legs[set.count] = n;
+    leg.vif = VifId{vif};
+    leg.rewrite = intern(build_tunnel(one, Payload::Routed));
+    leg.rewrite_l2 = intern(build_tunnel(one, Payload::Bridged));
+    ++set.count;
+  };
+  add(spec.vif);
+  for (const TunnelLeg& leg : spec.more_legs) {
+    one.destination_mac = leg.destination_mac;
+    one.source_mac = leg.source_mac;
+    add(leg.vif);
+  }
+  set.up = ~uint32_t{spec.legs_down} & ((1u << set.count) - 1);
+  n.legs = &set;
+  for (uint32_t i = 0; i < set.count; ++i) add_sender(id, set.legs[i].vif.value);
+}
+
 void Router::add_sender(NextHopId id, uint32_t vif) {
-  NextHop& next_hop = next_hops_.make(id.value);
+  NextHopSide& side = next_hop_sides_.make(id.value);
   std::vector<uint32_t>& senders = vifs_.make(vif).senders;
-  next_hop_sides_.make(id.value).sender_at = static_cast<uint32_t>(senders.size());
+  if (!side.legs) next_hops_.make(id.value).vif = VifId{vif};
+  sender_at(side, vif) = static_cast<uint32_t>(senders.size());
   senders.push_back(id.value);
-  next_hop.vif = VifId{vif};
-  next_hop.mtu = mtu_of(next_hop);
+  measure(id);
+}
+
+uint32_t& Router::sender_at(NextHopSide& side, uint32_t vif) {
+  if (!side.legs) return side.sender_at;
+  uint32_t i = 0;
+  while (i + 1 < side.legs->count && side.legs->legs[i].vif.value != vif) ++i;
+  return side.legs->sender_at[i];
 }
 
 void Router::remove_sender(NextHopId id, uint32_t vif) {
   std::vector<uint32_t>& senders = vifs_.make(vif).senders;
-  const uint32_t at = next_hop_sides_.make(id.value).sender_at;
+  const uint32_t at = sender_at(next_hop_sides_.make(id.value), vif);
   senders[at] = senders.back();
-  next_hop_sides_.make(senders[at]).sender_at = at;
+  sender_at(next_hop_sides_.make(senders[at]), vif) = at;
   senders.pop_back();
+}
+
+// A packet for a tunnel must fit whichever leg it takes.
+void Router::measure(NextHopId id) {
+  NextHop& next_hop = next_hops_.make(id.value);
+  LegSet* set = next_hop_sides_.make(id.value).legs.get();
+  if (set == nullptr) {
+    next_hop.mtu = mtu_of(next_hop);
+    return;
+  }
+  next_hop.mtu = ~0u;
+  for (uint32_t i = 0; i < set->count; ++i) {
+    set->legs[i].mtu = mtu_of(set->legs[i]);
+    next_hop.mtu = std::min(next_hop.mtu, set->legs[i].mtu);
+  }
+  for (uint32_t i = 0; i < set->count; ++i) set->legs[i].mtu = next_hop.mtu;
 }
 
 uint32_t Router::mtu_of(const NextHop& next_hop) const {

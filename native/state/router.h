@@ -28,6 +28,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 #include "state/ecmp.h"
+#include "state/legs.h"
 #include "state/next_hop.h"
 #include "state/objects.h"
 #include "state/rewrite.h"
@@ -254,7 +255,8 @@ class Router {
     std::unique_ptr<NextHopObject> object;
     EcmpSet ecmp;
     ReplicaSet replicas;
-    uint32_t sender_at = 0;                  // position in its vif's `senders`
+    std::unique_ptr<LegSet> legs;
+    uint32_t sender_at = 0;                  // position in its vif's `senders`; of a leg: in LegSet
     uint32_t composites = 0;                 // how often it is a member or a replica
     uint16_t incarnation = 0;
   };
@@ -284,8 +286,11 @@ class Router {
   void unbind_port(VifId vif, uint32_t port);
   void render(NextHopId id, const NextHopObject& object);
   void clear(NextHopId id);
+  void render_legs(NextHopId id, const TunnelSpec& spec);
   void add_sender(NextHopId id, uint32_t vif);
   void remove_sender(NextHopId id, uint32_t vif);
+  uint32_t& sender_at(NextHopSide& side, uint32_t vif);
+  void measure(NextHopId id);                // its mtu, and its legs'
   uint16_t& incarnation(NextHopId id) {
     return kept_incarnations_ != nullptr ? kept_incarnations_[id.value]
                                          : next_hop_sides_.make(id.value).incarnation;

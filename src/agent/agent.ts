@@ -63,7 +63,7 @@ import type { ResolverView } from './resolver.ts';
 import { RouteTables, type Unresolved } from './routes.ts';
 import { SourceNats } from './source-nats.ts';
 import { DesiredTables, type PlannedOp, type SetOp } from './tables.ts';
-import { FABRIC_INSTANCE, type NeighbourSource, Underlay } from './underlay.ts';
+import { FABRIC_INSTANCE, type NeighbourSource, Underlay, type UplinkState } from './underlay.ts';
 import { Vifs } from './vifs.ts';
 import { Vrfs } from './vrfs.ts';
 
@@ -162,6 +162,7 @@ export class Agent {
       floatingIpIds: ids<FloatingIpId>('floating IPs', 1, limits.maxFloatingIps, found.floatingIps),
       sourceNatIds: ids<SourceNatId>('source NATs', 1, limits.maxSourceNats, found.sourceNats),
     };
+    underlay.open((name) => this.#books.vifIds.allocate(name));
     const view: ResolverView = {
       isOwnAddress: (address) => underlay.isOwnAddress(address),
       local: (label) => this.#books.labels.use(label)?.members,
@@ -291,12 +292,29 @@ export class Agent {
     });
   }
 
-  setNeighbours(neighbours: UnderlayIntent['neighbours']): void {
+  /** uplink: in the order of the intent. */
+  setNeighbours(neighbours: UnderlayIntent['neighbours'], uplink = 0): void {
     this.#change(() => {
-      this.#books.underlay.setNeighbours(neighbours);
-      this.#routes.markAll();
-      this.#bridge.markAll();
+      this.#books.underlay.setNeighbours(neighbours, uplink);
+      this.#resolveAgain();
     });
+  }
+
+  /**
+   * An uplink that is down carries nothing: flows of the others stay, its own move to them, and come back
+   * with it. Its MTU is what fits from now on.
+   */
+  setUplink(uplink: number, state: UplinkState): void {
+    this.#change(() => {
+      if (!this.#books.underlay.setUplink(uplink, state)) return;
+      this.#putUnderlay();
+      this.#retunnel();
+    });
+  }
+
+  /** IP bytes that every uplink takes. */
+  get underlayMtu(): number {
+    return this.#books.underlay.mtu;
   }
 
   /** Far ends that have no MAC in the intent are asked of `source`, each time a way to them is resolved. */
@@ -305,12 +323,14 @@ export class Agent {
     this.neighboursChanged();
   }
 
-  /** What the source says of some far end is different now. */
+  /** The source knows a far end that it did not know: routes may be resolved by it. */
   neighboursChanged(): void {
-    this.#change(() => {
-      this.#routes.markAll();
-      this.#bridge.markAll();
-    });
+    this.#change(() => this.#resolveAgain());
+  }
+
+  /** What the source says of known far ends is different: their tunnels are, and no route. */
+  waysChanged(): void {
+    this.#change(() => this.#retunnel());
   }
 
   // --- bringing it to the data plane -----------------------------------------------------------------
@@ -466,6 +486,17 @@ export class Agent {
         for (const listener of this.#errorListeners) listener(error);
       }
     });
+  }
+
+  #resolveAgain(): void {
+    this.#retunnel();
+    this.#routes.markAll();
+    this.#bridge.markAll();
+  }
+
+  #retunnel(): void {
+    const { nextHops, underlay } = this.#books;
+    nextHops.retunnel((farEnd) => underlay.legs(farEnd));
   }
 
   #putUnderlay(): void {

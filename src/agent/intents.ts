@@ -4,19 +4,25 @@
  */
 import type { LinkLocalRole } from './link-local.ts';
 
-export interface UnderlayIntent {
-  /** Name of the uplink's vif. Default `fabric`. */
+export interface UplinkIntent {
+  /** Name of the uplink's vif. Default `fabric`, then `fabric-2`, … */
   readonly name?: string;
   readonly port: number; // data plane port of the uplink
   readonly mac: string;
-  readonly ipv4?: string;
-  readonly ipv6?: string;
   readonly mtu?: number; // IP bytes on the wire, default 1500
   /**
    * Next-hop MACs of the fabric by underlay address (static until the kernel's table is followed); a
    * prefix stands for all far ends in it that are not named themselves (a gateway).
    */
   readonly neighbours: Readonly<Record<string, string>>;
+}
+
+/** The first uplink and what holds for all. */
+export interface UnderlayIntent extends UplinkIntent {
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  /** The second and third: every far end may be reached by each. */
+  readonly moreUplinks?: readonly UplinkIntent[];
   /** Encapsulations this vRouter takes, most preferred first. Default udp, gre, vxlan. */
   readonly encaps?: readonly ('gre' | 'udp' | 'vxlan')[];
 }

@@ -1,7 +1,8 @@
 /**
  * Next hops the agent has programmed, of two kinds:
  *  * interned (interface, tunnel, receive, translate): what a spec says never changes; the same spec has
- *    the same id, counted by who holds it;
+ *    the same id, counted by who holds it. Only a tunnel's legs do change, under the same id, and so flows
+ *    do not notice: retunnel();
  *  * owned (ECMP, replicate): one per owner, whose members change under the same id, so that flows keep
  *    the next hop they know.
  *
@@ -12,6 +13,7 @@
 import { byText } from '../rib/best-path.ts';
 import type { Ids, NextHopId } from './ids.ts';
 import type { DesiredTables, SetOp } from './tables.ts';
+import type { Legs } from './underlay.ts';
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'nextHop'> : never;
 type NextHopOp = Extract<SetOp, { op: `nh_${string}` }>;
@@ -25,9 +27,20 @@ interface Interned {
   holders: number;
 }
 
-/** All of a spec in one text, whatever order its fields were written in. */
+/** What says by which uplinks a tunnel goes, not where to. */
+const LEG_FIELDS: readonly string[] = [
+  'vif',
+  'destinationMac',
+  'sourceMac',
+  'legsDown',
+  'moreLegs',
+];
+
+/** What a spec is, in one text, whatever order its fields were written in; a tunnel's legs are left out. */
 export function specText(spec: NextHopSpec): string {
-  return JSON.stringify(spec, Object.keys(spec).sort(byText));
+  const fields = Object.keys(spec).sort(byText);
+  const own = spec.op !== 'nh_tunnel_set' ? fields : fields.filter((f) => !LEG_FIELDS.includes(f));
+  return JSON.stringify(spec, own);
 }
 
 export class NextHops {
@@ -60,6 +73,16 @@ export class NextHops {
     entry.holders++;
     this.#unheld.delete(entry);
     return entry.id;
+  }
+
+  /** Every tunnel by the legs it has now; undefined: none is known, it stays as it is. */
+  retunnel(legsOf: (farEnd: string) => Legs | undefined): void {
+    for (const { id } of this.#byId.values()) {
+      const op = this.#tables.get(`nh ${id}`);
+      if (op?.op !== 'nh_tunnel_set') continue;
+      const legs = legsOf(op.destination);
+      if (legs !== undefined) this.#tables.put({ ...op, ...legs }, `tunnel to ${op.destination}`);
+    }
   }
 
   /** Held once more by someone who knows the id. */

@@ -42,6 +42,8 @@ export interface NextHopView {
   readonly vif?: number;
   /** Rewrite of the Ethernet header, hex; interface and tunnel. */
   readonly data?: string;
+  /** A tunnel with several: instead of vif and data. */
+  readonly legs?: readonly LegView[];
   readonly encapFamily?: number;
   readonly source?: string;
   readonly destination?: string;
@@ -50,6 +52,12 @@ export interface NextHopView {
   readonly hashFields?: readonly HashFieldName[];
   /** Composite: its members; null: a slot whose member was removed. */
   readonly slots?: readonly (NextHopSlot | null)[];
+}
+
+export interface LegView {
+  readonly vif: number;
+  readonly data: string;
+  readonly valid: boolean;
 }
 
 export const HASH_FIELD_NAMES = ['Proto', 'SrcIP', 'SrcPort', 'DstIp', 'DstPort'] as const;
@@ -177,6 +185,8 @@ export interface FlowView {
   readonly initiator: boolean;
   readonly packets: Count;
   readonly bytes: Count;
+  /** Uplink its packets take now; -1: there is no choice. */
+  readonly underlayLeg: number;
   readonly outerSourcePort: number;
   readonly sourceInfo: string;
   readonly natSource: string;

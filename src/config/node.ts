@@ -342,6 +342,63 @@ const servicesSchema = mapping({
     ),
 });
 
+/** As many as a tunnel has legs (kMaxTunnelLegs). */
+const MAX_UPLINKS = 3;
+
+const uplinkShape = {
+  port: portSchema,
+  mac,
+  name: name.optional().describe("The uplink's vif; default fabric, fabric-2, fabric-3"),
+  shared: mapping({
+    interface: interfaceName.describe('Where frames to and from the host pass'),
+  })
+    .optional()
+    .describe('Beside the host stack: tc joins the uplink TAP to it, its neighbours are followed'),
+  neighbours: z
+    .record(prefixOrAddress, mac)
+    .optional()
+    .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
+};
+const uplinkSchema = mapping(uplinkShape);
+export type UplinkFile = z.infer<typeof uplinkSchema>;
+
+type WrittenUnderlay = { readonly [K in keyof UplinkFile]?: UplinkFile[K] | undefined } & {
+  readonly uplinks?: readonly UplinkFile[] | undefined;
+};
+
+function oneOrSeveral(underlay: WrittenUnderlay, context: z.RefinementCtx): void {
+  const fail = (key: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [key], message });
+  if (underlay.uplinks === undefined) {
+    for (const key of ['port', 'mac'] as const)
+      if (underlay[key] === undefined) fail(key, 'missing (or uplinks)');
+    return;
+  }
+  for (const key of ['port', 'mac', 'name', 'shared', 'neighbours'] as const)
+    if (underlay[key] !== undefined) fail(key, 'each of uplinks has its own');
+  const shared = underlay.uplinks.filter((uplink) => uplink.shared !== undefined);
+  if (shared.length > 0 && shared.length < underlay.uplinks.length)
+    fail('uplinks', 'all are shared with the host, or none');
+  const names = underlay.uplinks.flatMap((uplink) => uplink.name ?? []);
+  if (new Set(names).size < names.length) fail('uplinks', 'two have one name');
+}
+
+/** However they were written: the first is vif0/0. */
+export function uplinksOf(underlay: NodeFile['underlay']): UplinkFile[] {
+  if (underlay.uplinks !== undefined) return underlay.uplinks;
+  const { port, mac: own, name: vif, shared, neighbours } = underlay;
+  if (port === undefined || own === undefined) return [];
+  return [
+    {
+      port,
+      mac: own,
+      ...(vif === undefined ? {} : { name: vif }),
+      ...(shared === undefined ? {} : { shared }),
+      ...(neighbours === undefined ? {} : { neighbours }),
+    },
+  ];
+}
+
 export const nodeSchema = mapping({
   name,
   socket: socketPath.optional().describe('Default /run/vrouter/<name>.sock'),
@@ -373,25 +430,22 @@ export const nodeSchema = mapping({
     .optional()
     .describe('The data plane as a process of its own; absent: in the process of the node'),
   underlay: mapping({
-    port: portSchema,
-    mac,
+    ...uplinkShape,
+    port: portSchema.optional(),
+    mac: mac.optional(),
     ipv4: ipv4.optional(),
     ipv6: ipv6.optional(),
-    mtu: mtu.optional(),
-    name: name.optional().describe("The uplink's vif; default fabric"),
-    shared: mapping({
-      interface: interfaceName.describe('Where the host has the underlay address'),
-    })
+    mtu: mtu
       .optional()
-      .describe(
-        'Beside the host stack: tc joins the uplink TAP to it, its neighbours are followed',
-      ),
-    neighbours: z
-      .record(prefixOrAddress, mac)
+      .describe("IP bytes, at most; default the interface's where the uplink has one, else 1500"),
+    uplinks: z
+      .array(mapping(uplinkShape))
+      .min(1)
+      .max(MAX_UPLINKS)
       .optional()
-      .describe('MAC in the fabric by underlay address; a prefix stands for all in it'),
+      .describe('Instead of one port and mac: far ends are reached by each that is up'),
     encaps: flagList(ENCAP_NAMES).min(1).optional(),
-  }),
+  }).superRefine(oneOrSeveral),
   host: mapping({
     name: name.optional(),
     port: portSchema,

@@ -127,6 +127,7 @@ export interface FlowRecord {
   readonly packets: bigint;
   readonly bytes: bigint;
   readonly generationId: number;
+  readonly underlayLeg: number; // of its tunnel's legs, the one its packets take; -1: it has no choice
   readonly outerSourcePort: number; // entropy port, 0 when it does not leave by a UDP tunnel
   readonly sourceInfo: string; // tunnel far end its packets come from, '0.0.0.0' if local
   readonly natSource: string; // translated addresses, '' unless NAT

@@ -36,6 +36,7 @@ const INITIATOR = 0x2;
 
 const NO_MEMBER = 0xffff;
 const NO_VIF = 0xffff;
+const NO_LEG = 0xffff;
 const TCP = 6;
 
 export function letters(bits: number, table: readonly (readonly [number, string])[]): string {
@@ -67,7 +68,8 @@ function decodeFlow(bytes: Uint8Array, view: DataView): FlowRecord {
   const action = ACTIONS[u8(at.action)] ?? 'D';
   const flags = u8(at.flags);
   const translated = action === 'N';
-  const member = u32(at.member);
+  const member = u16(at.member);
+  const leg = u16(at.underlay_leg);
   const vif = u32(at.vif);
   return {
     index: u32(at.index),
@@ -85,6 +87,7 @@ function decodeFlow(bytes: Uint8Array, view: DataView): FlowRecord {
     label: u32(at.label),
     member: member === NO_MEMBER ? -1 : member,
     vif: vif === NO_VIF ? -1 : vif,
+    underlayLeg: leg === NO_LEG ? -1 : leg,
     action,
     drop: action === 'D' ? (layout.flowDrops[u8(at.drop)]?.printed ?? 'Unknown') : '',
     nat: natLetters(u8(at.nat)),

@@ -32,6 +32,7 @@ import {
   type NeighbourMessage,
   NTF_USE,
   NUD_DELAY,
+  NUD_FAILED,
   NUD_NOARP,
   NUD_NONE,
   NUD_PERMANENT,
@@ -66,6 +67,8 @@ export interface Neighbour {
   readonly mac: string;
   /** The kernel would send to it. */
   readonly valid: boolean;
+  /** Asked, and did not answer. */
+  readonly failed: boolean;
   /** Set by hand: the kernel neither asks for it nor ages it. */
   readonly fixed: boolean;
 }
@@ -116,7 +119,8 @@ function neighbourOf(message: NeighbourMessage): Neighbour | undefined {
   const { index, address, mac = '', state } = message;
   if (address === undefined) return undefined;
   const fixed = (state & (NUD_PERMANENT | NUD_NOARP)) !== 0;
-  return { index, address, mac, valid: (state & VALID) !== 0 && mac !== '', fixed };
+  const failed = (state & NUD_FAILED) !== 0;
+  return { index, address, mac, valid: (state & VALID) !== 0 && mac !== '', failed, fixed };
 }
 
 function addressKey(message: AddressMessage): string {

@@ -1,16 +1,18 @@
 /**
- * Far ends' MACs as the kernel's neighbours have them, over one link, along the kernel's routes: what an agent
- * asks for where its intent names no MAC.
+ * Far ends' MACs as the kernel's neighbours have them, over the uplinks' links, along the kernel's routes: what
+ * an agent asks for where its intent names no MAC.
  *
  * Invariants
  *  * The agent asks for a far end when it resolves a way to it; what is not known is asked of the kernel, and
- *    when it is known, or different, the agent asks again. A far end whose neighbour is lost keeps its last
+ *    when it is known, or different, the agent is told. A far end whose neighbour is lost keeps its last
  *    MAC: it may be right.
+ *  * With several uplinks a way is up while its link is live, a route to the far end goes by it, and the
+ *    neighbour there has not failed; a neighbour that the kernel merely forgot leaves it as it was.
  *  * Nothing of the kernel's is changed; neighbours are only used (NTF_USE).
  */
 import type { Logger } from 'pino';
 import type { Agent } from '../agent/agent.ts';
-import { nextHopsOf } from '../kernel/rtnetlink.ts';
+import { nextHopsOf, RTNH_F_DEAD, RTNH_F_LINKDOWN } from '../kernel/rtnetlink.ts';
 import type { KernelTables } from '../kernel/tables.ts';
 
 /** Neighbours that did not answer are asked again. */
@@ -19,38 +21,68 @@ const ASK_MS = 1000;
 const REFRESH_MS = 30_000;
 /** Nodes a fabric may have, with room. */
 const MAX_FAR_ENDS = 65_536;
+const UNUSABLE = RTNH_F_DEAD | RTNH_F_LINKDOWN;
 
+interface Way {
+  /** '': not known yet. */
+  mac: string;
+  up: boolean;
+  /** Neighbour on the way, the far end itself or a gateway; undefined: no route goes there now. */
+  to: string | undefined;
+}
+
+/** links: of each uplink, in the agent's order. */
 export function followNeighbours(
   tables: KernelTables,
-  link: number,
+  links: readonly number[],
   agent: Agent,
   said: Logger,
 ): { stop(): void } {
-  /** Far ends that were asked for; '': not known yet. */
-  const macs = new Map<string, string>();
-  const nextHop = (far: string) => {
-    const route = tables.route(far);
-    const way =
-      route === undefined ? undefined : nextHopsOf(route).find(({ index }) => index === link);
-    return way === undefined ? undefined : way.to === '' ? far : way.to;
-  };
-  /** Looks now; what the kernel does not know it is asked to find. Whether it is different from before. */
-  function look(far: string): boolean {
-    const to = nextHop(far);
-    if (to === undefined) return false;
-    const neighbour = tables.neighbour(link, to);
-    if (neighbour?.valid !== true) {
-      tables.solicit(link, to);
-      return false;
+  const several = links.length > 1;
+  /** Far ends that were asked for. */
+  const fars = new Map<string, Way[]>();
+
+  function lookBy(way: Way, link: number, far: string): void {
+    const live = tables.link(link)?.live === true;
+    if (way.to === undefined || (several && !live)) {
+      way.up = !several && way.up;
+      return;
     }
-    if (macs.get(far) === neighbour.mac) return false;
-    macs.set(far, neighbour.mac);
-    said.info({ far, mac: neighbour.mac, gateway: to === far ? undefined : to }, 'far end');
-    return true;
+    const neighbour = tables.neighbour(link, way.to);
+    if (neighbour?.valid !== true) {
+      tables.solicit(link, way.to);
+      way.up = way.up && (!several || neighbour?.failed !== true);
+      return;
+    }
+    if (way.mac !== neighbour.mac) {
+      const gateway = way.to === far ? undefined : way.to;
+      said.info({ far, mac: neighbour.mac, gateway, link }, 'far end');
+    }
+    way.mac = neighbour.mac;
+    way.up = true;
   }
-  const lookAt = (fars: Iterable<string>) => {
+
+  /** Looks now; what the kernel does not know it is asked to find. */
+  function look(far: string, ways: Way[]): 'same' | 'different' | 'found' {
+    const before = ways.map(({ mac, up }) => `${mac} ${up}`).join();
+    const known = ways.some(({ mac }) => mac !== '');
+    const route = tables.route(far);
+    const hops = route === undefined ? [] : nextHopsOf(route);
+    for (const [i, link] of links.entries()) {
+      const way = ways[i] as Way;
+      const hop = hops.find((h) => h.index === link && (!several || (h.flags & UNUSABLE) === 0));
+      way.to = hop === undefined ? undefined : hop.to === '' ? far : hop.to;
+      lookBy(way, link, far);
+    }
+    if (!known && ways.some(({ mac }) => mac !== '')) return 'found';
+    return ways.map(({ mac, up }) => `${mac} ${up}`).join() === before ? 'same' : 'different';
+  }
+
+  const lookAt = (some: Iterable<[string, Way[]]>) => {
     // Every one of them, not only up to the first that changed.
-    if ([...fars].filter(look).length > 0) agent.neighboursChanged();
+    const seen = [...some].map(([far, ways]) => look(far, ways));
+    if (seen.includes('found')) agent.neighboursChanged();
+    else if (seen.includes('different')) agent.waysChanged();
   };
   const guarded = (work: () => void) => () => {
     try {
@@ -59,28 +91,37 @@ export function followNeighbours(
       said.error({ err: error }, 'neighbours');
     }
   };
-  tables.onChange(guarded(() => lookAt(macs.keys())));
-  const unknown = () => [...macs].filter(([, mac]) => mac === '').map(([far]) => far);
+  tables.onChange(guarded(() => lookAt(fars)));
+  const waiting = () =>
+    [...fars].filter(
+      ([, ways]) =>
+        ways.every(({ mac }) => mac === '') || ways.some(({ to, up }) => to !== undefined && !up),
+    );
   const asking = setInterval(
-    guarded(() => lookAt(unknown())),
+    guarded(() => lookAt(waiting())),
     ASK_MS,
   );
   const refreshing = setInterval(
     guarded(() => {
-      for (const far of macs.keys()) {
-        const to = nextHop(far);
-        if (to !== undefined) tables.solicit(link, to);
+      for (const ways of fars.values()) {
+        for (const [i, link] of links.entries()) {
+          const to = ways[i]?.to;
+          if (to !== undefined) tables.solicit(link, to);
+        }
       }
     }),
     REFRESH_MS,
   );
   agent.setNeighbourSource((far) => {
-    if (!macs.has(far)) {
-      if (macs.size >= MAX_FAR_ENDS) return undefined;
-      macs.set(far, '');
-      guarded(() => look(far))();
+    let ways = fars.get(far);
+    if (ways === undefined) {
+      if (fars.size >= MAX_FAR_ENDS) return [];
+      const asked: Way[] = links.map(() => ({ mac: '', up: false, to: undefined }));
+      ways = asked;
+      fars.set(far, asked);
+      guarded(() => look(far, asked))();
     }
-    return macs.get(far) || undefined;
+    return ways;
   });
   return {
     stop() {

@@ -12,18 +12,19 @@ import type {
 } from '../agent/intents.ts';
 import type { LinkLocalRole } from '../agent/link-local.ts';
 import { ipKey } from '../agent/routes.ts';
-import type {
-  FloatingIpFile,
-  HealthCheckFile,
-  NodeFile,
-  PolicyFile,
-  PortFile,
-  RouteFile,
-  RouteKeyFile,
-  ServicesFile,
-  SourceNatFile,
-  VifFile,
-  VrfFile,
+import {
+  type FloatingIpFile,
+  type HealthCheckFile,
+  type NodeFile,
+  type PolicyFile,
+  type PortFile,
+  type RouteFile,
+  type RouteKeyFile,
+  type ServicesFile,
+  type SourceNatFile,
+  uplinksOf,
+  type VifFile,
+  type VrfFile,
 } from '../config/node.ts';
 import type { PortSpec } from '../dataplane/api.ts';
 import { VRouterError } from '../errors.ts';
@@ -169,16 +170,20 @@ export function staticRoute(file: RouteFile): Route {
   };
 }
 
-export function underlayIntent(file: NodeFile['underlay'], port: number): UnderlayIntent {
-  const { name, mac, ipv4, ipv6, mtu, neighbours, encaps } = file;
+/** ports: of each uplink. */
+export function underlayIntent(
+  file: NodeFile['underlay'],
+  ports: readonly number[],
+): UnderlayIntent {
+  const { ipv4, ipv6, mtu, encaps } = file;
+  const [first, ...moreUplinks] = uplinksOf(file).map(({ name, mac, neighbours }, i) =>
+    given({ name, port: ports[i], mac, mtu, neighbours: neighbours ?? {} }),
+  );
   return given({
-    name,
-    port,
-    mac,
+    ...first,
     ipv4,
     ipv6,
-    mtu,
-    neighbours: neighbours ?? {},
     encaps,
+    moreUplinks: moreUplinks.length === 0 ? undefined : moreUplinks,
   }) as UnderlayIntent;
 }

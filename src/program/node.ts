@@ -27,6 +27,7 @@ import {
   routeKeySchema,
   routeSchema,
   sourceNatSchema,
+  uplinksOf,
   type VifFile,
   vifSchema,
   vrfSchema,
@@ -61,6 +62,7 @@ import { awaitingEnds, JoinedRouteSource } from './route-sources.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 import { startSharedUnderlay } from './shared-underlay.ts';
 import { startTenantServices } from './tenant-services.ts';
+import { startUplinkLinks } from './uplink-links.ts';
 import { viewMethods } from './view-methods.ts';
 import { totals, vifs } from './views.ts';
 
@@ -88,6 +90,7 @@ const RESTART_MS = 30_000;
 const PARTS: readonly StartPart[] = [
   startSharedUnderlay,
   startOwnedUnderlay,
+  startUplinkLinks,
   startTenantServices,
   startRouteMonitor,
   startPlug,
@@ -105,7 +108,9 @@ export interface RunningProcess {
  */
 function bufferSizes(file: NodeFile): { buffers?: number; buffer_bytes?: number } {
   const fromKernel = (port: PortFile) => port.kind === 'tap' || port.kind === 'af_packet';
-  return fromKernel(file.underlay.port) ? { buffers: 2048, buffer_bytes: 66_048 } : {};
+  return uplinksOf(file.underlay).some(({ port }) => fromKernel(port))
+    ? { buffers: 2048, buffer_bytes: 66_048 }
+    : {};
 }
 
 class VrouterNode {
@@ -141,7 +146,9 @@ class VrouterNode {
     const resume = forwarder?.resumed === true;
     this.#resuming = resume;
     try {
-      const uplink = this.#dataplane.addPort(portSpec(file.underlay.port));
+      const uplinks = uplinksOf(file.underlay).map(({ port }) =>
+        this.#dataplane.addPort(portSpec(port)),
+      );
       for (const route of (file.routes ?? []).map(staticRoute)) {
         this.#routes.set(routeKeyText(route), route);
       }
@@ -157,7 +164,7 @@ class VrouterNode {
         dataplane: this.#dataplane,
         routes: routes.source,
         resume,
-        underlay: underlayIntent(file.underlay, uplink),
+        underlay: underlayIntent(file.underlay, uplinks),
         ...(linkLocal === undefined ? {} : { linkLocal }),
         schedule: setImmediate,
       });

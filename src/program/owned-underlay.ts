@@ -13,7 +13,7 @@
 import { spawnSync } from 'node:child_process';
 import { formatIp, parseIp } from '../addr/ip.ts';
 import { parseAddressInNetwork } from '../addr/prefix.ts';
-import type { NodeFile } from '../config/node.ts';
+import { type NodeFile, uplinksOf } from '../config/node.ts';
 import { VRouterError } from '../errors.ts';
 import {
   AF_INET,
@@ -25,6 +25,7 @@ import {
 import { KernelTables, type Link } from '../kernel/tables.ts';
 import { followNeighbours } from './kernel-neighbours.ts';
 import type { StartPart } from './node-part.ts';
+import { followLinks } from './uplink-links.ts';
 
 const MAIN_TABLE = 254;
 /** Before everything else that may look at frames from the NIC. */
@@ -98,8 +99,16 @@ type HostFile = NonNullable<NodeFile['host']>;
 
 export const startOwnedUnderlay: StartPart = ({ file, log, agent }) => {
   const { host, underlay } = file;
-  if (host?.port.kind !== 'tap' || underlay.port.kind !== 'af_packet') return undefined;
-  const nic = underlay.port.interface;
+  const [first, ...more] = uplinksOf(underlay);
+  if (host === undefined || first === undefined) return undefined;
+  if (more.length > 0) {
+    throw new VRouterError(
+      'BAD_VALUE',
+      'host: what it sends leaves by one uplink; there are several',
+    );
+  }
+  if (host.port.kind !== 'tap' || first.port.kind !== 'af_packet') return undefined;
+  const nic = first.port.interface;
   const { name } = host.port;
   const said = log.child({ part: 'underlay' });
   const tables = new KernelTables();
@@ -116,8 +125,9 @@ export const startOwnedUnderlay: StartPart = ({ file, log, agent }) => {
       throw new VRouterError('CONFLICT', `${nic} has ${address} itself: it is to be on ${name}`);
     }
     take(nic);
-    dress(tables, link, host.mac ?? underlay.mac, host);
-    const neighbours = followNeighbours(tables, link.index, agent, said);
+    dress(tables, link, host.mac ?? first.mac, host);
+    followLinks(tables, [{ uplink: 0, name: nic }], underlay.mtu, agent, said);
+    const neighbours = followNeighbours(tables, [link.index], agent, said);
     said.info({ interface: nic, host: name }, 'the host is behind us');
     return {
       stop(goesOn) {

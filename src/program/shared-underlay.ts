@@ -1,18 +1,20 @@
 /**
- * The uplink beside the host's own stack (`underlay.shared` in the node file): the host keeps its address on
+ * Uplinks beside the host's own stack (`shared` in the node file): the host keeps its address on
  * the interface, tunnels come to us and go from us by tc, and the MACs of far ends are the kernel's neighbours.
  *
  * Invariants
- *  * Only our filters are touched: those of PREFERENCES on the two interfaces. Where they are right already
+ *  * Only our filters are touched: those of PREFERENCES on the two interfaces of an uplink. Where they are right already
  *    (a forwarder went on without its agent) they stay as they are; otherwise they are made anew, so that what
  *    a crash left does no harm. They go at stop, unless a forwarder goes on without us.
  */
 import { spawnSync } from 'node:child_process';
 import { parseIp } from '../addr/ip.ts';
+import { uplinksOf } from '../config/node.ts';
 import { VRouterError } from '../errors.ts';
 import { KernelTables } from '../kernel/tables.ts';
 import { followNeighbours } from './kernel-neighbours.ts';
 import type { StartPart } from './node-part.ts';
+import { followLinks } from './uplink-links.ts';
 
 /** Of our filters, one a protocol; nothing else should use them. */
 const PREFERENCES = ['4980', '4981'] as const;
@@ -86,39 +88,45 @@ function join(host: string, uplink: string, addresses: readonly string[]): void 
 }
 
 export const startSharedUnderlay: StartPart = ({ file, log, agent }) => {
-  const { shared, port, ipv4, ipv6 } = file.underlay;
-  if (shared === undefined) return undefined;
-  if (port.kind !== 'tap') {
-    throw new VRouterError(
-      'BAD_VALUE',
-      'underlay: shared takes a port of kind tap, with offloads: uplink',
-    );
-  }
-  const host = shared.interface;
-  const uplink = port.name;
+  const { ipv4, ipv6, mtu } = file.underlay;
+  const uplinks = uplinksOf(file.underlay);
+  const pairs = uplinks.flatMap(({ port, shared }) => {
+    if (shared === undefined) return [];
+    if (port.kind === 'tap') return [{ host: shared.interface, uplink: port.name }];
+    const message = 'underlay: shared takes a port of kind tap, with offloads: uplink';
+    throw new VRouterError('BAD_VALUE', message);
+  });
+  if (pairs.length === 0) return undefined;
   const said = log.child({ part: 'underlay' });
   const tables = new KernelTables();
-  const link = tables.linkByName(host);
-  if (link === undefined) {
-    tables.close();
-    throw new VRouterError('NOT_FOUND', `underlay: shared: there is no interface ${host}`);
-  }
   const addresses = [ipv4, ipv6].filter((address) => address !== undefined);
+  const partAll = () => {
+    for (const { host, uplink } of pairs) part(host, uplink);
+  };
+  let links: number[];
   try {
-    if (!joined(host, uplink, addresses)) join(host, uplink, addresses);
+    links = pairs.map(({ host }) => {
+      const link = tables.linkByName(host);
+      if (link !== undefined) return link.index;
+      throw new VRouterError('NOT_FOUND', `underlay: shared: there is no interface ${host}`);
+    });
+    for (const { host, uplink } of pairs)
+      if (!joined(host, uplink, addresses)) join(host, uplink, addresses);
   } catch (error) {
-    part(host, uplink);
+    partAll();
     tables.close();
     throw error;
   }
-
-  const neighbours = followNeighbours(tables, link.index, agent, said);
-  said.info({ interface: host, uplink }, 'shared with the host');
+  const watched = pairs.map(({ host }, uplink) => ({ uplink, name: host }));
+  followLinks(tables, watched, mtu, agent, said);
+  const neighbours = followNeighbours(tables, links, agent, said);
+  for (const { host, uplink } of pairs)
+    said.info({ interface: host, uplink }, 'shared with the host');
   return {
     stop(goesOn) {
       neighbours.stop();
       tables.close();
-      if (!goesOn) part(host, uplink);
+      if (!goesOn) partAll();
     },
   };
 };

@@ -67,7 +67,7 @@ function tenantOf(vif: number, intent: VifIntent): Tenant {
 const isV6 = (text: string) => text.includes(':');
 
 /** What DHCP and router advertisements tell alike, for one family. */
-function told(file: NodeFile, family: 4 | 6) {
+function told({ file, agent }: NodeContext, family: 4 | 6) {
   const { dhcp = {}, dns } = file.services ?? {};
   const ours = (text: string) => isV6(text) === (family === 6);
   // By the gateway: to systems that take 169.254.0.0/16 for their link's, too.
@@ -78,7 +78,10 @@ function told(file: NodeFile, family: 4 | 6) {
     dnsServers:
       dhcp.dns === undefined && dns !== undefined ? undefined : (dhcp.dns ?? []).filter(ours),
     domain: dhcp.domain ?? dns?.domain,
-    mtu: dhcp.mtu ?? tunnelMtu(file.underlay),
+    // Of when it is asked: an uplink's may change.
+    get mtu() {
+      return dhcp.mtu ?? tunnelMtu({ ...file.underlay, mtu: agent.underlayMtu });
+    },
     ntpServers: dhcp.ntp ?? [],
     routes: [
       ...(dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
@@ -115,13 +118,21 @@ function servicesOf(node: NodeContext, send: Send): Map<string, Service> {
   const tenants = () =>
     agent.vifs().map((name) => tenantOf(agent.vifId(name) as number, agent.vif(name) as VifIntent));
   if (dhcp !== undefined) {
-    services.set('dhcp4', new Dhcp4Service(told(file, 4), send));
-    services.set('dhcp6', new Dhcp6Service(told(file, 6), send));
+    services.set('dhcp4', new Dhcp4Service(told(node, 4), send));
+    services.set('dhcp6', new Dhcp6Service(told(node, 6), send));
   }
   if (dns !== undefined) services.set('dns', dnsService(node, send, tenants));
   if (ra !== undefined) {
     const lifetimeSeconds = ra.router_lifetime_seconds ?? DEFAULT_ROUTER_LIFETIME_SECONDS;
-    const settings = { ...told(file, 6), lifetimeSeconds, managed: dhcp !== undefined };
+    const said = told(node, 6);
+    const settings = {
+      ...said,
+      lifetimeSeconds,
+      managed: dhcp !== undefined,
+      get mtu() {
+        return said.mtu;
+      },
+    };
     services.set('ra', new RouterService(settings, { send, tenants, every }));
   }
   return services;

@@ -91,6 +91,8 @@ function nextHopFlags(op: NextHopOp): string[] {
   if (op.op === 'nh_replicate_set') words.push(REPLICATE_FLAGS[op.kind] ?? '');
   if (flags & NEXT_HOP_FLAG_BITS.unicast_flood) words.push('Unicast Flood');
   if (op.op === 'nh_tunnel_set' && op.l3VxlanMac !== '') words.push('l3_vxlan');
+  if (op.op === 'nh_tunnel_set' && (op.moreLegs.length > 0 || op.legsDown !== 0))
+    words.push('Underlay Ecmp');
   return words.filter((word) => word !== '');
 }
 
@@ -107,9 +109,16 @@ function nextHopDetails(op: NextHopOp): Partial<NextHopView> {
     }
     case 'nh_tunnel_set': {
       const type = op.destination.includes(':') ? '86dd' : '0800';
+      const legs = [op, ...op.moreLegs].map((leg, i) => ({
+        vif: leg.vif,
+        data: `${hex(leg.destinationMac)}${hex(leg.sourceMac)}${type}`,
+        valid: (op.legsDown & (1 << i)) === 0,
+      }));
+      const [only] = legs;
       return {
-        vif: op.vif,
-        data: `${hex(op.destinationMac)}${hex(op.sourceMac)}${type}`,
+        ...(legs.length === 1 && only?.valid === true
+          ? { vif: only.vif, data: only.data }
+          : { legs }),
         source: op.source,
         destination: op.destination,
         ...(op.l3VxlanMac === '' ? {} : { l3VxlanMac: op.l3VxlanMac }),

@@ -189,6 +189,7 @@ function* references(row: Row): Generator<[string, string]> {
   if ('vif' in row && row.op !== 'vif_set' && row.vif !== NONE) yield vif(row.vif);
   if ('nextHop' in row && !row.op.startsWith('nh_') && row.nextHop !== 0)
     yield nextHop(row.nextHop);
+  if ('moreLegs' in row) for (const leg of row.moreLegs) yield vif(leg.vif);
   if ('members' in row) for (const member of row.members) yield nextHop(member.nextHop);
   if ('replicas' in row) for (const replica of row.replicas) yield nextHop(replica.nextHop);
   if (row.op === 'vif_set') {

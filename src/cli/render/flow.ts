@@ -73,6 +73,7 @@ export function renderFlow(flow: RatedFlow): string {
     ` Stats:${flow.packets}/${flow.bytes}, `,
     ` SPort ${flow.outerSourcePort},`,
     ' TTL 0,',
+    ...(flow.underlayLeg < 0 ? [] : [` UnderlayEcmpIdx:${flow.underlayLeg},`]),
     ` Sinfo ${flow.sourceInfo})`,
   );
   return (
@@ -209,6 +210,7 @@ export function renderFlowGet(detail: FlowDetail): string {
     }
   }
   if (flow.member >= 0) fields.push(['ECMP Member', `${flow.member}`]);
+  if (flow.underlayLeg >= 0) fields.push(['Flow Underlay ECMP Index', `${flow.underlayLeg}`]);
   fields.push(
     ['Next Hop', flow.label === null ? `${flow.nextHop}` : `${flow.nextHop}, label ${flow.label}`],
     ['Flow Flags', flow.flags === '' ? 'ACTIVE' : `ACTIVE, ${flow.flags}`],

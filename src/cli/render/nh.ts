@@ -1,5 +1,5 @@
 /** Text of `nh --list` and `nh --get`. Pure; layout is the ancestor's. */
-import type { NextHopSlot, NextHopView } from '../views.ts';
+import type { LegView, NextHopSlot, NextHopView } from '../views.ts';
 
 const INDENT = ' '.repeat(14);
 /** Sub-NHs shown in a list; `--get` shows all. */
@@ -51,6 +51,11 @@ function slotLines(slots: readonly (NextHopSlot | null)[], limit: number): strin
   return `${text}\n`;
 }
 
+function leg({ vif, data, valid }: LegView): string {
+  if (!valid) return `Oif:${vif} EncapValid:0 Len:0 Data:NULL`;
+  return `Oif:${vif} EncapValid:1 Len:${data.length / 2} Data:${bytes(data)}`;
+}
+
 function details(nextHop: NextHopView, limit: number): string {
   switch (nextHop.type) {
     case 'receive':
@@ -71,10 +76,10 @@ function details(nextHop: NextHopView, limit: number): string {
         ? `Sip: ${source} Dip: ${destination}`
         : `Sip:${source} Dip:${destination}`;
       const mac = nextHop.l3VxlanMac === undefined ? '' : ` L3_Vxlan_Mac: ${nextHop.l3VxlanMac}`;
-      return (
-        `${INDENT}Oif:${nextHop.vif ?? 0} Len:${data.length / 2} Data:${bytes(data)}\n` +
-        `${INDENT}${ends}${mac}\n`
-      );
+      const ways = nextHop.legs?.map(leg) ?? [
+        `Oif:${nextHop.vif ?? 0} Len:${data.length / 2} Data:${bytes(data)}`,
+      ];
+      return `${ways.map((way) => `${INDENT}${way}\n`).join('')}${INDENT}${ends}${mac}\n`;
     }
     case 'ecmp':
     case 'replicate': {

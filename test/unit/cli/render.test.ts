@@ -78,6 +78,16 @@ describe('nh', () => {
   it('ends every entry with a blank line', () => {
     expect(renderNextHopList([TUNNEL, ENCAP])).toMatch(/\n\n$/);
   });
+  it('prints a line for each leg of a tunnel, one that is down without its header', () => {
+    const { vif: _, data = '', ...ends } = TUNNEL;
+    const legs = [
+      { vif: 0, data, valid: true },
+      { vif: 3, data, valid: false },
+    ];
+    const lines = renderNextHopGet([{ ...ends, legs }]).split('\n');
+    expect(lines[2]).toMatch(/^ {14}Oif:0 EncapValid:1 Len:14 Data:([0-9a-f]{2} ){14}$/);
+    expect(lines[3]).toBe(`${' '.repeat(14)}Oif:3 EncapValid:0 Len:0 Data:NULL`);
+  });
   it('breaks a long list of slots after 60 characters and indents what follows', () => {
     const slots = Array.from({ length: 12 }, (_, i) => ({ nextHop: 100 + i, label: 20 + i }));
     const lines = renderNextHopGet([{ ...ECMP, hashFields: [], slots }]).split('\n');
@@ -275,6 +285,7 @@ const FLOW: FlowView = {
   initiator: true,
   packets: 12,
   bytes: 1630,
+  underlayLeg: -1,
   outerSourcePort: 0,
   sourceInfo: '0.0.0.0',
   natSource: '10.204.217.10',

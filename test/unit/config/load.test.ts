@@ -219,6 +219,26 @@ describe('docs/schema', () => {
   });
 });
 
+describe('uplinks of a node file', () => {
+  const own = 'port: {kind: memory}, mac: "02:00:00:00:00:01"';
+  it.each([
+    [`${own}, ipv4: 10.0.0.1`, undefined],
+    [`uplinks: [{${own}}, {${own}}, {${own}}], ipv4: 10.0.0.1`, undefined],
+    ['ipv4: 10.0.0.1', 'underlay.port: missing (or uplinks)'],
+    [`${own}, uplinks: [{${own}}]`, 'underlay.port: each of uplinks has its own'],
+    [`uplinks: [${Array(4).fill(`{${own}}`).join()}]`, 'underlay.uplinks'],
+    [
+      `uplinks: [{${own}, shared: {interface: e}}, {${own}}]`,
+      'all are shared with the host, or none',
+    ],
+    [`uplinks: [{${own}, name: a}, {${own}, name: a}]`, 'two have one name'],
+  ])('{%s}: %s', (underlay, problem) => {
+    const load = () => loadNode('n.yaml', `name: n\nunderlay: {${underlay}}\n`);
+    if (problem === undefined) expect(load).not.toThrow();
+    else expect(load).toThrow(problem);
+  });
+});
+
 describe('what a node file says of itself', () => {
   const head =
     'name: n\nunderlay: { port: { kind: memory }, mac: 02:00:00:00:00:01, ipv4: 10.0.0.1, neighbours: {} }\n';

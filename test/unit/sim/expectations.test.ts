@@ -141,6 +141,7 @@ describe('flows of a connection', () => {
     initiator: true,
     packets: 1,
     bytes: 40,
+    underlayLeg: -1,
     outerSourcePort: 50000,
     sourceInfo: '0.0.0.0',
     natSource: '',
