@@ -39,7 +39,7 @@ function unicast(family: UnicastFamily, afi: number, safi: number): Family {
   return {
     afi,
     safi,
-    read: (from) => ({ family, entry: readRows(UNICAST, from, 'entry') }),
+    read: (from) => ({ family, entry: readRows(UNICAST, from, 'entry.') }),
     write: (item) => writeRows(UNICAST, entry(item)),
     node: (instance, item) => `${instance}/${entry(item).nlri.address}`,
     id: (item) => entry(item).nlri.address,
@@ -65,7 +65,7 @@ export const FAMILIES: { readonly [F in ItemFamily]: Family } = {
   evpn: {
     afi: 25,
     safi: 242,
-    read: (from) => ({ family: 'evpn', entry: readRows(EVPN, from, 'entry') }),
+    read: (from) => ({ family: 'evpn', entry: readRows(EVPN, from, 'entry.') }),
     write: (item) => writeRows(EVPN, item.entry as EvpnEntry),
     node: (_instance, item) => evpnNode(item.entry as EvpnEntry),
     id(item) {
@@ -77,7 +77,7 @@ export const FAMILIES: { readonly [F in ItemFamily]: Family } = {
   multicast: {
     afi: 1,
     safi: 241,
-    read: (from) => ({ family: 'multicast', entry: readRows(MULTICAST, from, 'entry') }),
+    read: (from) => ({ family: 'multicast', entry: readRows(MULTICAST, from, 'entry.') }),
     write: (item) => writeRows(MULTICAST, item.entry as MulticastEntry),
     node: (instance, item) => `${instance}/${(item.entry as MulticastEntry).nlri.group}`,
     id(item) {

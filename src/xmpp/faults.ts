@@ -21,6 +21,13 @@ export const XMPP_FAULTS = {
   XMPP_BAD_HEADER: 'not a stream header',
   XMPP_BAD_STANZA: 'not a stanza of this exchange',
   XMPP_TOO_MANY_UNPAIRED: 'too many publishes without a collection',
+  XMPP_LOST: 'connection lost',
+  XMPP_HOLD_TIME: 'hold time over',
+  XMPP_OPEN_TIME: 'not opened in time',
+  XMPP_OTHER_CLUSTER: 'another sub-cluster',
+  /** The control node wants TLS and we do not, or it asked too late. */
+  XMPP_TLS_WANTED: 'TLS is wanted',
+  XMPP_TLS_NOT_OFFERED: 'TLS is not offered',
   /** Ours: a value that cannot be sent. */
   XMPP_CANNOT_SEND: 'cannot be sent',
 } as const;

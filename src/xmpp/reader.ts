@@ -7,7 +7,7 @@
  * most `elements`, and three bytes. A stanza is given out when its last `>` has been read and found good.
  *
  * saxes collects text until the next tag, so it never sees what is between stanzas: filler is taken off
- * here, and every piece that it is given ends at a `>`, after which it is known whether a stanza has ended.
+ * here, and no piece that it is given goes on past a `>` that could end a stanza.
  */
 import { isUtf8 } from 'node:buffer';
 import { SaxesParser } from 'saxes';
@@ -30,14 +30,15 @@ const FILLER = /[^ \n\r\t\u0200]/g;
 /** The most that saxes is given before sizes are looked at again. */
 const CHUNK_BYTES = 4096;
 
-/** Most elements have none. */
+/** Most elements have no attributes, or no children. */
 const NO_ATTRIBUTES: Record<string, string> = Object.freeze(Object.create(null));
+const NO_CHILDREN: XmlElement[] = Object.freeze([]) as readonly XmlElement[] as XmlElement[];
 
 /** An element whose end has not been read. */
 interface OpenElement {
   readonly name: string;
   readonly attributes: Record<string, string>;
-  readonly children: XmlElement[];
+  children: XmlElement[];
   text: string;
 }
 
@@ -55,6 +56,8 @@ export class XmlReader {
   /** Bytes of the header or stanza under way. */
   #bytes = 0;
   #elements = 0;
+  /** The last piece ended with its chunk, maybe within a tag. */
+  #inTag = false;
   #open: OpenElement[] = [];
   #attributes: Record<string, string> = NO_ATTRIBUTES;
   #attributeCount = 0;
@@ -84,7 +87,7 @@ export class XmlReader {
   #chunk(chunk: Uint8Array): void {
     const all = this.#cut.length === 0 ? chunk : Buffer.concat([this.#cut, chunk]);
     const whole = all.length - unfinishedBytes(all);
-    this.#cut = all.slice(whole);
+    this.#cut = Uint8Array.from(all.subarray(whole)); // a copy: the caller may use its buffer again
     const bytes = all.subarray(0, whole);
     const good = isUtf8(bytes) ? whole : goodBytes(bytes);
     const text = this.#decoder.decode(bytes.subarray(0, good));
@@ -102,12 +105,26 @@ export class XmlReader {
         this.#bytes = 0;
         this.#elements = 0;
       }
-      const end = text.indexOf('>', from);
-      const piece = text.slice(from, end < 0 ? text.length : end + 1);
+      const piece = text.slice(from, this.#pieceEnd(text, from));
       this.#bytes += ascii ? piece.length : Buffer.byteLength(piece);
       this.#piece(piece);
       from += piece.length;
     }
+  }
+
+  /**
+   * Past the next `>`; or, in a stanza and not in a tag, before the next tag that could be the one to end it.
+   */
+  #pieceEnd(text: string, from: number): number {
+    const stanza = this.#open[1];
+    if (stanza !== undefined && !this.#inTag) {
+      const tag = text.indexOf(`</${stanza.name}`, from);
+      const before = tag < 0 ? text.lastIndexOf('<') : tag;
+      if (before > from) return before;
+    }
+    const end = text.indexOf('>', from);
+    this.#inTag = end < 0;
+    return end < 0 ? text.length : end + 1;
   }
 
   #piece(piece: string): void {
@@ -191,17 +208,18 @@ export class XmlReader {
   #start(name: string): void {
     this.#elements++;
     this.#most(this.#elements, 'elements', 'XMPP_TOO_MANY_ELEMENTS');
-    this.#open.push({ name, attributes: this.#attributes, children: [], text: '' });
+    this.#open.push({ name, attributes: this.#attributes, children: NO_CHILDREN, text: '' });
     this.#most(this.#open.length, 'depth', 'XMPP_TOO_DEEP');
     if (this.#open.length === 1) this.#done = 'header';
   }
 
   #end(): void {
     const element = this.#open.pop() as OpenElement;
-    if (element.text !== '' && !/[^ \n\r\t]/.test(element.text)) element.text = '';
+    if (element.text.charCodeAt(0) <= 0x20 && !/[^ \n\r\t]/.test(element.text)) element.text = '';
     const parent = this.#open.at(-1);
     if (parent === undefined) this.#done = 'stream';
     else if (this.#open.length === 1) this.#done = element;
+    else if (parent.children === NO_CHILDREN) parent.children = [element];
     else parent.children.push(element);
   }
 

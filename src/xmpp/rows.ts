@@ -78,13 +78,16 @@ export function range(max: number): Kind<NumberRange> {
   };
 }
 
-function parsed<V>(kind: Kind<V>, given: string, at: string): V {
+/** The path, `at` and then `name`, is put together only if it is told. */
+function parsed<V>(kind: Kind<V>, given: string, at: string, name: string, index?: number): V {
   const trimmed = given.trim();
   if (trimmed === '') return kind.empty;
   try {
     return kind.parse(trimmed);
   } catch (error) {
-    throw error instanceof ParseError ? new ParseError(`${at}: ${error.message}`) : error;
+    if (!(error instanceof ParseError)) throw error;
+    const where = index === undefined ? `${at}${name}` : `${at}${name}[${index}]`;
+    throw new ParseError(`${where}: ${error.message}`);
   }
 }
 
@@ -99,7 +102,7 @@ function set<K extends string, V>(into: With<K, V>, key: K, value: V): void {
 export function scalar<K extends string, V>(name: string, key: K, kind: Kind<V>): Row<With<K, V>> {
   return {
     read: (from, into, at) =>
-      set(into, key, parsed(kind, childOf(from, name)?.text ?? '', `${at}.${name}`)),
+      set(into, key, parsed(kind, childOf(from, name)?.text ?? '', at, name)),
     write: (value, into) => {
       into.push(element(name, {}, kind.format(value[key])));
     },
@@ -117,7 +120,7 @@ export function attributes<K extends string, V>(
     read(from, into, at) {
       const given = childOf(from, name)?.attributes ?? {};
       const value = {} as V;
-      for (const a of names) value[a] = parsed(kinds[a], given[a] ?? '', `${at}.${name}@${a}`);
+      for (const a of names) value[a] = parsed(kinds[a], given[a] ?? '', `${at}${name}@`, a);
       set(into, key, value);
     },
     write(value, into) {
@@ -135,7 +138,7 @@ function entriesOf(
   at: string,
 ): XmlElement[] {
   const found = (childOf(from, name)?.children ?? []).filter((child) => child.name === entry);
-  if (found.length > max) throw new ParseError(`${at}.${name}: more than ${max} entries`);
+  if (found.length > max) throw new ParseError(`${at}${name}: more than ${max} entries`);
   return found;
 }
 
@@ -153,7 +156,7 @@ export function list<K extends string, V>(
       set(
         into,
         key,
-        found.map((e, i) => parsed(kind, e.text, `${at}.${name}[${i}]`)),
+        found.map((e, i) => parsed(kind, e.text, at, name, i)),
       );
     },
     write(value, into) {
@@ -177,7 +180,7 @@ export function listOf<K extends string, V>(
       set(
         into,
         key,
-        found.map((e, i) => readRows(rows, e, `${at}.${name}[${i}]`)),
+        found.map((e, i) => readRows(rows, e, `${at}${name}[${i}].`)),
       );
     },
     write(value, into) {
@@ -191,7 +194,7 @@ export function listOf<K extends string, V>(
 export function nested<K extends string, V>(name: string, key: K, rows: Rows<V>): Row<With<K, V>> {
   return {
     read: (from, into, at) =>
-      set(into, key, readRows(rows, childOf(from, name) ?? element(name), `${at}.${name}`)),
+      set(into, key, readRows(rows, childOf(from, name) ?? element(name), `${at}${name}.`)),
     write: (value, into) => {
       into.push(element(name, {}, writeRows(rows, value[key])));
     },

@@ -82,6 +82,18 @@ describe('a stream', () => {
     );
   });
 
+  test('is read from one buffer that is filled again and again', () => {
+    const chunks = function* () {
+      const buffer = Buffer.alloc(3);
+      for (const piece of cut(STREAM, [1, 2, 3])) {
+        buffer.set(piece);
+        yield buffer.subarray(0, piece.length);
+        buffer.fill(0xa5);
+      }
+    };
+    expect(read(chunks())).toEqual(read([STREAM]));
+  });
+
   test('gives a stanza with its last byte, not with the next stanza', () => {
     const text = `${HEADER}<iq><a/></iq>`;
     expect(whole(text.slice(0, -1)).stanzas).toEqual([]);
@@ -98,6 +110,17 @@ describe('a stream', () => {
     };
     expect(read(chunks()).stanzas).toEqual([element('iq')]);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(30 << 20);
+  });
+
+  test('with an element of its own name inside a stanza, and names that begin alike', () => {
+    const text = `${HEADER}<iq><iq>a</iq><iqs></iqs ><!-- </iq> --></iq ><iq/>`;
+    const inner = [element('iq', {}, 'a'), element('iqs')];
+    for (const sizes of [[1], [2], [3], [5], [1000]]) {
+      expect(read(cut(Buffer.from(text), sizes)).stanzas).toEqual([
+        element('iq', {}, inner),
+        element('iq'),
+      ]);
+    }
   });
 
   test('what follows its end is nobody’s', () => {
