@@ -146,6 +146,13 @@ describe('updates', () => {
   });
 });
 
+test('tunnels are written byte by byte as others took them', () => {
+  const [message] = updateMessages(readUpdate(messageBody('vpn4-tea2'), INTERNAL).update, INTERNAL);
+  const attribute = 'c0171e000d001a060a0000000000010aff0005080219eb0408030b000000000064';
+  expect(Buffer.from(messageBody('vpn4-tea2')).toString('hex')).toContain(attribute);
+  expect(Buffer.from(message as Uint8Array).toString('hex')).toContain(attribute);
+});
+
 describe('opens', () => {
   const families = (...names: string[]) =>
     names.map((family) => ({ kind: 'multiprotocol', family }));
