@@ -15,6 +15,7 @@
       "native/path/decide.cc",
       "native/path/encapsulate.cc",
       "native/path/explain.cc",
+      "native/path/express.cc",
       "native/path/finish.cc",
       "native/path/fit.cc",
       "native/path/flows.cc",

@@ -69,6 +69,21 @@ inline uint64_t hash_bytes(const uint8_t* p, uint64_t seed) {
   return mix64(h);
 }
 
+// hash_bytes<N> of a key whose words are at hand already: (N + 7) / 8 of them, an even number.
+template <size_t N, class... Words>
+inline uint64_t hash_words(uint64_t seed, Words... words) {
+  static_assert(sizeof...(words) == (N + 15) / 16 * 2);
+  const uint64_t word[] = {words...};
+  uint64_t h = seed + N;
+  [&]<size_t... Lane>(std::index_sequence<Lane...>) {
+    ((h = std::rotl(h, 29) + multiply_fold(word[Lane * 2] ^ seed ^ hash_constant(Lane * 2),
+                                           word[Lane * 2 + 1] ^ seed ^ hash_constant(Lane * 2 + 1))),
+     ...);
+  }
+  (std::make_index_sequence<(N + 15) / 16>());
+  return mix64(h);
+}
+
 // Hash of a key that is compared as bytes (FlowKey, Mac, …).
 template <class Key>
 inline uint64_t hash_key(const Key& key, uint64_t seed) {

@@ -34,6 +34,7 @@ struct Context {
   uint32_t icmp_tokens = 0;
   uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
   Burst released{};         // fragments whose first has come; next through the rooms
+  bool express = true;      // false: every packet goes room by room (express_test.cc)
   Trace* trace = nullptr;   // explain only
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.

@@ -1,48 +1,14 @@
 // The next hop's rewrite is pushed and its few variable fields are filled in: one function for
 // MPLSoUDP, MPLSoGRE and VXLAN over IPv4 and IPv6, and for plain Ethernet. The shapes are data
 // (state/rewrite.h).
-#include "base/checksum.h"
 #include "offload/checksum.h"
+#include "path/push.h"
 #include "path/rooms.h"
 #include "state/legs.h"
 #include "wire/ethernet.h"
 
 namespace vrouter {
 namespace {
-
-// A super-packet near 64 KiB may not fit the outer length fields: they wrap here, and are right
-// again in its segments, for it is cut before it leaves (worker/transmit.h). inner_network: where
-// the inner IP header is, from base.
-void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrite,
-                  uint32_t inner_network) {
-  const PacketMeta& meta = packet.meta;
-  const uint32_t inner = packet.length;
-  uint8_t* h = packet.push(rewrite.length);
-  std::memcpy(h, rewrite.bytes, rewrite.length);
-  if (rewrite.inner_ether_type_at != Rewrite::kNone) {
-    store_be16(h + rewrite.inner_ether_type_at, meta.ether_type);
-  }
-  if (rewrite.family == 0) return;
-  const uint16_t total = static_cast<uint16_t>(inner + rewrite.l3_adjust);
-  store_be16(h + rewrite.total_length_at, total);
-  if (rewrite.identification_at != Rewrite::kNone) {
-    const uint16_t id = ++context.ip_identification;
-    store_be16(h + rewrite.identification_at, id);
-    store_be16(h + rewrite.checksum_at, checksum_finish(rewrite.checksum_base + total + id));
-  }
-  if (rewrite.source_port_at != Rewrite::kNone) {
-    store_be16(h + rewrite.source_port_at, entropy_port(meta.hash));
-    store_be16(h + rewrite.udp_length_at, static_cast<uint16_t>(inner + rewrite.udp_adjust));
-  }
-  Offload& offload = packet.offload;
-  if (offload.segmentation != Segmentation::None) {
-    offload.outer_transport = packet.offset + rewrite.l3 + (rewrite.family == 4 ? 20 : 40);
-    offload.inner_network = inner_network;
-  }
-  uint32_t word = meta.label << rewrite.label_shift | rewrite.label_low;
-  if (rewrite.ttl_in_label != 0) word |= meta.l2 ? 64u : meta.ttl;
-  store_be32(h + rewrite.label_at, word);
-}
 
 // Packets that never met the flow table still spread over the fabric's paths.
 void ensure_hash(Context& context, PacketMeta& meta, const uint8_t* frame) {

@@ -59,6 +59,12 @@ void way_out(Context& context, Burst& burst) {
 }  // namespace
 
 void forward(Context& context, Burst& burst) {
+  if (context.express && context.trace == nullptr) {
+    Burst done;
+    express(context, burst, done);
+    finish(context, done);
+    if (burst.count == 0) return;
+  }
   way_in(context, burst);
   way_through(context, burst);
   way_out(context, burst);

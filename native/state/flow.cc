@@ -11,15 +11,10 @@
 #include <bit>
 #include <cstring>
 
-#include "base/hash.h"
-#include "table/tag_group.h"
-
 namespace vrouter {
 namespace {
 
-constexpr uint32_t kNoSlot = ~0u;
 constexpr uint32_t kMinFlows = 1024;
-constexpr uint32_t kBucketSlots = 2 * kGroupSlots;
 constexpr uint8_t kTcpProtocol = 6;
 
 // A time ahead of `now` (the clock of one packet burst may be a little older) is not idle at all.
@@ -31,11 +26,6 @@ uint32_t idle_ms(uint32_t now_ms, uint32_t last_seen) {
 const FlowTimeouts& default_timeouts() {
   static const FlowTimeouts timeouts;
   return timeouts;
-}
-
-// Bit i: slot i of the bucket has this tag.
-uint32_t match_bucket(const uint8_t* tags, uint8_t tag) {
-  return match_tags(tags, tag) | match_tags(tags + kGroupSlots, tag) << kGroupSlots;
 }
 
 uint32_t first_of(uint32_t slots) { return static_cast<uint32_t>(std::countr_zero(slots)); }
@@ -156,36 +146,17 @@ size_t FlowTable::bytes() const { return size_t{capacity_} * (sizeof(Flow) + 1);
 
 uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
 
-FlowTable::Home FlowTable::home(uint64_t hash) const {
-  const uint32_t half = capacity_ / 2;
-  const uint32_t mask = half - kBucketSlots;  // clears the slot within the bucket
-  Home home;
-  home.first = static_cast<uint32_t>(hash << 5) & mask;
-  home.second = half + (static_cast<uint32_t>(hash >> 27) & mask);
-  home.tag = static_cast<uint8_t>(hash >> 56);
-  if (home.tag == 0) home.tag = 1;
-  return home;
-}
+void FlowTable::prefetch_candidate(uint64_t hash) const { candidate(hash); }
 
-void FlowTable::prefetch_bucket(uint64_t hash) const {
+FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
   const Home h = home(hash);
-  __builtin_prefetch(tags_ + h.first);
-  __builtin_prefetch(tags_ + h.second);
-}
-
-void FlowTable::prefetch_candidate(uint64_t hash) const {
-  const Home h = home(hash);
-  uint32_t base = h.first;
-  uint32_t found = match_bucket(tags_ + h.first, h.tag);
-  if (found == 0) {
-    base = h.second;
-    found = match_bucket(tags_ + h.second, h.tag);
-    if (found == 0) return;
+  for (const uint32_t base : {h.first, h.second}) {
+    for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
+      const uint32_t slot = base + first_of(found);
+      if (key.is_of(flows_[slot])) return FlowId{slot};
+    }
   }
-  // Both lines: the counters in the second are written for every packet.
-  const char* entry = reinterpret_cast<const char*>(&flows_[base + first_of(found)]);
-  __builtin_prefetch(entry, 1);
-  __builtin_prefetch(entry + 64, 1);
+  return FlowId{};
 }
 
 FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {

@@ -924,5 +924,42 @@ TEST(TimeoutState, OthersAreEstablishedOnceAnswered) {
   EXPECT_EQ(timeout_state(flow), FlowTimeoutState::New);
 }
 
+// The key in registers is the key in memory.
+TEST(FlowKey4, HashesAndMatchesAsTheFlowKeyDoes) {
+  FlowTable table(1024, 7);
+  std::mt19937 random(5);
+  for (uint32_t i = 0; i < 200; ++i) {
+    uint8_t addresses[8];
+    for (uint8_t& byte : addresses) byte = static_cast<uint8_t>(random());
+    FlowKey key{};
+    std::memcpy(key.source, addresses, 4);
+    std::memcpy(key.destination, addresses + 4, 4);
+    key.source_port = static_cast<uint16_t>(random());
+    key.destination_port = static_cast<uint16_t>(random());
+    key.scope = random();
+    key.protocol = static_cast<uint8_t>(random());
+    key.family = Family::V4;
+    const FlowKey4 short_key(addresses, key.source_port, key.destination_port, key.protocol,
+                             key.scope);
+    const uint64_t hash = table.hash(key);
+    ASSERT_EQ(table.hash(short_key), hash);
+    FlowKey reply = key;
+    reply.scope = ~key.scope;
+    ASSERT_EQ(table.candidate(hash) == FlowTable::kNoSlot
+                  ? FlowId{}
+                  : table.find(short_key, hash, table.candidate(hash)),
+              table.find(key, hash));
+    const FlowTable::Pair pair = table.insert(key, reply, 0);
+    ASSERT_EQ(pair.result, FlowInsert::Ok);
+    ASSERT_EQ(table.find(short_key, hash, table.candidate(hash)), pair.forward);
+    Flow flow{};
+    for (uint32_t bit = 0; bit < 18 * 8; ++bit) {
+      flow = table[pair.forward];
+      reinterpret_cast<uint8_t*>(&flow)[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+      ASSERT_FALSE(short_key.is_of(flow)) << bit;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vrouter

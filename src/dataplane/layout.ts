@@ -5,7 +5,7 @@
  */
 export const layout = {
   version: 1,
-  digest: '2f9009ad01fe596afe2224e5212057caf7e8d75cc8c57f3c6955742086423e77',
+  digest: '492131e7367334b4d48992befcb4b2c371e6dcf2ff9d6076d29b9bfc77050966',
   structs: {
     PolicyRef: {
       fields: [{ name: 'policy', type: 'u32' }],
