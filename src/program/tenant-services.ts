@@ -67,7 +67,7 @@ function tenantOf(vif: number, intent: VifIntent): Tenant {
 const isV6 = (text: string) => text.includes(':');
 
 /** What DHCP and router advertisements tell alike, for one family. */
-function told(file: NodeFile, family: 4 | 6) {
+export function told(file: NodeFile, family: 4 | 6) {
   const { dhcp = {}, dns } = file.services ?? {};
   const ours = (text: string) => isV6(text) === (family === 6);
   // By the gateway: to systems that take 169.254.0.0/16 for their link's, too.
