@@ -35,6 +35,8 @@ const DEFAULT_ROUTER_LIFETIME_SECONDS = 1800;
 const DEFAULT_DNS_TIMEOUT_MS = 2000;
 const DEFAULT_LEASE_SECONDS = 86_400;
 const DEFAULT_MTU = 1500;
+/** Option 121 has to fit into the least message there is, or none of it is told; as many as a file may name. */
+const MAX_ROUTES = 16;
 /** Vifs come and go between two looks; what is due is asked within a tick. */
 const WATCH_MS = 1000;
 const HEALTH_TICK_MS = 100;
@@ -83,7 +85,7 @@ export function told(file: NodeFile, family: 4 | 6) {
     routes: [
       ...(dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
       ...linkLocal.map((address) => ({ prefix: hostPrefix(address) })),
-    ],
+    ].slice(0, MAX_ROUTES),
   };
 }
 

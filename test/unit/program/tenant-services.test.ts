@@ -79,6 +79,8 @@ describe('the link-local network', () => {
     const routes = (family: 4 | 6) => told(file, family).routes.map(({ prefix }) => prefix);
     expect(routes(4)).toEqual(['169.254.169.254/32', '169.254.1.1/32']);
     expect(routes(6)).toEqual([]);
+    for (let i = 0; i < 30; i++) link_local.push({ ...link_local[1]!, address: `169.254.2.${i}` });
+    expect(routes(4)).toHaveLength(16); // what fits into a message
   });
 
   it('services that are twice, or where they cannot be, are said at their place', () => {
