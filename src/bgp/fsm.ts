@@ -6,6 +6,10 @@
  * OpenConfirm, Established by itself, and `resolve` keeps one of them (§6.8, RFC 6286 where identifiers are equal).
  * Invariant: at most one connection is Established, and `established` and `down` alternate.
  *
+ * A connection is not Established while one that would win over it is under way: else one side might have that and
+ * the other side this one, both right by the letter of §6.8, and lose both. For the same reason the rule holds for
+ * Established ones too: a peer that calls again either has not come that far, or has forgotten.
+ *
  * Not as in §8: DelayOpen is not there; a peer that fails is tried again after a second or a few, since those who
  * restart refuse connections for that long, and minutes of ConnectRetryTime would be an outage.
  */
@@ -83,6 +87,8 @@ export type SessionAction =
 export const OPEN_HOLD_MS = 240_000;
 /** A SYN that nobody answers. */
 export const CONNECT_MS = 20_000;
+/** For a better connection that is there and on which the peer has yet to say a word. */
+export const SETTLE_MS = 5_000;
 export const RETRY_MS = 1_000;
 export const MAX_RETRY_MS = 8_000;
 
@@ -93,6 +99,8 @@ interface Connection {
   holdMs: number;
   holdAt: number;
   keepaliveAt: number;
+  /** The peer has confirmed, and the connection waits for a better one to be taken or lost; until when. */
+  settleAt: number;
   peer: Open | undefined;
   agreed: Agreed | undefined;
 }
@@ -142,8 +150,8 @@ export class Session {
   /** When `tick` has something to do; undefined: not before the next event. */
   get deadline(): number | undefined {
     let at = Math.min(this.#connectUntil, this.#retryAt);
-    for (const { holdAt, keepaliveAt } of this.#connections.values()) {
-      at = Math.min(at, holdAt, keepaliveAt);
+    for (const { holdAt, keepaliveAt, settleAt } of this.#connections.values()) {
+      at = Math.min(at, holdAt, keepaliveAt, settleAt);
     }
     return at === NEVER ? undefined : at;
   }
@@ -162,8 +170,7 @@ export class Session {
         this.#stop(event.notification ?? notification(cease.code, 2));
         break;
       case 'connected':
-        this.#connectUntil = NEVER;
-        this.#begin(event.connection, true, now);
+        this.#connected(event.connection, now);
         break;
       case 'accepted':
         this.#begin(event.connection, false, now);
@@ -179,6 +186,7 @@ export class Session {
         if (event.kind === 'closed') this.#drop(connection, 'the peer closed it', true);
         else if (event.kind === 'message') this.#receive(connection, event.message, now);
         else this.#refuse(connection, event.notification);
+        this.#settle();
         this.#retryLater(now);
       }
     }
@@ -194,8 +202,10 @@ export class Session {
     }
     for (const connection of [...this.#connections.values()]) {
       if (now >= connection.holdAt) this.#refuse(connection, notification(holdTimer.code, 0));
+      else if (now >= connection.settleAt) this.#establish(connection);
       else if (now >= connection.keepaliveAt) this.#keepalive(connection, now);
     }
+    this.#settle();
     if (now >= this.#retryAt) {
       this.#retryAt = NEVER;
       if (this.#connections.size === 0) this.#connect(now);
@@ -236,6 +246,16 @@ export class Session {
     this.#retryAt = NEVER;
   }
 
+  /** One that was given up in the meantime is nobody's. */
+  #connected(id: ConnectionId, now: number): void {
+    if (this.#running && this.#connectUntil === NEVER) {
+      this.#do({ kind: 'close', connection: id, why: 'it was not waited for any more' });
+      return;
+    }
+    this.#connectUntil = NEVER;
+    this.#begin(id, true, now);
+  }
+
   #begin(id: ConnectionId, ours: boolean, now: number): void {
     if (!this.#running) {
       this.#do({ kind: 'close', connection: id, why: 'the session is not started' });
@@ -248,7 +268,7 @@ export class Session {
     }
     this.#connections.set(id, {
       ...{ id, ours, state: 'open-sent', holdMs: OPEN_HOLD_MS, holdAt: now + OPEN_HOLD_MS },
-      ...{ keepaliveAt: NEVER, peer: undefined, agreed: undefined },
+      ...{ keepaliveAt: NEVER, settleAt: NEVER, peer: undefined, agreed: undefined },
     });
     this.#do({ kind: 'send-open', connection: id, open: this.#config.open });
   }
@@ -267,7 +287,7 @@ export class Session {
     }
     if (state === 'open-confirm' && message.kind === 'keepalive') {
       this.#hold(connection, now);
-      this.#establish(connection);
+      connection.settleAt = Math.min(connection.settleAt, now + SETTLE_MS);
       return;
     }
     if (state !== 'established' || message.kind === 'open') {
@@ -306,15 +326,13 @@ export class Session {
   #resolve(connection: Connection, peer: Open): boolean {
     for (const other of [...this.#connections.values()]) {
       if (other === connection || other.state === 'open-sent') continue;
-      if (other.state === 'established') {
-        // RFC 4724 §5: who restarted does not know of it any more.
-        if (other.agreed?.gracefulRestart !== undefined) {
-          this.#drop(other, 'the peer has restarted', true);
-          this.#do({ kind: 'close', connection: other.id, why: 'the peer has restarted' });
-          continue;
-        }
-        this.#refuse(connection, COLLISION);
-        return false;
+      // RFC 4724 §5: who restarted does not know of the old one any more.
+      const restarted =
+        other.state === 'established' && other.agreed?.gracefulRestart !== undefined;
+      if (restarted) {
+        this.#do({ kind: 'close', connection: other.id, why: 'the peer has restarted' });
+        this.#drop(other, 'the peer has restarted', true);
+        continue;
       }
       if (connection.ours !== this.#oursStays(peer)) {
         this.#refuse(connection, COLLISION);
@@ -331,10 +349,21 @@ export class Session {
     return order === 0 ? open.as > peer.as : order > 0;
   }
 
+  /** Confirmed connections that no better one stands in the way of. */
+  #settle(): void {
+    for (const connection of [...this.#connections.values()]) {
+      const { peer, settleAt, ours } = connection;
+      if (peer === undefined || settleAt === NEVER) continue;
+      const wins = ours === this.#oursStays(peer);
+      const rival = [...this.#connections.values()].some((other) => other.ours !== ours);
+      if (wins || !rival) this.#establish(connection);
+    }
+  }
+
   #establish(connection: Connection): void {
     const { id, peer, agreed } = connection;
     if (peer === undefined || agreed === undefined) throw new Error('established without an OPEN');
-    // Whatever else there is has not come as far, and has lost.
+    // Whatever else there is has lost.
     for (const other of [...this.#connections.values()]) {
       if (other !== connection) this.#refuse(other, COLLISION);
     }
@@ -343,6 +372,7 @@ export class Session {
       this.#do({ kind: 'abort-connect' });
     }
     connection.state = 'established';
+    connection.settleAt = NEVER;
     this.#failures = 0;
     this.#do({ kind: 'established', connection: id, peer, agreed });
   }

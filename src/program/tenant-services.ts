@@ -35,6 +35,8 @@ const DEFAULT_ROUTER_LIFETIME_SECONDS = 1800;
 const DEFAULT_DNS_TIMEOUT_MS = 2000;
 const DEFAULT_LEASE_SECONDS = 86_400;
 const DEFAULT_MTU = 1500;
+/** Option 121 has to fit into the least message there is, or none of it is told; as many as a file may name. */
+const MAX_ROUTES = 16;
 /** Vifs come and go between two looks; what is due is asked within a tick. */
 const WATCH_MS = 1000;
 const HEALTH_TICK_MS = 100;
@@ -67,7 +69,7 @@ function tenantOf(vif: number, intent: VifIntent): Tenant {
 const isV6 = (text: string) => text.includes(':');
 
 /** What DHCP and router advertisements tell alike, for one family. */
-function told({ file, agent }: NodeContext, family: 4 | 6) {
+export function told({ file, agent }: Pick<NodeContext, 'file' | 'agent'>, family: 4 | 6) {
   const { dhcp = {}, dns } = file.services ?? {};
   const ours = (text: string) => isV6(text) === (family === 6);
   // By the gateway: to systems that take 169.254.0.0/16 for their link's, too.
@@ -86,7 +88,7 @@ function told({ file, agent }: NodeContext, family: 4 | 6) {
     routes: [
       ...(dhcp.routes ?? []).filter(({ prefix }) => ours(prefix)),
       ...linkLocal.map((address) => ({ prefix: hostPrefix(address) })),
-    ],
+    ].slice(0, MAX_ROUTES),
   };
 }
 

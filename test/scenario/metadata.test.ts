@@ -415,6 +415,13 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
           await space.ip('route', 'add', 'default', 'via', GATEWAY);
         }
       }
+      if (apart) {
+        const resumed = async () => /"ops":(\d+).*"resumed"/.exec(agent.err())?.[1];
+        // pkt0, the ports of both services, and who was ill and is new (address and route); no more.
+        expect(Number(await lab.until('it has compared', resumed, START_MS))).toBeLessThanOrEqual(
+          5,
+        );
+      }
       for (const [pod, instance] of [
         ['red', 'red-vif'],
         ['blue', 'b-1'],

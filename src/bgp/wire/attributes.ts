@@ -122,7 +122,7 @@ function list<T>(
   };
 }
 
-/** The reader that comes after `member` bytes of `size` each, kept as hex: for what we carry and do not read. */
+/** What we carry and do not read: some bytes, in units of `unit`. */
 function opaque(
   head: Pick<AttributeRow<Hex>, 'code' | 'flags' | 'malformed' | 'internal'>,
   unit = 1,

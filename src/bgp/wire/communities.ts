@@ -262,20 +262,31 @@ const BY_TYPE = new Map<number, KnownKind>(
 const rowOf = (kind: KnownKind): KindRow<Kind> => ROWS[kind] as unknown as KindRow<Kind>;
 
 export function readExtended(bytes: Uint8Array): ExtendedCommunity {
+  const raw = hexOf(bytes);
+  const value = readValue(bytes);
+  return valueHex(value) === raw ? value : { ...value, raw };
+}
+
+function readValue(bytes: Uint8Array): ExtendedCommunity {
   const reader = new NetReader(bytes);
   const type = reader.u16('type');
   const kind = BY_TYPE.get(type);
-  const raw = hexOf(bytes);
-  if (kind === undefined) return { kind: 'unknown', bytes: raw };
-  const value = { kind, ...rowOf(kind).read(reader, type) } as ExtendedCommunity;
-  return extendedHex(value) === raw ? value : { ...value, raw };
+  if (kind === undefined) return { kind: 'unknown', bytes: hexOf(bytes) };
+  return { kind, ...rowOf(kind).read(reader, type) } as ExtendedCommunity;
 }
 
-export function extendedHex(community: ExtendedCommunity): Hex {
-  if (community.raw !== undefined) return community.raw;
+/** As we would write it. */
+function valueHex(community: ExtendedCommunity): Hex {
   if (community.kind === 'unknown') return community.bytes;
   const { kind } = community;
   return hexOf(written((writer) => rowOf(kind).write(writer, community)));
+}
+
+export function extendedHex(community: ExtendedCommunity): Hex {
+  const { raw } = community;
+  const hex = valueHex(community);
+  // A value that was changed since is not what those bytes say any more.
+  return raw !== undefined && valueHex(readValue(bytesOf(raw))) === hex ? raw : hex;
 }
 
 export function writeExtended(writer: NetWriter, community: ExtendedCommunity): void {

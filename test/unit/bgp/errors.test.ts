@@ -4,7 +4,8 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { WireOptions } from '../../../src/bgp/wire/attributes.ts';
-import { messageLength, readMessage } from '../../../src/bgp/wire/message.ts';
+import { extendedHex } from '../../../src/bgp/wire/communities.ts';
+import { messageLength, readMessage, updateMessages } from '../../../src/bgp/wire/message.ts';
 import { NotificationError } from '../../../src/bgp/wire/notification.ts';
 import { readUpdate } from '../../../src/bgp/wire/update.ts';
 import { INTERNAL, messageBody } from '../../support/bgp-messages.ts';
@@ -175,9 +176,28 @@ describe('what is kept', () => {
     expect(attributesOf(...attribute(0x80, 99, 1, 2)).unknown).toBeUndefined();
   });
 
+  test('and goes on marked as not known by everyone, as what came so marked does', () => {
+    const more = [...attribute(0xc0, 99, 1, 2), ...attribute(0xe0, 8, 0, 0, 0, 1)];
+    const { update } = readUpdate(body([...GOOD, ...more]), INTERNAL);
+    const [message] = updateMessages(update, INTERNAL);
+    const hex = Buffer.from(message as Uint8Array).toString('hex');
+    expect(hex).toContain('e063020102');
+    expect(hex).toContain('e0080400000001');
+  });
+
   test('that somebody did not know an attribute which we know', () => {
     const { partial, communities } = attributesOf(...attribute(0xe0, 8, 0, 0, 0, 1));
     expect({ partial, communities }).toEqual({ partial: [8], communities: [1] });
+  });
+
+  test('bits of a community that we do not read, until it says something else', () => {
+    const bytes = [6, 0, 0x81, 7, 0, 0, 0, 3];
+    const { extendedCommunities } = attributesOf(...attribute(0xc0, 16, ...bytes));
+    const [community] = extendedCommunities ?? [];
+    expect(community).toMatchObject({ kind: 'mac-mobility', sticky: true, sequence: 3 });
+    if (community?.kind !== 'mac-mobility') throw new Error('not read');
+    expect(extendedHex(community)).toBe('0600810700000003');
+    expect(extendedHex({ ...community, sequence: 4 })).toBe('0600010000000004');
   });
 
   test('an EVPN route of a type nobody knows', () => {

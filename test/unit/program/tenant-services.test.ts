@@ -4,7 +4,7 @@ import type { NodeFile, VifFile } from '../../../src/config/node.ts';
 import { nodeReferenceProblems } from '../../../src/config/references.ts';
 import { hostNetwork } from '../../../src/program/host-side.ts';
 import { vifIntent } from '../../../src/program/node-intents.ts';
-import { tunnelMtu } from '../../../src/program/tenant-services.ts';
+import { told, tunnelMtu } from '../../../src/program/tenant-services.ts';
 
 const bare: VifFile = {
   name: 'pod-a',
@@ -66,6 +66,22 @@ describe('the link-local network', () => {
       /pod-a: .*services\.host/,
     );
     expect(() => vifIntent({ ...v6, health_checks: http }, 1, { host: {} })).toThrow(/ipv4/);
+  });
+
+  it('DHCP says the way to it, over IPv4', () => {
+    const underlay = { port: { kind: 'memory' }, mac: '02:00:00:00:00:14', ipv4: '192.0.2.1' };
+    const link_local = [
+      { name: 'a', address: '169.254.169.254', port: 81, to: { address: '::1', port: 1 } },
+      { name: 'b', address: '169.254.1.1', port: 81, to: { address: '::1', port: 1 } },
+    ];
+    const services = { dhcp: {}, metadata: url, link_local };
+    const file = { name: 'n', underlay, services } as unknown as NodeFile;
+    const routes = (family: 4 | 6) =>
+      told({ file, agent: undefined as never }, family).routes.map(({ prefix }) => prefix);
+    expect(routes(4)).toEqual(['169.254.169.254/32', '169.254.1.1/32']);
+    expect(routes(6)).toEqual([]);
+    for (let i = 0; i < 30; i++) link_local.push({ ...link_local[1]!, address: `169.254.2.${i}` });
+    expect(routes(4)).toHaveLength(16); // what fits into a message
   });
 
   it('services that are twice, or where they cannot be, are said at their place', () => {

@@ -269,6 +269,11 @@ describe('writing', () => {
     );
   });
 
+  test('white space comes back as it was, where XML would make blanks of it', () => {
+    const tree = element('iq', { a: ' a\tb\nc\rd\r\n ' }, [element('b', {}, 'a\tb\nc\rd\r\n ')]);
+    expect(body(writeXml(tree)).stanzas).toEqual([tree]);
+  });
+
   test.each(['\0', '\u001f', '\ufffe', '\ud800'])('%j is not sent', (bad) => {
     expect(() => writeXml(element('a', {}, bad))).toThrow(/XML cannot hold/);
     expect(() => writeXml(element('a', { b: bad }))).toThrow(/XML cannot hold/);
