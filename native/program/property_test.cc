@@ -107,6 +107,7 @@ struct Model {
         case NextHopKind::Tunnel:
           ++w.vrfs[o.tunnel.vrf];
           ++w.vifs[o.tunnel.vif];
+          for (const TunnelLeg& leg : o.tunnel.more_legs) ++w.vifs[leg.vif];
           break;
         case NextHopKind::Ecmp:
           ++w.vrfs[o.ecmp.vrf];
@@ -326,13 +327,29 @@ void expect_derived(const Model& model, Router& router) {
       ASSERT_EQ(n->mtu, model.vifs.at(o.interface.vif).mtu);
       note(expected);
     } else if (o.kind == NextHopKind::Tunnel) {
-      const Rewrite routed = build_tunnel(o.tunnel, Payload::Routed);
-      const Rewrite bridged = build_tunnel(o.tunnel, Payload::Bridged);
-      ASSERT_EQ(router.rewrite(n->rewrite), routed);
-      ASSERT_EQ(router.rewrite(n->rewrite_l2), bridged);
-      ASSERT_EQ(n->mtu, model.vifs.at(o.tunnel.vif).mtu - tunnel_overhead(routed));
-      note(routed);
-      note(bridged);
+      TunnelSpec one = o.tunnel;
+      uint32_t mtu = ~0u;
+      const bool set = !one.more_legs.empty() || one.legs_down != 0;
+      ASSERT_EQ(n->legs != nullptr, set);
+      ASSERT_EQ(n->vif.valid(), !set);
+      for (uint32_t i = 0; i <= o.tunnel.more_legs.size(); ++i) {
+        if (i > 0) {
+          const TunnelLeg& leg = o.tunnel.more_legs[i - 1];
+          one.vif = leg.vif;
+          one.destination_mac = leg.destination_mac;
+          one.source_mac = leg.source_mac;
+        }
+        const NextHop& way = set ? n->legs->legs[i] : *n;
+        const Rewrite routed = build_tunnel(one, Payload::Routed);
+        const Rewrite bridged = build_tunnel(one, Payload::Bridged);
+        ASSERT_EQ(way.vif.value, one.vif);
+        ASSERT_EQ(router.rewrite(way.rewrite), routed);
+        ASSERT_EQ(router.rewrite(way.rewrite_l2), bridged);
+        mtu = std::min(mtu, model.vifs.at(one.vif).mtu - tunnel_overhead(routed));
+        note(routed);
+        note(bridged);
+      }
+      ASSERT_EQ(n->mtu, mtu);
     } else if (o.kind == NextHopKind::Ecmp) {
       ASSERT_EQ(n->ecmp->members, o.ecmp.members);
       std::set<uint16_t> weights;
