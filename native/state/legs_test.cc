@@ -41,7 +41,9 @@ TEST(Legs, OnlyFlowsOfTheOneThatWentDownMove) {
     const uint32_t before = set_of(3, 7).pick(hash);
     for (uint32_t gone = 0; gone < 3; ++gone) {
       const uint32_t after = set_of(3, 7 & ~(1u << gone)).pick(hash);
-      if (before != gone) ASSERT_EQ(after, before);
+      if (before != gone) {
+        ASSERT_EQ(after, before);
+      }
       ASSERT_NE(after, gone);
     }
   }
