@@ -70,6 +70,7 @@
     "addon_sources": [
       "native/binding/addon.cc",
       "native/binding/captures.cc",
+      "native/binding/explain.cc",
       "native/binding/channel.cc",
       "native/binding/dataplane.cc",
       "native/binding/descriptor.cc",

@@ -11,7 +11,6 @@
 
 #include "binding/port_request.h"
 #include "binding/records.h"
-#include "path/explain.h"
 #include "path/pipeline.h"
 #include "path/rooms.h"
 #include "port/memory_port.h"
@@ -32,9 +31,6 @@ constexpr uint32_t kMaxDumpBytes = 64u << 20;
 // Entries looked at per call: bounds how long one dump holds the worker.
 constexpr uint32_t kFlowScan = 1u << 18;
 constexpr uint32_t kMaxCollectBytes = 4u << 20;
-// As packet.h lists them.
-constexpr const char* kVerdictNames[] = {"continue", "transmit", "reply", "punt", "hold", "drop"};
-constexpr uint32_t kMaxBefore = 16;  // frames that explain() takes as having come before
 constexpr uint32_t kTotals = 8;
 
 uint32_t u32_at(const uint8_t* bytes) {
@@ -673,74 +669,6 @@ Napi::Value Dataplane::drain_events(Info info) {
 }
 
 // --- questions ----------------------------------------------------------------------------------
-
-Napi::Value Dataplane::explain_frame(Info info) {
-  Napi::Env env = info.Env();
-  struct Given {
-    std::span<uint8_t> frame;
-    uint32_t vif = 0;
-  };
-  std::vector<Given> frames;
-  const auto read = [&](Napi::Value frame, Napi::Value vif) {
-    Given& given = frames.emplace_back();
-    return read_bytes(env, *state_, frame, "frame", given.frame) &&
-           read_u32(env, *state_, vif, "vif", 0, kMaxVifs - 1, given.vif);
-  };
-  if (!info[2].IsUndefined()) {
-    if (!info[2].IsArray() || info[2].As<Napi::Array>().Length() > kMaxBefore) {
-      refuse(env, *state_, "before", "a list of at most " + std::to_string(kMaxBefore));
-      return {};
-    }
-    const Napi::Array before = info[2].As<Napi::Array>();
-    for (uint32_t i = 0; i < before.Length(); ++i) {
-      Napi::Object one;
-      Napi::Value frame;
-      Napi::Value vif;
-      if (!read_object(env, *state_, before.Get(i), "before", one) ||
-          !read_property(env, one, "frame", frame) || !read_property(env, one, "vif", vif) ||
-          !read(frame, vif)) {
-        return {};
-      }
-    }
-  }
-  if (!read(info[0], info[1]) || !ready(env)) return {};
-  for (const Given& given : frames) {
-    if (engine_->router().vif(VifId{given.vif}) == nullptr) {
-      return outcome(env, Status::fail(StatusCode::DanglingVif, "vif"));
-    }
-  }
-  Trace trace;
-  engine_->hold([&] {
-    for (const Given& given : frames) {
-      trace.text.clear();
-      trace.ends.clear();
-      explain(engine_->context(), VifId{given.vif}, given.frame.data(),
-              static_cast<uint32_t>(given.frame.size()), trace);
-    }
-  });
-  Napi::Array ends = Napi::Array::New(env, trace.ends.size());
-  for (uint32_t i = 0; i < trace.ends.size(); ++i) {
-    const TraceEnd& end = trace.ends[i];
-    const bool dropped = end.verdict == Verdict::Drop;
-    Napi::Object one = Napi::Object::New(env);
-    one.Set("verdict", kVerdictNames[static_cast<uint32_t>(end.verdict)]);
-    one.Set("drop", dropped ? drop_name(end.drop) : "");
-    one.Set("flowDrop", dropped && end.drop == DropReason::FlowActionDrop
-                            ? flow_drop_name(end.flow_drop)
-                            : "");
-    one.Set("room", dropped ? room_name(end.room) : "");
-    one.Set("vif", end.out_vif.valid() ? static_cast<double>(end.out_vif.value) : -1);
-    one.Set("vrf", end.vrf.valid() ? static_cast<double>(end.vrf.value) : -1);
-    one.Set("generated", end.generated);
-    one.Set("copy", end.copy);
-    one.Set("frame", new_bytes(env, end.frame.data(), end.frame.size()));
-    ends.Set(i, one);
-  }
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("notes", trace.text);
-  out.Set("ends", ends);
-  return out;
-}
 
 Napi::Value Dataplane::info_object(Info info) {
   Napi::Env env = info.Env();

@@ -53,7 +53,7 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   Napi::Value drain_events(Info info);
   Napi::Value inject(Info info);
   Napi::Value collect(Info info);
-  Napi::Value explain_frame(Info info);
+  Napi::Value explain_frame(Info info);  // explain.cc
   Napi::Value info_object(Info info);
   Napi::Value close(Info info);
 

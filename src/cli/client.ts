@@ -117,24 +117,32 @@ export class Client {
   }
 }
 
-/** Every socket there is in the usual place, or those that are named. */
+/** Of an environment variable; '' is as good as none. */
+const saidBy = (env: NodeJS.ProcessEnv) => env['VROUTER_SOCK'] || undefined;
+
+function socketNames(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+      .filter((entry) => entry.endsWith('.sock'))
+      .sort();
+  } catch {
+    return []; // no directory: no vrouter has run here
+  }
+}
+
+/** Those that are named, else VROUTER_SOCK, else every socket there is in the usual place. */
 export function findSockets(
   option: readonly string[] | undefined,
   env: NodeJS.ProcessEnv,
   directory = DEFAULT_DIRECTORY,
 ): string[] {
   if (option !== undefined && option.length > 0) return [...option];
-  const said = env['VROUTER_SOCK'];
-  if (said !== undefined && said !== '') return [said];
-  let names: string[] = [];
-  try {
-    names = readdirSync(directory).filter((entry) => entry.endsWith('.sock'));
-  } catch {
-    // No directory: no vrouter has run here.
-  }
+  const said = saidBy(env);
+  if (said !== undefined) return [said];
+  const names = socketNames(directory);
   if (names.length === 0)
     throw new RpcError('NO_CONNECTION', `${directory} has no socket; name one with --sock`);
-  return names.sort().map((entry) => `${directory}/${entry}`);
+  return names.map((entry) => `${directory}/${entry}`);
 }
 
 /** `--sock`, else VROUTER_SOCK, else the one socket there is in the usual place. */
@@ -143,17 +151,12 @@ export function findSocket(
   env: NodeJS.ProcessEnv,
   directory = DEFAULT_DIRECTORY,
 ): string {
-  const said = option ?? env['VROUTER_SOCK'];
-  if (said !== undefined && said !== '') return said;
-  let names: string[] = [];
-  try {
-    names = readdirSync(directory).filter((entry) => entry.endsWith('.sock'));
-  } catch {
-    // No directory: no vrouter has run here.
-  }
+  const said = option || saidBy(env);
+  if (said !== undefined) return said;
+  const names = socketNames(directory);
   const [only] = names;
   if (only !== undefined && names.length === 1) return `${directory}/${only}`;
-  const found = names.length === 0 ? 'has no socket' : `has several: ${names.sort().join(', ')}`;
+  const found = names.length === 0 ? 'has no socket' : `has several: ${names.join(', ')}`;
   throw new RpcError(
     'NO_CONNECTION',
     `which vrouter? ${directory} ${found}; name one with --sock or VROUTER_SOCK`,

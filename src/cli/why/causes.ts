@@ -137,10 +137,8 @@ export type CauseCode = keyof typeof CAUSES;
 /** What is not a cause but the end of what can be said from here. */
 export const UNKNOWNS = {
   far_end_not_asked: 'the packet leaves for a node that was not asked: name its socket with --sock',
-  left_the_overlay: 'the packet leaves untunnelled, for the fabric',
   held: 'it is kept for its first fragment',
   too_many_hops: 'it is still under way after as many nodes as are followed',
-  no_sender_node: 'no node that was asked has the sender',
 } as const;
 
 export type UnknownCode = keyof typeof UNKNOWNS;
