@@ -28,7 +28,8 @@ constexpr size_t kCacheLine = 64;
 // An odd number of cache lines: the headers of neighbouring buffers fall into different sets of the
 // cache, whatever the size.
 size_t stride_of(uint32_t buffer_bytes) {
-  return ((size_t{kHeadroom} + buffer_bytes + kCacheLine - 1) / kCacheLine | 1) * kCacheLine;
+  const size_t bytes = size_t{kHeadroom} + buffer_bytes + PacketPool::kSpill;
+  return ((bytes + kCacheLine - 1) / kCacheLine | 1) * kCacheLine;
 }
 
 // Buffers nobody owns are not to be touched; only the address sanitizer can enforce it.
@@ -85,7 +86,7 @@ Packet* PacketPool::allocate() {
   packet->length = 0;
   packet->offload = Offload{};
   packet->meta = PacketMeta{};  // zero, ids invalid
-  permit(packet->base, packet->capacity);
+  permit(packet->base, packet->capacity + kSpill);
   return packet;
 }
 
@@ -93,7 +94,7 @@ void PacketPool::free(Packet* packet) {
   if (packet == nullptr) return;
   const bool ours = packet >= packets_ && packet < packets_ + total_;
   if (!ours || packet->base == nullptr) std::abort();
-  forbid(packet->base, packet->capacity);
+  forbid(packet->base, packet->capacity + kSpill);
   packet->base = nullptr;
   free_[free_count_++] = packet;
 }

@@ -135,6 +135,9 @@ struct Packet {
 // A fixed number of packets over one slab; allocate and free are a stack, no locks: one worker.
 class PacketPool {
  public:
+  // Behind a buffer, of nobody's: what a port reads more than fits, to see that it does not fit.
+  static constexpr uint32_t kSpill = 1;
+
   // buffer_bytes: usable frame bytes behind kHeadroom.
   PacketPool(uint32_t packets, uint32_t buffer_bytes);
   ~PacketPool();

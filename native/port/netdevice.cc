@@ -54,6 +54,12 @@ bool set_interface_mtu(int socket, const std::string& name, uint32_t mtu) {
   return ioctl(socket, SIOCSIFMTU, &request) == 0;
 }
 
+bool set_interface_queue(int socket, const std::string& name, uint32_t frames) {
+  ifreq request = request_for(name);
+  request.ifr_qlen = static_cast<int>(frames);
+  return ioctl(socket, SIOCSIFTXQLEN, &request) == 0;
+}
+
 bool set_interface_up(int socket, const std::string& name) {
   ifreq request = request_for(name);
   if (ioctl(socket, SIOCGIFFLAGS, &request) != 0) return false;

@@ -17,6 +17,7 @@ bool interface_index(int socket, const std::string& name, int* index);
 bool interface_name(int socket, int index, std::string* name);
 bool interface_mtu(int socket, const std::string& name, uint32_t* mtu);
 bool set_interface_mtu(int socket, const std::string& name, uint32_t mtu);
+bool set_interface_queue(int socket, const std::string& name, uint32_t frames);
 bool set_interface_up(int socket, const std::string& name);
 bool interface_up(int socket, const std::string& name, bool* up);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "port/netdevice.h"
 #include "port/virtio_header.h"
@@ -43,16 +44,21 @@ constexpr Offer kOffers[] = {
     {TapOffloads::None, 0, 0},
 };
 
+// Frames from the wire that wait for an uplink, at most. The kernel's 1,000 are less than what one
+// TCP connection has under way, and each overflow costs it a recovery.
+constexpr uint32_t kUplinkQueue = 2048;
+
 // What the opening needs and what comes of it; crosses to the short-lived thread and back.
 struct Opening {
   const std::string& name;
   const std::string& netns;  // path, or empty
   uint32_t mtu;
-  bool header;  // asked for IFF_VNET_HDR
+  TapOffloads offloads;
   Status* status;
   std::string* detail;
   int fd = -1;
 
+  bool header() const { return offloads != TapOffloads::None; }  // asked for IFF_VNET_HDR
   void fail(StatusCode code, const char* field, const std::string& what, int system_error) {
     fail_port(status, detail, code, field, what, system_error);
     if (fd >= 0) close(fd);
@@ -85,6 +91,9 @@ bool configure(Opening& opening) {
                  opening.name + ": MTU " + std::to_string(opening.mtu), error);
   } else if (!interface_mtu(control, opening.name, &opening.mtu)) {
     opening.fail(StatusCode::PortFailed, "mtu", opening.name + ": MTU", errno);
+  } else if (opening.offloads == TapOffloads::Uplink &&
+             !set_interface_queue(control, opening.name, kUplinkQueue)) {
+    opening.fail(StatusCode::PortFailed, "queue", opening.name + ": queue", errno);
   } else if (!set_interface_up(control, opening.name)) {
     opening.fail(StatusCode::PortFailed, "up", opening.name + ": up", errno);
   }
@@ -100,7 +109,7 @@ void open_device(Opening& opening) {
   }
   ifreq request{};
   std::memcpy(request.ifr_name, opening.name.data(), opening.name.size());
-  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (opening.header ? IFF_VNET_HDR : 0));
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (opening.header() ? IFF_VNET_HDR : 0));
   if (ioctl(opening.fd, TUNSETIFF, &request) != 0) {
     const int error = errno;
     opening.fail(error == EBUSY ? StatusCode::InUse : StatusCode::PortFailed, "name", opening.name,
@@ -133,7 +142,7 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
     fail_port(status, detail, StatusCode::BadValue, "mtu", "MTU " + std::to_string(mtu), EINVAL);
     return nullptr;
   }
-  Opening opening{name, path, mtu, offloads != TapOffloads::None, status, detail};
+  Opening opening{name, path, mtu, offloads, status, detail};
   if (path.empty()) {
     open_device(opening);
   } else {
@@ -148,7 +157,7 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
   }
   if (opening.fd < 0) return nullptr;
   std::unique_ptr<TapPort> port(new TapPort(opening.fd, opening.mtu));
-  if (!port->negotiate(offloads, opening.header)) {
+  if (!port->negotiate(offloads, opening.header())) {
     fail_port(status, detail, StatusCode::PortFailed, "offload", name + ": offloads", errno);
     return nullptr;
   }
@@ -204,14 +213,17 @@ uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   if (gone_) return 0;
   for (uint32_t seen = 0; seen < max && bytes < kBurstBytes; ++seen) {
     Packet* packet = pool.allocate();
-    VirtioHeader header;
-    uint8_t spill;  // a frame that reaches it is larger than the buffer; the kernel cuts silently
+    VirtioHeader header{};
+    uint8_t nowhere[kVirtioTunnelHeader + 1];
+    // The header is read into the headroom, so that one buffer takes it all: the kernel takes a list
+    // of them apart for each frame. A frame that reaches the byte behind the buffer
+    // (PacketPool::kSpill) is larger than that; the kernel cuts silently.
     const uint32_t room = packet != nullptr ? pool.buffer_bytes() : 0;
-    const iovec parts[3] = {
-        {&header, header_}, {packet != nullptr ? packet->data() : nullptr, room}, {&spill, 1}};
-    const ssize_t got = readv(fd_, parts, 3);
+    uint8_t* const to = packet != nullptr ? packet->data() - header_ : nowhere;
+    const ssize_t got = read(fd_, to, size_t{header_} + room + PacketPool::kSpill);
     if (got > 0 && static_cast<size_t>(got) <= header_ + room) {
       const uint32_t length = static_cast<uint32_t>(got) - header_;
+      std::memcpy(&header, to, header_);
       packet->append(length);
       bytes += length;
       if (header_ == 0 || take_virtio_header(header, header_, *packet)) {
@@ -236,6 +248,17 @@ uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   return taken;
 }
 
+// The header goes into the headroom, where nobody keeps anything; without that much, beside it.
+ssize_t TapPort::send_one(const Packet& packet, const VirtioHeader& header) {
+  uint8_t* const data = const_cast<uint8_t*>(packet.data());
+  if (packet.headroom() >= header_) {
+    std::memcpy(data - header_, &header, header_);
+    return write(fd_, data - header_, size_t{header_} + packet.length);
+  }
+  const iovec parts[2] = {{const_cast<VirtioHeader*>(&header), header_}, {data, packet.length}};
+  return writev(fd_, parts, 2);
+}
+
 uint32_t TapPort::tx_burst(Packet* const* packets, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) {
     const Packet& packet = *packets[i];
@@ -244,11 +267,9 @@ uint32_t TapPort::tx_burst(Packet* const* packets, uint32_t count) {
       ++tx_errors;
       return i;
     }
-    const iovec parts[2] = {{&header, header_},
-                            {const_cast<uint8_t*>(packet.data()), packet.length}};
     ssize_t sent;
     do {
-      sent = writev(fd_, parts, 2);
+      sent = send_one(packet, header);
     } while (sent < 0 && errno == EINTR);
     if (sent == static_cast<ssize_t>(header_ + packet.length)) continue;
     if (!(sent < 0 && (errno == EAGAIN || errno == ENOBUFS))) ++tx_errors;

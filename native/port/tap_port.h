@@ -6,6 +6,8 @@
 // What the kernel refuses is left out, down to plain frames.
 // The interface goes with the last descriptor of it, unless it was made persistent by others.
 #pragma once
+#include <sys/types.h>
+
 #include <memory>
 #include <string>
 
@@ -19,6 +21,8 @@ enum class TapOffloads : uint8_t {
   Tenant,  // checksums, TSO, USO
   Uplink,  // and inside a UDP tunnel
 };
+
+struct VirtioHeader;
 
 class TapPort : public Port {
  public:
@@ -46,6 +50,7 @@ class TapPort : public Port {
 
  private:
   TapPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}
+  ssize_t send_one(const Packet& packet, const VirtioHeader& header);
   bool negotiate(TapOffloads wanted, bool has_header);
 
   int fd_;

@@ -25,6 +25,10 @@ namespace vrouter {
 namespace {
 
 constexpr uint32_t kFewPorts = 4;
+constexpr uint32_t kBurstsABreath = 4;     // of one port, while each is full
+// Frames that wait for a port within a breath: several bursts, for a connection's segments that are
+// merged across them make larger packets.
+constexpr uint32_t kQueue = kBurstsABreath * kBurst;
 constexpr uint32_t kSleepMs = 10;          // housekeeping is due at least so often
 constexpr uint32_t kMaxFutileSleeps = 16;  // descriptors that wake us for nothing in a row
 constexpr uint32_t kFutileSleepMs = 1;     // then they are looked at so often only
@@ -63,7 +67,7 @@ struct Slot {
   uint64_t errors_seen = 0;
   bool dirty = false;  // listed in State::dirty
   uint32_t count = 0;
-  Packet* packets[kBurst];
+  Packet* packets[kQueue];
 };
 
 }  // namespace
@@ -98,6 +102,7 @@ struct Engine::State {
   uint32_t breath(uint64_t now_ns);
   uint32_t receive_all();
   uint32_t receive(PortId id, Slot& slot);
+  uint32_t receive_burst(PortId id, Slot& slot);
   void forward_seen(Burst& burst, VifId vif);
   uint32_t account_port(Slot& slot, VifCounters* of_vif);
   void transmit(Packet* packet);
@@ -195,6 +200,16 @@ uint32_t Engine::State::receive_all() {
 }
 
 uint32_t Engine::State::receive(PortId id, Slot& slot) {
+  uint32_t received = 0;
+  for (uint32_t i = 0; i < kBurstsABreath; ++i) {
+    const uint32_t now = receive_burst(id, slot);
+    received += now;
+    if (now < kBurst) break;
+  }
+  return received;
+}
+
+uint32_t Engine::State::receive_burst(PortId id, Slot& slot) {
   Burst burst;
   slot.port->set_now(context.now_ns);
   burst.count = slot.port->rx_burst(pool, burst.packets, kBurst);
@@ -277,7 +292,7 @@ void Engine::State::transmit(Packet* packet) {
     dirty.push_back(packet->meta.out_port.value);
   }
   to->packets[to->count++] = packet;
-  if (to->count == kBurst) flush(*to);
+  if (to->count == kQueue) flush(*to);
 }
 
 void Engine::State::flush_dirty() {
