@@ -24,6 +24,8 @@ namespace vrouter {
 namespace {
 
 constexpr size_t kCacheLine = 64;
+// Copied, not assigned: a few wide stores instead of one for each field.
+constinit const PacketMeta kFresh{};  // zero, ids invalid
 
 // An odd number of cache lines: the headers of neighbouring buffers fall into different sets of the
 // cache, whatever the size.
@@ -62,6 +64,7 @@ PacketPool::PacketPool(uint32_t packets, uint32_t buffer_bytes) : buffer_bytes_(
     free_ = nullptr;
     return;
   }
+  stride_ = stride;
   total_ = packets;
   free_count_ = packets;
   // Low packets on top, so a lightly loaded pool stays in few cache lines.
@@ -79,13 +82,12 @@ PacketPool::~PacketPool() {
 Packet* PacketPool::allocate() {
   if (free_count_ == 0) return nullptr;
   Packet* packet = free_[--free_count_];
-  const size_t stride = stride_of(buffer_bytes_);
-  packet->base = slab_ + static_cast<size_t>(packet - packets_) * stride;
+  packet->base = slab_ + static_cast<size_t>(packet - packets_) * stride_;
   packet->capacity = kHeadroom + buffer_bytes_;
   packet->offset = kHeadroom;
   packet->length = 0;
   packet->offload = Offload{};
-  packet->meta = PacketMeta{};  // zero, ids invalid
+  std::memcpy(&packet->meta, &kFresh, sizeof kFresh);
   permit(packet->base, packet->capacity + kSpill);
   return packet;
 }

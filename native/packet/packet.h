@@ -156,6 +156,7 @@ class PacketPool {
   uint8_t* slab_ = nullptr;
   Packet* packets_ = nullptr;
   Packet** free_ = nullptr;
+  size_t stride_ = 0;  // bytes from a buffer to the next
   uint32_t free_count_ = 0;
   uint32_t total_ = 0;
   uint32_t buffer_bytes_ = 0;

@@ -15,6 +15,7 @@
 // Three loops over the burst, so that the memory accesses of many packets overlap: recognise
 // (headers, key, hash; prefetch of tags), prefetch of entries, carry. Reads tables; writes flows,
 // packets.
+#include <bit>
 #include <cstddef>
 
 #include "path/push.h"
@@ -64,6 +65,17 @@ struct Entrance {
   uint32_t gateway = 0;  // with gateway_trap
 };
 
+// The way out by a next hop, as far as all packets that take it have it in common.
+struct Exit {
+  NextHopId id;
+  const Rewrite* rewrite = nullptr;  // nullptr: not by this room
+  VifId vif;
+  PortId port;
+  uint32_t most = 0;   // bytes of a packet that fits
+  uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it
+};
+constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
+
 // Where a label leads; and an address of the underlay, to us or not. The last of each is
 // remembered: within a burst no table changes.
 struct Memory {
@@ -75,6 +87,25 @@ struct Memory {
   uint32_t underlay = 0;
   bool own = false;
 };
+
+Exit exit_by(const Router& router, NextHopId id) {
+  Exit e;
+  e.id = id;
+  const NextHop* out = router.next_hop(id);
+  if (out == nullptr) return e;
+  const bool tunnel = out->kind == NextHopKind::Tunnel;
+  if (!tunnel && out->kind != NextHopKind::Interface) return e;
+  const Vif* vif = router.vif(out->vif);
+  if (vif == nullptr || !PortId{vif->spec.port}.valid()) return e;
+  const Rewrite& rewrite = router.rewrite(out->rewrite);
+  if (rewrite.length < 8) return e;  // copy_header()
+  e.rewrite = &rewrite;
+  e.vif = out->vif;
+  e.port = PortId{vif->spec.port};
+  e.most = out->mtu != 0 ? out->mtu : ~0u;
+  if (tunnel) e.unfit = out->encap == Encap::Vxlan ? 1 : 0u - kNoLabel;
+  return e;
+}
 
 Entrance entrance_of(const Router& router, VifId id) {
   Entrance e;
@@ -128,15 +159,19 @@ bool plain_ipv4(const uint8_t* p, size_t n) {
   constexpr uint16_t kSplit = ipv4::kMoreFragments | ipv4::kOffsetMask;
   if (n < ipv4::kHeaderLength || p[ipv4::kVersionAt] != 0x45) return false;
   const uint32_t total = ipv4::total_length(p);
-  uint64_t sum = load_native<uint64_t>(p);
-  const uint64_t next = load_native<uint64_t>(p + 8);
-  sum = (sum & 0xffffffffu) + (sum >> 32) + (next & 0xffffffffu) + (next >> 32) +
-        load_native<uint32_t>(p + 16);
-  sum = (sum & 0xffffu) + (sum >> 16 & 0xffffu) + (sum >> 32);
-  sum = (sum & 0xffffu) + (sum >> 16);
-  sum = (sum & 0xffffu) + (sum >> 16);
+  // One's complement sum in wide words: halves are added with their carry by adding the rotated
+  // whole.
+  const uint64_t middle = load_native<uint64_t>(p + 8);
+  const uint64_t last = load_native<uint32_t>(p + 16);
+  uint64_t sum = load_native<uint64_t>(p) + middle;
+  sum += sum < middle ? 1 : 0;
+  sum += last;
+  sum += sum < last ? 1 : 0;
+  sum += std::rotl(sum, 32);
+  uint32_t half = static_cast<uint32_t>(sum >> 32);
+  half += std::rotl(half, 16);
   return total >= ipv4::kHeaderLength && total <= n && (ipv4::fragment_word(p) & kSplit) == 0 &&
-         sum == 0xffff;
+         half >> 16 == 0xffff;
 }
 
 // The packet that has the flow, at parcel.l3; scope, vrf and the rest are known.
@@ -278,28 +313,24 @@ void rewrite_packet(uint8_t* p, const Flow& flow) {
 
 // Does all there is to do for a packet, or nothing (false).
 bool carry(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
-           uint32_t now_ms) {
+           uint32_t now_ms, Exit* exits) {
   const Router& router = context.router;
   const FlowId id = context.flows.find(key, parcel.hash, parcel.slot);
   if (!id.valid() || parcel.hash == 0) return false;
   Flow& flow = context.flows[id];
   const bool any = (flow.flags & kFlowTranslated) != 0;
-  if (flow.action < FlowAction::Forward || flow.generation < router.generation_for(flow.vrf, any) ||
-      (flow.flags & kFlowL2) != 0 || (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
+  const bool current = flow.generation == router.generation ||
+                       flow.generation >= router.generation_for(flow.vrf, any);
+  if (flow.action < FlowAction::Forward || !current || (flow.flags & kFlowL2) != 0 ||
+      (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
     return false;
   }
-  const NextHop* out = router.next_hop(NextHopId{flow.next_hop});
-  if (out == nullptr) return false;
-  const bool tunnel = out->kind == NextHopKind::Tunnel;
-  if (!tunnel && out->kind != NextHopKind::Interface) return false;
-  if (tunnel && (out->encap == Encap::Vxlan ? flow.label == kNoLabel : flow.label >= kNoLabel)) {
+  Exit& exit = exits[flow.next_hop % kExits];
+  if (exit.id.value != flow.next_hop) exit = exit_by(router, NextHopId{flow.next_hop});
+  if (exit.rewrite == nullptr || flow.label - kNoLabel < exit.unfit ||
+      parcel.l3_length > exit.most || packet.offset + parcel.l3 < exit.rewrite->length) {
     return false;
   }
-  if (out->mtu != 0 && parcel.l3_length > out->mtu) return false;
-  const Vif* vif = router.vif(out->vif);
-  if (vif == nullptr || !PortId{vif->spec.port}.valid()) return false;
-  const Rewrite& rewrite = router.rewrite(out->rewrite);
-  if (rewrite.length < 8 || packet.headroom() + parcel.l3 < rewrite.length) return false;
   if (parcel.outer_source != 0 && flow.rpf_next_hop != kDiscard.value) {
     const NextHop* from = router.next_hop(NextHopId{flow.rpf_next_hop});
     if (from == nullptr || from->kind != NextHopKind::Tunnel ||
@@ -331,12 +362,12 @@ bool carry(Context& context, Packet& packet, const Parcel& parcel, const FlowKey
   meta.hash = parcel.hash;
   meta.ttl = ipv4::ttl(p);
   meta.ether_type = ethernet::kTypeIpv4;
-  meta.out_vif = out->vif;
-  meta.out_port = PortId{vif->spec.port};
+  meta.out_vif = exit.vif;
+  meta.out_port = exit.port;
   meta.verdict = Verdict::Transmit;
   packet.trim(uint32_t{parcel.l3} + parcel.l3_length);
   packet.pull(parcel.l3);
-  push_rewrite(context, packet, rewrite, packet.offset);
+  push_rewrite(context, packet, *exit.rewrite, packet.offset);
   return true;
 }
 
@@ -346,6 +377,7 @@ void express(Context& context, Burst& burst, Burst& done) {
   Parcel parcels[kBurst];
   FlowKey4 keys[kBurst];
   Memory memory;
+  Exit exits[kExits];
   for (uint32_t i = 0; i < burst.count; ++i) {
     recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
   }
@@ -360,7 +392,7 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry(context, *packet, parcel, keys[i], now)) {
+        carry(context, *packet, parcel, keys[i], now, exits)) {
       done.packets[done.count++] = packet;
       continue;
     }

@@ -14,37 +14,50 @@ VifCounters* vif_counters(Context& context, VifId vif) {
   return vif.value < context.counters.vifs.size() ? &context.counters.vifs[vif.value] : nullptr;
 }
 
-// `vrfstats`: which kinds of next hop the network's packets met.
-void count_next_hop(Context& context, const PacketMeta& meta) {
-  VrfCounters* c = vrf_counters(context, meta.vrf);
-  if (c == nullptr) return;
-  if (meta.flow.valid() && flow_at(context, meta.flow).member != kNoMember) ++c->ecmp_composites;
+// `vrfstats`: which kinds of next hop the network's packets met. nullptr: nobody counts it.
+uint64_t* next_hop_counter(Context& context, const PacketMeta& meta, VrfCounters& c) {
   const NextHop* out = context.router.next_hop(meta.next_hop);
-  if (out == nullptr) return;
+  if (out == nullptr) return nullptr;
   switch (out->kind) {
     case NextHopKind::Discard:
-      ++c->discards;
-      break;
+      return &c.discards;
     case NextHopKind::Receive:
-      ++c->receives;
-      break;
+      return &c.receives;
     case NextHopKind::L2Receive:
-      ++c->l2_receives;
-      break;
+      return &c.l2_receives;
     case NextHopKind::Interface:
-      ++(meta.l2 ? c->l2_encaps : c->encaps);
-      break;
+      return meta.l2 ? &c.l2_encaps : &c.encaps;
     case NextHopKind::Tunnel:
-      ++(out->encap == Encap::MplsOverUdp   ? c->udp_mpls_tunnels
-         : out->encap == Encap::MplsOverGre ? c->gre_mpls_tunnels
-                                            : c->vxlan_tunnels);
-      break;
+      return out->encap == Encap::MplsOverUdp   ? &c.udp_mpls_tunnels
+             : out->encap == Encap::MplsOverGre ? &c.gre_mpls_tunnels
+                                                : &c.vxlan_tunnels;
     case NextHopKind::Replicate:
-      ++c->l2_mcast_composites;
-      break;
+      return &c.l2_mcast_composites;
     default:
-      break;
+      return nullptr;
   }
+}
+
+// Where the last packet was counted: the next one is often of the same network and next hop.
+struct Tally {
+  VrfId vrf;
+  NextHopId next_hop;
+  bool l2 = false;
+  VrfCounters* counters = nullptr;
+  uint64_t* counter = nullptr;
+};
+
+void count_next_hop(Context& context, const PacketMeta& meta, Tally& tally) {
+  if (meta.vrf != tally.vrf || meta.next_hop != tally.next_hop || meta.l2 != tally.l2) {
+    VrfCounters* c = vrf_counters(context, meta.vrf);
+    tally = {meta.vrf, meta.next_hop, meta.l2, c,
+             c != nullptr ? next_hop_counter(context, meta, *c) : nullptr};
+  }
+  if (tally.counters == nullptr) return;
+  if (meta.flow.valid() && flow_at(context, meta.flow).member != kNoMember) {
+    ++tally.counters->ecmp_composites;
+  }
+  if (tally.counter != nullptr) ++*tally.counter;
 }
 
 void count_sent(Context& context, const Packet& packet) {
@@ -58,7 +71,8 @@ void count_dropped(Context& context, const Packet& packet) {
   const PacketMeta& meta = packet.meta;
   ++context.counters.drops[static_cast<uint32_t>(meta.drop)];
   if (meta.drop == DropReason::ClonedOriginal) {  // it left as several
-    count_next_hop(context, meta);
+    Tally tally;
+    count_next_hop(context, meta, tally);
     if (!meta.generated && !meta.copy) ++context.counters.consumed;
     return;
   }
@@ -99,6 +113,7 @@ void note_end(Context& context, const Packet& packet) {
 }  // namespace
 
 void finish(Context& context, Burst& burst) {
+  Tally tally;
   for (uint32_t i = 0; i < burst.count; ++i) {
     Packet* packet = burst.packets[i];
     const PacketMeta& meta = packet->meta;
@@ -107,7 +122,7 @@ void finish(Context& context, Burst& burst) {
       case Verdict::Hold:
         continue;  // the fragment table's now
       case Verdict::Transmit:
-        count_next_hop(context, meta);
+        count_next_hop(context, meta, tally);
         ++(input ? context.counters.forwarded : context.counters.generated);
         break;
       case Verdict::Reply:

@@ -287,11 +287,9 @@ void open(Context& context, Packet& packet) {
 
 }  // namespace
 
-Flow& flow_at(Context& context, FlowId id) {
-  if (context.trace != nullptr) {
-    if (id == kScratchForward) return context.trace->forward;
-    if (id == kScratchReverse) return context.trace->reverse;
-  }
+Flow& scratch_flow(Context& context, FlowId id) {
+  if (id == kScratchForward) return context.trace->forward;
+  if (id == kScratchReverse) return context.trace->reverse;
   return context.flows[id];
 }
 

@@ -184,9 +184,9 @@ bool answer_echo(Context& context, Packet& packet) {
   uint8_t* icmp = p + meta.l4;
   const bool v4 = meta.family == Family::V4;
   const uint8_t* to = v4 ? ipv4::destination(l3) : ipv6::destination(l3);
+  if (meta.protocol != (v4 ? ip::kIcmp : ip::kIcmpv6)) return false;  // nearly all packets
   if (!is_gateway(vif, meta.family, to) && !is_underlay(context, vif, meta.family, to))
     return false;
-  if (meta.protocol != (v4 ? ip::kIcmp : ip::kIcmpv6)) return false;
   if (icmp::type(icmp) != (v4 ? icmp::kEcho : icmp6::kEcho)) return false;
   if (!v4 && (ipv6::source(l3)[0] == 0xff || meta.l4 != meta.l3 + ipv6::kHeaderLength))
     return false;

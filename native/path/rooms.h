@@ -118,7 +118,10 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
                     const Decision& decision, Flow& forward, Flow& reverse);
 
 // The flow table, or the scratch pair while explaining.
-Flow& flow_at(Context& context, FlowId id);
+Flow& scratch_flow(Context& context, FlowId id);
+inline Flow& flow_at(Context& context, FlowId id) {
+  return context.trace == nullptr ? context.flows[id] : scratch_flow(context, id);
+}
 Flow& reverse_of(Context& context, FlowId id);
 // Looks up, decides again or opens: what the two flow rooms do, for one packet.
 void flow_for_packet(Context& context, Packet& packet);
