@@ -112,7 +112,7 @@ export function picture(document) {
     text(
       8,
       56,
-      'Bars are medians, to the scale of their floor; thin lines from least to most. Diamonds are quoted, not measured.',
+      'Bars: medians, to the scale of their floor. Thin lines: from least to most. Green marks: targets. Diamonds: quoted, not measured.',
       'quiet',
     ),
     text(floor, TOP + 14, 'floor', 'quiet', 'middle'),

@@ -87,10 +87,14 @@ export function machineText({ machine, load, trials }) {
       ? 'unknown'
       : `${load.stealTicks} ticks, ${(load.stealShare * 100).toFixed(1)} % of all CPUs' time`;
   const { first, most } = load.loadAverage;
+  const busy = first > cores / 4;
   return [
     `${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, commit ${commit}, ${date}`,
     `${trials} trials in ${load.seconds} s; load average ${first.toFixed(2)} at first, ` +
       `${most.toFixed(2)} at most; stolen: ${steal}`,
+    ...(busy
+      ? ['The machine had other work when this began: figures are no better than that.']
+      : []),
   ];
 }
 
