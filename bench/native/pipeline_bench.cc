@@ -15,6 +15,8 @@
 //
 // The flows are made as in life: SYN from the fabric, SYN-ACK from the pod, ACK from the fabric,
 // all through the same rooms; the tables come from Programs, through encode, decode and apply.
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
@@ -72,6 +74,13 @@ class BenchPort : public Port {
   std::unique_ptr<GeneratorPort> source;
   SinkPort sink;
 };
+
+// Of this thread: where another ran on its core, less than the time that passed.
+double cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
 
 uint64_t tsc() {
 #if defined(__x86_64__)
@@ -227,6 +236,7 @@ struct Figures {
 struct Rounds {
   Figures rate;    // packets a second
   Figures clocks;  // of the TSC, a packet
+  Figures on_cpu;  // share of the time that we had the core
 };
 
 // A round of its own function, so that an instruction counter can be told to look at nothing else.
@@ -240,11 +250,13 @@ Rounds measure(Bench& bench, uint64_t packets) {
     if (bench.kind == Kind::NewFlows) bench.forget_flows();
     const Counters before = bench.engine.counters();
     const uint64_t sent_before = bench.out->sink.packets();
+    const double start_cpu = cpu_seconds();
     const Clock::time_point start = Clock::now();
     const uint64_t start_tsc = tsc();
     measured_rounds(bench, packets);
     const uint64_t spent_tsc = tsc() - start_tsc;
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const double spent_cpu = cpu_seconds() - start_cpu;
     const Counters& after = bench.engine.counters();
     const uint64_t done = after.received - before.received;
     if (after.forwarded - before.forwarded != done || after.dropped != before.dropped ||
@@ -254,6 +266,7 @@ Rounds measure(Bench& bench, uint64_t packets) {
     }
     rounds.rate.values.push_back(static_cast<double>(done) / seconds);
     rounds.clocks.values.push_back(static_cast<double>(spent_tsc) / static_cast<double>(done));
+    rounds.on_cpu.values.push_back(std::min(1.0, spent_cpu / seconds));
   }
   return rounds;
 }
@@ -272,7 +285,7 @@ int main_with(const Workload& workload, uint32_t flows, uint64_t packets, uint32
   if (workload.kind == Kind::NewFlows) bench.forget_flows();
   check(bench, frames);
 
-  const auto [rate, clocks] = rounds;
+  const auto [rate, clocks, on_cpu] = rounds;
   std::printf(
       "{\"bench\":\"pipeline\",\"workload\":\"%s\",\"flows\":%u,\"frameBytes\":%u,"
       "\"rounds\":%u,\"packetsPerRound\":%" PRIu64
@@ -283,7 +296,8 @@ int main_with(const Workload& workload, uint32_t flows, uint64_t packets, uint32
     std::printf("\"tscClocksPerPacket\":{\"median\":%.1f,\"min\":%.1f,\"max\":%.1f},",
                 clocks.median(), clocks.least(), clocks.most());
   }
-  std::printf("\"framesChecked\":%u}\n", 2 * std::min(kChecked, flows));
+  std::printf("\"onCpu\":%.3f,\"framesChecked\":%u}\n", on_cpu.median(),
+              2 * std::min(kChecked, flows));
   return 0;
 }
 

@@ -65,11 +65,17 @@ function peer(definition, trials, missing) {
 export function documentOf({ machine, load, trials, rows, peers, missing }) {
   const figures = summaries(trials);
   const clocksPerCycle = figures['calibration.clocksPerCycle']?.median;
+  const onCpu = Object.keys(figures).filter((name) => name.endsWith('.onCpu'));
   const isCalibration = (name) => name.startsWith('calibration.');
   return {
     format: FORMAT,
     machine,
-    load,
+    load: {
+      ...load,
+      ...(onCpu.length > 0
+        ? { onCpu: summary(onCpu.flatMap((name) => rowValues({ of: name }, trials))) }
+        : {}),
+    },
     trials: trials.length,
     reference: REFERENCE,
     calibration: Object.fromEntries(

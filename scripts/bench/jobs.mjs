@@ -66,6 +66,7 @@ const READERS = {
   }),
   pipeline_bench: ([told]) => ({
     pps: told.packetsPerSecond.median,
+    onCpu: told.onCpu,
     gbps: (told.packetsPerSecond.median * told.frameBytes * 8) / 1e9,
     ...(told.tscClocksPerPacket === undefined ? {} : { clk: told.tscClocksPerPacket.median }),
   }),

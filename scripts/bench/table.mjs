@@ -12,6 +12,8 @@ export function shown(value) {
   return value.toFixed(2);
 }
 
+const percent = (share) => `${Math.round(share * 100)} %`;
+
 /** Left-aligned first column and last, the rest right-aligned; as wide as their widest. */
 function columns(lines) {
   const wide = [];
@@ -87,11 +89,19 @@ export function machineText({ machine, load, trials }) {
       ? 'unknown'
       : `${load.stealTicks} ticks, ${(load.stealShare * 100).toFixed(1)} % of all CPUs' time`;
   const { first, most } = load.loadAverage;
+  // What had its core for less of the time was kept waiting, by others here or in front of the hypervisor.
+  const kept = load.onCpu !== undefined && load.onCpu.min < 0.95;
   const busy = first > cores / 4;
   return [
     `${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, commit ${commit}, ${date}`,
     `${trials} trials in ${load.seconds} s; load average ${first.toFixed(2)} at first, ` +
       `${most.toFixed(2)} at most; stolen: ${steal}`,
+    ...(kept
+      ? [
+          `The measured process had its core ${percent(load.onCpu.median)} of the time, in the worst trial of a job ` +
+            `${percent(load.onCpu.min)}: figures contain the waiting.`,
+        ]
+      : []),
     ...(busy
       ? ['The machine had other work when this began: figures are no better than that.']
       : []),

@@ -131,6 +131,14 @@ describe('a run as a document', () => {
     expect(text(runOf(without))).toMatch(/2 workers over 1, disjoint vifs +- .*not measured/);
   });
 
+  test('tells how much of the time the measured process had its core', () => {
+    const trials = trialsOf(150).map((figures, i) => ({ ...figures, 'nat-1k.onCpu': 1 - i / 5 }));
+    const told = runOf(trials);
+    expect(told.load).toMatchObject({ onCpu: { median: 0.8, min: 0.6, max: 1 } });
+    expect(text(told)).toContain('had its core 80 % of the time, in the worst trial of a job 60 %');
+    expect(text(document)).not.toContain('had its core');
+  });
+
   test('survives JSON, and nothing else is taken for one', () => {
     const copy = readDocument(JSON.stringify(document), 'copy');
     expect(copy).toEqual(JSON.parse(JSON.stringify(document)));
