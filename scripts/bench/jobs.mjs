@@ -89,7 +89,10 @@ const READERS = {
 export function googleFigures(document) {
   const figures = {};
   for (const one of document.benchmarks) {
-    figures[one.name] = one.items_per_second ?? one.real_time;
+    if (one.items_per_second !== undefined) figures[`${one.name}.items`] = one.items_per_second;
+    else if (one.bytes_per_second !== undefined)
+      figures[`${one.name}.bytes`] = one.bytes_per_second;
+    else figures[`${one.name}.${one.time_unit}`] = one.real_time;
     for (const counter of COUNTERS) {
       if (one[counter] !== undefined) figures[`${one.name}.${counter}`] = one[counter];
     }

@@ -138,34 +138,46 @@ export function calibrationText({ calibration, reference }) {
   ]);
 }
 
+/** By the last word of a figure's name. What scripts report is all a second. */
+const UNITS = {
+  clk: 'clk',
+  tsc: 'clk',
+  ns: 'ns',
+  seconds: 's',
+  pps: 'packets/s',
+  gbps: 'Gb/s',
+  items: 'items/s',
+  bytes: 'B/s',
+  'bytes/prefix': 'B',
+  bytesPerPairOfRoom: 'B',
+  bytesPerPairHeld: 'B',
+};
+const SCRIPTS = /^(commit|program|routes)\./;
+
+function figuresText(figures) {
+  const lines = Object.entries(figures).map(([name, { median, min, max }]) => [
+    name,
+    shown(median),
+    shown(min),
+    shown(max),
+    UNITS[name.split('.').at(-1)] ?? (SCRIPTS.test(name) ? '/s' : ''),
+  ]);
+  return columns([['all figures', 'median', 'min', 'max', ''], ...lines]);
+}
+
 /** The whole run. */
 export function text(document, { figures = false } = {}) {
-  const all = Object.entries(document.figures);
+  const { rows, peers } = document;
   return [
     ...machineText(document),
     '',
     ...calibrationText(document),
-    '',
-    ...rowsText(document.rows),
+    ...(rows.length > 0 ? ['', ...rowsText(rows)] : []),
+    ...(peers.length > 0 ? ['', ...peersText(peers)] : []),
+    ...(figures ? ['', ...figuresText(document.figures)] : []),
     '',
     'clk: TSC clocks a packet (or look-up). ~: some trials are on the other side of the line. quoted: of others, not',
     'measured here; clocks as on a core as fast as this one. ahead: by how much ours is better.',
-    ...(document.peers.length > 0 ? ['', ...peersText(document.peers)] : []),
-    ...(figures
-      ? [
-          '',
-          ...columns([
-            ['all figures', 'median', 'min', 'max', ''],
-            ...all.map(([name, one]) => [
-              name,
-              shown(one.median),
-              shown(one.min),
-              shown(one.max),
-              '',
-            ]),
-          ]),
-        ]
-      : []),
   ].join('\n');
 }
 

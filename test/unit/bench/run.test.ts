@@ -276,11 +276,13 @@ describe('what others print', () => {
 
   test('Google Benchmark: rates, and the counters that are figures', () => {
     const one = { name: 'find/1', real_time: 5, items_per_second: 7, tsc: 3, iterations: 9 };
-    const two = { name: 'age', real_time: 6 };
-    expect(googleFigures({ benchmarks: [one, two] })).toEqual({
-      'find/1': 7,
+    const two = { name: 'age', real_time: 6, time_unit: 'ns' };
+    const three = { name: 'cut', real_time: 6, time_unit: 'ns', bytes_per_second: 8 };
+    expect(googleFigures({ benchmarks: [one, two, three] })).toEqual({
+      'find/1.items': 7,
       'find/1.tsc': 3,
-      age: 6,
+      'age.ns': 6,
+      'cut.bytes': 8,
     });
   });
 
