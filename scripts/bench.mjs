@@ -6,12 +6,13 @@
 //   --json          one document, no table       --save NAME     also into bench/results/NAME.json
 //   --svg FILE      a picture                    --against FILE  compared with a saved run
 //   --from FILE     measures nothing: shows a saved run
+//   --beside DIR    native jobs run from this build too, by turns (DIR is another tree's out/bench)
 //   --peers         DPDK and OVS beside it       --all           every figure there is, not the table's only
 //   --gate          exit status 1 below GATE, or if it was not measured
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { compare } from './bench/compare.mjs';
+import { compare, comparePaired } from './bench/compare.mjs';
 import { documentOf, readDocument } from './bench/document.mjs';
 import { buildNative, buildTypeScript, runJob } from './bench/jobs.mjs';
 import { machine, watch } from './bench/machine.mjs';
@@ -24,10 +25,11 @@ import { setup } from './setup.mjs';
 
 const CALIBRATE = { name: 'calibration', program: 'calibrate', args: [] };
 
-const { values: options } = parseArgs({
+const OPTIONS = {
   options: {
     all: { type: 'boolean', default: false },
     against: { type: 'string' },
+    beside: { type: 'string' },
     from: { type: 'string' },
     gate: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -37,7 +39,15 @@ const { values: options } = parseArgs({
     svg: { type: 'string' },
     trials: { type: 'string', default: '5' },
   },
-});
+};
+const options = (() => {
+  try {
+    return parseArgs(OPTIONS).values;
+  } catch (error) {
+    console.error(error.message);
+    return process.exit(2);
+  }
+})();
 const trials = Number(options.trials);
 if (!Number.isInteger(trials) || trials < 1) {
   console.error(`--trials takes a whole number from 1, not ${options.trials}`);
@@ -96,20 +106,32 @@ async function tryJob(job, before, why) {
 }
 
 async function measure() {
+  if (options.beside !== undefined && !existsSync(join(options.beside, 'pipeline_bench'))) {
+    throw new SetupError(`There is no pipeline_bench in ${options.beside}: build it there first.`);
+  }
   await setup();
   const why = new Map();
   const jobs = await prepare(chosenJobs(), why);
   const about = await machine();
   const watched = watch();
   const measured = [];
+  const others = [];
+  const other = options.beside === undefined ? undefined : resolve(options.beside);
   for (let trial = 1; trial <= trials; trial++) {
     await step(`Trial ${trial} of ${trials}`, async () => {
       const figures = await runJob(CALIBRATE, {});
-      for (const job of jobs) {
-        if (!why.has(job.name)) Object.assign(figures, await tryJob(job, figures, why));
+      const besides = { ...figures };
+      const ours = async (job) => Object.assign(figures, await tryJob(job, figures, why));
+      const theirs = async (job) =>
+        other !== undefined && existsSync(join(other, job.program ?? '-'))
+          ? Object.assign(besides, await runJob(job, besides, other))
+          : undefined;
+      for (const job of jobs.filter(({ name }) => !why.has(name))) {
+        for (const turn of trial % 2 === 1 ? [ours, theirs] : [theirs, ours]) await turn(job);
         watched.look();
       }
       measured.push(figures);
+      others.push(besides);
     });
   }
   const ran = new Set(jobs.map(({ name }) => name));
@@ -125,6 +147,14 @@ async function measure() {
     rows: ROWS.filter(shownRow),
     peers: options.peers ? PEERS.filter(shownRow) : [],
     missing,
+    ...(other === undefined
+      ? {}
+      : {
+          beside: {
+            build: options.beside,
+            ...comparePaired(ROWS.filter(shownRow), measured, others),
+          },
+        }),
   });
 }
 
@@ -166,6 +196,9 @@ async function main() {
     );
   } else {
     console.log(`\n${text(document, { figures: options.all || options.only !== '' })}`);
+    if (document.beside !== undefined) {
+      console.log(`\n${comparisonText(document.beside, `${document.beside.build}, by turns`)}`);
+    }
     if (comparison !== undefined) console.log(`\n${comparisonText(comparison, options.against)}`);
   }
   if (options.save !== undefined) {

@@ -1,6 +1,6 @@
 // Two runs side by side: the same rows, the ratio of their medians, and whether that is more than noise. The machines'
 // calibrations are compared the same way: where they differ, it is the machine that has changed, or its neighbours.
-import { difference } from './statistics.mjs';
+import { difference, pairedDifference } from './statistics.mjs';
 
 const CALIBRATION = [
   { id: 'coreGhz', title: 'core clock', unit: 'GHz', less: false },
@@ -40,3 +40,13 @@ export function compare(now, before) {
     rows: pairs([...now.rows, ...now.peers], [...before.rows, ...before.peers]),
   };
 }
+
+/** Two builds that took turns in one run: of rows that both have. */
+export const comparePaired = (definitions, trials, others) => ({
+  calibration: [],
+  rows: definitions.flatMap((row) => {
+    const found = pairedDifference(row, trials, others);
+    const { id, title, unit, less } = row;
+    return found === undefined ? [] : [{ id, title: title.trim(), unit, less, ...found }];
+  }),
+});

@@ -61,8 +61,9 @@ function peer(definition, trials, missing) {
  * @param {object[]} run.rows definitions
  * @param {object[]} run.peers definitions
  * @param {(definition: object) => string} run.missing why a row has no figure
+ * @param {object} [run.beside] another build that took turns, compared
  */
-export function documentOf({ machine, load, trials, rows, peers, missing }) {
+export function documentOf({ machine, load, trials, rows, peers, missing, beside }) {
   const figures = summaries(trials);
   const clocksPerCycle = figures['calibration.clocksPerCycle']?.median;
   const onCpu = Object.keys(figures).filter((name) => name.endsWith('.onCpu'));
@@ -84,6 +85,7 @@ export function documentOf({ machine, load, trials, rows, peers, missing }) {
         .map(([name, figure]) => [name.slice('calibration.'.length), figure]),
     ),
     rows: rows.map((definition) => row(definition, trials, clocksPerCycle, missing)),
+    ...(beside === undefined ? {} : { beside }),
     peers: peers.map((definition) => peer(definition, trials, missing)),
     figures: Object.fromEntries(Object.entries(figures).filter(([name]) => !isCalibration(name))),
   };

@@ -1,6 +1,6 @@
 // Builds what is to be run, and runs one job once, in a fresh process. A job's figures come back as one flat object
 // `{ 'nat-100k.clk': 151.2, … }`, so that a row can name any of them (rows.mjs).
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { jobs as cores, have, modified, root, run, SetupError } from '../machine.mjs';
 import { ADDONS } from '../setup.mjs';
@@ -15,7 +15,7 @@ export async function must(command, args, settings) {
   return result.output;
 }
 
-const built = (program) => `out/bench/${program}`;
+export const BUILD = 'out/bench';
 
 /** Builds these programs of bench/native; those that cannot be had are returned with the reason. */
 export async function buildNative(programs) {
@@ -100,8 +100,8 @@ export function googleFigures(document) {
   return figures;
 }
 
-async function runGoogle({ program, filter }) {
-  const output = await must(built(program), [
+async function runGoogle({ program, filter }, build) {
+  const output = await must(`${build}/${program}`, [
     '--benchmark_format=json',
     '--benchmark_min_time=0.2',
     `--benchmark_filter=${filter === '' ? '.' : filter}`,
@@ -116,19 +116,17 @@ async function runScript({ script }) {
   return Object.fromEntries(jsonLines(output).map(({ name, value }) => [name, value]));
 }
 
-/** One trial of one job. `before`: what this trial has measured so far. */
-export async function runJob(job, before) {
+/** One trial of one job. `before`: what this trial has measured so far; `build`: where native programs are. */
+export async function runJob(job, before, build = BUILD) {
   const figures =
     job.run !== undefined
       ? await job.run(before)
       : job.script !== undefined
         ? await runScript(job)
         : job.filter !== undefined
-          ? await runGoogle(job)
-          : READERS[job.program](jsonLines(await must(built(job.program), job.args)));
+          ? await runGoogle(job, build)
+          : READERS[job.program](jsonLines(await must(`${build}/${job.program}`, job.args)));
   return Object.fromEntries(
     Object.entries(figures).map(([name, value]) => [`${job.name}.${name}`, value]),
   );
 }
-
-export const isBuilt = (program) => existsSync(join(root, built(program)));

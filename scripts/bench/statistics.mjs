@@ -71,19 +71,34 @@ export function difference({ less }, now, before) {
   const ratio = now.median / before.median;
   const low = now.min / before.max;
   const high = now.max / before.min;
-  const few = Math.min(now.trials, before.trials) < FEWEST_TRIALS;
-  const word = few
-    ? 'too few trials'
-    : low > 1
-      ? less
-        ? 'worse'
-        : 'better'
-      : high < 1
-        ? less
-          ? 'better'
-          : 'worse'
-        : 'same';
-  return { ratio, low, high, word };
+  return { ratio, low, high, word: judged(less, low, high, Math.min(now.trials, before.trials)) };
+}
+
+/** Of a ratio that lies between `low` and `high`, as far as so many trials can tell. */
+function judged(less, low, high, trials) {
+  if (trials < FEWEST_TRIALS) return 'too few trials';
+  if (low <= 1 && high >= 1) return 'same';
+  return low > 1 === less ? 'worse' : 'better';
+}
+
+/**
+ * One figure of two builds that took turns: the ratio is taken within each trial, so what the machine did to both of
+ * them is not in it. They differ if every trial says the same. Undefined: no trial has both.
+ */
+export function pairedDifference(row, trials, others) {
+  const both = trials
+    .map((figures, i) => [rowValue(row, figures), rowValue(row, others[i] ?? {})])
+    .filter(([now, before]) => now !== undefined && before !== undefined);
+  if (both.length === 0) return undefined;
+  const ratios = summary(both.map(([now, before]) => now / before));
+  return {
+    before: median(both.map(([, before]) => before)),
+    now: median(both.map(([now]) => now)),
+    ratio: ratios.median,
+    low: ratios.min,
+    high: ratios.max,
+    word: judged(row.less, ratios.min, ratios.max, ratios.trials),
+  };
 }
 
 /** What a row is made of, in one trial: a figure, or one over another. Undefined: one is missing. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   difference,
   median,
+  pairedDifference,
   rowValue,
   rowValues,
   scaled,
@@ -110,6 +111,34 @@ describe('difference', () => {
   test('is not judged by a trial or two', () => {
     expect(difference(row, of(1, 2), of(8, 9, 10)).word).toBe('too few trials');
     expect(difference(row, of(1, 2, 3), of(9)).word).toBe('too few trials');
+  });
+});
+
+describe('two builds that took turns', () => {
+  const row = { of: 'a', less: true };
+  const trials = (...values: number[]) => values.map((a) => ({ a }));
+
+  test('differ if every trial says so, however much the trials differ', () => {
+    const found = pairedDifference(row, trials(110, 220, 1100), trials(100, 200, 1000));
+    expect(found).toMatchObject({ before: 200, now: 220, word: 'worse' });
+    expect(found?.ratio).toBeCloseTo(1.1);
+    expect(pairedDifference(row, trials(9, 99, 199), trials(10, 100, 200))?.word).toBe('better');
+    expect(pairedDifference(row, trials(9, 101, 199), trials(10, 100, 200))?.word).toBe('same');
+    const more = { ...row, less: false };
+    expect(pairedDifference(more, trials(9, 99, 199), trials(10, 100, 200))?.word).toBe('worse');
+  });
+
+  test('are compared in trials that have both', () => {
+    const found = pairedDifference(row, [{ a: 1 }, {}, { a: 4 }], [{ a: 2 }, { a: 9 }, {}]);
+    expect(found).toEqual({
+      before: 2,
+      now: 1,
+      ratio: 0.5,
+      low: 0.5,
+      high: 0.5,
+      word: 'too few trials',
+    });
+    expect(pairedDifference(row, [{}], [{ a: 1 }])).toBeUndefined();
   });
 });
 
