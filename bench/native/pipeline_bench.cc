@@ -234,9 +234,10 @@ struct Figures {
 };
 
 struct Rounds {
-  Figures rate;    // packets a second
-  Figures clocks;  // of the TSC, a packet
-  Figures on_cpu;  // share of the time that we had the core
+  Figures rate;           // packets a second
+  Figures clocks;         // of the TSC, a packet
+  Figures on_cpu;         // share of the time that we had the core
+  Figures clocks_on_cpu;  // clocks less those in which somebody else had it
 };
 
 // A round of its own function, so that an instruction counter can be told to look at nothing else.
@@ -266,7 +267,9 @@ Rounds measure(Bench& bench, uint64_t packets) {
     }
     rounds.rate.values.push_back(static_cast<double>(done) / seconds);
     rounds.clocks.values.push_back(static_cast<double>(spent_tsc) / static_cast<double>(done));
-    rounds.on_cpu.values.push_back(std::min(1.0, spent_cpu / seconds));
+    const double on_cpu = std::min(1.0, spent_cpu / seconds);
+    rounds.on_cpu.values.push_back(on_cpu);
+    rounds.clocks_on_cpu.values.push_back(rounds.clocks.values.back() * on_cpu);
   }
   return rounds;
 }
@@ -285,7 +288,7 @@ int main_with(const Workload& workload, uint32_t flows, uint64_t packets, uint32
   if (workload.kind == Kind::NewFlows) bench.forget_flows();
   check(bench, frames);
 
-  const auto [rate, clocks, on_cpu] = rounds;
+  const auto [rate, clocks, on_cpu, clocks_on_cpu] = rounds;
   std::printf(
       "{\"bench\":\"pipeline\",\"workload\":\"%s\",\"flows\":%u,\"frameBytes\":%u,"
       "\"rounds\":%u,\"packetsPerRound\":%" PRIu64
@@ -295,6 +298,8 @@ int main_with(const Workload& workload, uint32_t flows, uint64_t packets, uint32
   if (tsc() != 0) {
     std::printf("\"tscClocksPerPacket\":{\"median\":%.1f,\"min\":%.1f,\"max\":%.1f},",
                 clocks.median(), clocks.least(), clocks.most());
+    std::printf("\"tscClocksOnCpu\":{\"median\":%.1f,\"min\":%.1f,\"max\":%.1f},",
+                clocks_on_cpu.median(), clocks_on_cpu.least(), clocks_on_cpu.most());
   }
   std::printf("\"onCpu\":%.3f,\"framesChecked\":%u}\n", on_cpu.median(),
               2 * std::min(kChecked, flows));

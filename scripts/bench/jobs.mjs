@@ -67,6 +67,7 @@ const READERS = {
   pipeline_bench: ([told]) => ({
     pps: told.packetsPerSecond.median,
     onCpu: told.onCpu,
+    ...(told.tscClocksOnCpu === undefined ? {} : { clkOnCpu: told.tscClocksOnCpu.median }),
     gbps: (told.packetsPerSecond.median * told.frameBytes * 8) / 1e9,
     ...(told.tscClocksPerPacket === undefined ? {} : { clk: told.tscClocksPerPacket.median }),
   }),

@@ -50,20 +50,37 @@ function quotedText({ quoted, median, less }) {
 const quotedWho = ({ quoted }) =>
   quoted === undefined ? '' : `${quoted.who}${quoted.note === '' ? '' : `: ${quoted.note}`}`;
 
-function rowsText(rows) {
+/** What had its core for less of the time waited for others who had it. */
+const keptWaiting = (load) => load.onCpu !== undefined && load.onCpu.min < 0.95;
+
+/** `waited`: a column for clocks without the waiting. */
+function rowsText(rows, waited) {
   const lines = rows.map((row) => [
     row.title,
     shown(row.median),
     shown(row.min),
     shown(row.max),
     row.unit,
+    ...(waited ? [asked(row.onCpu?.median)] : []),
     asked(row.floor),
     asked(row.target),
     ...quotedText(row),
     [verdictText(row), quotedWho(row)].filter((text) => text !== '').join('; '),
   ]);
   return columns([
-    ['', 'median', 'min', 'max', '', 'floor', 'target', 'quoted', 'ahead', ''],
+    [
+      '',
+      'median',
+      'min',
+      'max',
+      '',
+      ...(waited ? ['on cpu'] : []),
+      'floor',
+      'target',
+      'quoted',
+      'ahead',
+      '',
+    ],
     ...lines,
   ]);
 }
@@ -89,8 +106,7 @@ export function machineText({ machine, load, trials }) {
       ? 'unknown'
       : `${load.stealTicks} ticks, ${(load.stealShare * 100).toFixed(1)} % of all CPUs' time`;
   const { first, most } = load.loadAverage;
-  // What had its core for less of the time was kept waiting, by others here or in front of the hypervisor.
-  const kept = load.onCpu !== undefined && load.onCpu.min < 0.95;
+  const kept = keptWaiting(load);
   const busy = first > cores / 4;
   return [
     `${cpu}, ${cores} cores, Linux ${kernel}, Node ${node}, commit ${commit}, ${date}`,
@@ -99,7 +115,7 @@ export function machineText({ machine, load, trials }) {
     ...(kept
       ? [
           `The measured process had its core ${percent(load.onCpu.median)} of the time, in the worst trial of a job ` +
-            `${percent(load.onCpu.min)}: figures contain the waiting.`,
+            `${percent(load.onCpu.min)}: figures contain the waiting, but for "on cpu".`,
         ]
       : []),
     ...(busy
@@ -172,7 +188,7 @@ export function text(document, { figures = false } = {}) {
     ...machineText(document),
     '',
     ...calibrationText(document),
-    ...(rows.length > 0 ? ['', ...rowsText(rows)] : []),
+    ...(rows.length > 0 ? ['', ...rowsText(rows, keptWaiting(document.load))] : []),
     ...(peers.length > 0 ? ['', ...peersText(peers)] : []),
     ...(figures ? ['', ...figuresText(document.figures)] : []),
     '',

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { SaxesParser } from 'saxes';
 import { afterAll, describe, expect, test } from 'vitest';
-import { compare } from '../../../scripts/bench/compare.mjs';
+import { compare, comparePaired } from '../../../scripts/bench/compare.mjs';
 import { documentOf, readDocument } from '../../../scripts/bench/document.mjs';
 import { googleFigures } from '../../../scripts/bench/jobs.mjs';
 import { cpuTicks } from '../../../scripts/bench/machine.mjs';
@@ -136,7 +136,10 @@ describe('a run as a document', () => {
     const told = runOf(trials);
     expect(told.load).toMatchObject({ onCpu: { median: 0.8, min: 0.6, max: 1 } });
     expect(text(told)).toContain('had its core 80 % of the time, in the worst trial of a job 60 %');
-    expect(text(document)).not.toContain('had its core');
+    expect(text(document)).not.toMatch(/had its core|on cpu/);
+    const without = trials.map((figures) => ({ ...figures, 'nat-1k.clkOnCpu': 111 }));
+    expect(rowNamed(runOf(without), 'nat-1k')).toMatchObject({ onCpu: { median: 111 } });
+    expect(text(runOf(without))).toMatch(/NAT, MPLSoUDP, 1 k flows +152 +150 +153 +clk +111 +200 /);
   });
 
   test('survives JSON, and nothing else is taken for one', () => {
@@ -249,6 +252,15 @@ describe('against a saved run', () => {
     const faster = trialsOf(150).map((figures) => ({ ...figures, 'calibration.coreGhz': 9 }));
     const told = comparisonText(compare(runOf(faster), before), 'before');
     expect(told).toContain('The machine itself is not the same: core clock.');
+  });
+
+  test('two builds that took turns are compared by the clocks in which they had their core', () => {
+    const turns = (clk: number, clkOnCpu: number) =>
+      [0, 1, 2].map(() => ({ 'nat-1k.clk': clk, 'nat-1k.clkOnCpu': clkOnCpu }));
+    const { rows } = comparePaired(ROWS, turns(900, 110), turns(500, 100));
+    expect(rows).toMatchObject([{ id: 'nat-1k', before: 100, now: 110, word: 'worse' }]);
+    const old = [0, 1, 2].map(() => ({ 'nat-1k.clk': 500 }));
+    expect(comparePaired(ROWS, turns(900, 110), old).rows).toMatchObject([{ now: 900 }]);
   });
 
   test('leaves out what only one of them has', () => {
