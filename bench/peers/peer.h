@@ -1,6 +1,7 @@
-/* What the micro-peers have in common: DPDK without huge pages or devices, clocks, a generator of random numbers, and one
- * JSON line. Memory is asked for with transparent huge pages, as our own tables' is: on small pages a table of this size
- * would pay for its TLB misses, and the comparison would be of pages. */
+/* What the micro-peers have in common: DPDK without huge pages or devices, clocks, a generator of
+ * random numbers, and one JSON line. Memory is asked for with transparent huge pages, as our own
+ * tables' is: on small pages a table of this size would pay for its TLB misses, and the comparison
+ * would be of pages. */
 #ifndef PEER_H
 #define PEER_H
 
@@ -28,9 +29,11 @@ static int huge(const struct rte_memseg_list *list, const struct rte_memseg *seg
 }
 
 static inline void peer_start(const char *name, char *megabytes) {
-  char *arguments[] = {(char *)name, "--no-huge",     "--no-shconf", "--no-pci", "-m", megabytes,
-                       "-l",         "0",             "--no-telemetry", "--log-level=error"};
-  if (rte_eal_init(sizeof arguments / sizeof arguments[0], arguments) < 0) peer_fail("rte_eal_init");
+  char *arguments[] = {
+      (char *)name, "--no-huge", "--no-shconf", "--no-pci",       "-m",
+      megabytes,    "-l",        "0",           "--no-telemetry", "--log-level=error"};
+  if (rte_eal_init(sizeof arguments / sizeof arguments[0], arguments) < 0)
+    peer_fail("rte_eal_init");
   rte_memseg_contig_walk(huge, NULL);
 }
 

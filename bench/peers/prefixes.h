@@ -1,4 +1,5 @@
-/* Prefixes shaped like the Internet's, as lpm_bench.cc has them, and addresses within them in random order. */
+/* Prefixes shaped like the Internet's, as lpm_bench.cc has them, and addresses within them in
+ * random order. */
 #ifndef PREFIXES_H
 #define PREFIXES_H
 

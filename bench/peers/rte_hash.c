@@ -1,7 +1,6 @@
-/* rte_hash as a flow table: 20-byte keys (addresses, ports, protocol, scope), found in bulk, 64 at a time, in an order
- * that has nothing to do with how they came in. A hit names a slot; what a flow holds is not read.
- *   rte_hash KEYS
- * Checked: every key that is asked for is found. */
+/* rte_hash as a flow table: 20-byte keys (addresses, ports, protocol, scope), found in bulk, 64 at
+ * a time, in an order that has nothing to do with how they came in. A hit names a slot; what a flow
+ * holds is not read. rte_hash KEYS Checked: every key that is asked for is found. */
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
 #include <rte_lcore.h>

@@ -1,7 +1,7 @@
 /* rte_lpm: random hits in PREFIXES, looked up 64 at a time.
  *   rte_lpm PREFIXES
- * Checked: every address is found. To add a rule rte_lpm reads all of the same length: a million takes minutes, so
- * that size is rte_fib's. */
+ * Checked: every address is found. To add a rule rte_lpm reads all of the same length: a million
+ * takes minutes, so that size is rte_fib's. */
 #include <rte_lcore.h>
 #include <rte_lpm.h>
 
