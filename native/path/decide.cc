@@ -397,8 +397,8 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
   const NextHop* out = context.router.next_hop(d.forward.next_hop);
   const bool to_vif = out != nullptr && out->kind == NextHopKind::Interface;
   const bool translated = d.vrf != d.reverse_vrf;
-  const auto place = [&](const FlowHalf& half, VrfId vrf, VifId vif, const Resolved& path, uint32_t rpf,
-                         uint8_t nat) {
+  const auto place = [&](const FlowHalf& half, VrfId vrf, VifId vif, const Resolved& path,
+                         uint32_t rpf, uint8_t nat) {
     Flow& flow = half.flow;
     FlowCold& cold = half.cold;
     flow.action = d.action;
@@ -420,7 +420,8 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
         d.reverse, d.reverse_rpf, mirrored_nat(d.nat));
   if (d.nat != 0) {
     store_translation(forward.flow, key, d.translated);
-    store_translation(reverse.flow, reversed(d.translated, d.reverse_scope), reversed(key, key.scope));
+    store_translation(reverse.flow, reversed(d.translated, d.reverse_scope),
+                      reversed(key, key.scope));
   }
 }
 

@@ -95,8 +95,8 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   const uint32_t label = flow.label();
   Exit& exit = exits[next_hop % kExits];
   if (exit.id.value != next_hop) exit = exit_by(router, NextHopId{next_hop});
-  if (exit.rewrite == nullptr || label - kNoLabel < exit.unfit ||
-      parcel.l3_length > exit.most || packet.offset + parcel.l3 < exit.rewrite->length) {
+  if (exit.rewrite == nullptr || label - kNoLabel < exit.unfit || parcel.l3_length > exit.most ||
+      packet.offset + parcel.l3 < exit.rewrite->length) {
     return false;
   }
   const uint32_t rpf = flow.rpf_next_hop();

@@ -62,8 +62,9 @@ bool arrives_right(Context& context, const Packet& packet, FlowId id, const Flow
   bool has_route = false;
   const FlowKey key = half.key();
   const uint8_t* source = key.source;
-  const NextHopId now = reverse_next_hop(context, VrfId{reverse_of(context, id).flow.vrf}, key.family,
-                                         source, VifId{}, packet.meta.outer_source, &has_route);
+  const NextHopId now =
+      reverse_next_hop(context, VrfId{reverse_of(context, id).flow.vrf}, key.family, source,
+                       VifId{}, packet.meta.outer_source, &has_route);
   if (now == kDiscard) return false;
   half.flow.set_rpf_next_hop(now.value);
   return true;

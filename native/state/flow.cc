@@ -101,9 +101,7 @@ void FlowHalf::set_key(const FlowKey& key) const {
   flow.family = key.family;
 }
 
-bool FlowHalf::matches(const FlowKey& key) const {
-  return vrouter::matches(flow, address6, key);
-}
+bool FlowHalf::matches(const FlowKey& key) const { return vrouter::matches(flow, address6, key); }
 
 FlowTimeoutState timeout_state(const Flow& flow) {
   const FlowTimeoutState established =
@@ -197,7 +195,8 @@ bool FlowTable::is_of(const FlowKey& key, uint32_t slot) const {
 FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
+    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0;
+         found &= found - 1) {
       const uint32_t slot = base + first_of(found);
       if (key.is_of(memory_.flows[slot])) return FlowId{slot};
     }
@@ -208,7 +207,8 @@ FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
 FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
+    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0;
+         found &= found - 1) {
       const uint32_t slot = base + first_of(found);
       if (is_of(key, slot)) return FlowId{slot};
     }
@@ -354,7 +354,8 @@ uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& ti
     clock_ = (clock_ + slots) & (capacity_ - 1);
     if (left != 0) {
       const uint32_t next = clock_ & ~(kGroupSlots - 1);
-      for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
+      for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0;
+           ahead &= ahead - 1) {
         __builtin_prefetch(&memory_.flows[next + first_of(ahead)]);
       }
     }

@@ -76,8 +76,9 @@ struct Engine::State {
   explicit State(const EngineOptions& given)
       : options(given),
         flow_file(open_flow_file(options)),
-        flows(flow_file != nullptr ? FlowTable(flow_file->flows(), capacity_for(options), options.seed)
-                                   : FlowTable(options.flow_entries, options.seed)),
+        flows(flow_file != nullptr
+                  ? FlowTable(flow_file->flows(), capacity_for(options), options.seed)
+                  : FlowTable(options.flow_entries, options.seed)),
         fragments(options.seed),
         pool(options.buffers, options.buffer_bytes),
         context{router, flows, fragments, pool, counters, events, timeouts} {
