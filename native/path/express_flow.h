@@ -91,14 +91,17 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
       (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
     return false;
   }
-  Exit& exit = exits[flow.next_hop % kExits];
-  if (exit.id.value != flow.next_hop) exit = exit_by(router, NextHopId{flow.next_hop});
-  if (exit.rewrite == nullptr || flow.label - kNoLabel < exit.unfit ||
-      parcel.l3_length > exit.most || packet.offset + parcel.l3 < exit.rewrite->length) {
+  const uint32_t next_hop = flow.next_hop();
+  const uint32_t label = flow.label();
+  Exit& exit = exits[next_hop % kExits];
+  if (exit.id.value != next_hop) exit = exit_by(router, NextHopId{next_hop});
+  if (exit.rewrite == nullptr || label - kNoLabel < exit.unfit || parcel.l3_length > exit.most ||
+      packet.offset + parcel.l3 < exit.rewrite->length) {
     return false;
   }
-  if (parcel.outer_source != 0 && flow.rpf_next_hop != kDiscard.value) {
-    const NextHop* from = router.next_hop(NextHopId{flow.rpf_next_hop});
+  const uint32_t rpf = flow.rpf_next_hop();
+  if (parcel.outer_source != 0 && rpf != kDiscard.value) {
+    const NextHop* from = router.next_hop(NextHopId{rpf});
     if (from == nullptr || from->kind != NextHopKind::Tunnel ||
         from->destination4 != parcel.outer_source) {
       return false;
@@ -115,16 +118,15 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
       return false;
     }
   }
-  flow.packets += 1;
-  flow.bytes += parcel.l3_length;
+  count_packet(context.flows.half(id), parcel.l3_length);
   flow.last_seen = now_ms;
 
   rewrite_packet(p, flow);
   PacketMeta& meta = packet.meta;
   meta.vrf = parcel.vrf;
   meta.flow = id;
-  meta.next_hop = NextHopId{flow.next_hop};
-  meta.label = flow.label;
+  meta.next_hop = NextHopId{next_hop};
+  meta.label = label;
   meta.hash = parcel.hash;
   meta.ttl = ipv4::ttl(p);
   meta.ether_type = ethernet::kTypeIpv4;

@@ -76,9 +76,9 @@ struct Engine::State {
   explicit State(const EngineOptions& given)
       : options(given),
         flow_file(open_flow_file(options)),
-        flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_file->tags(),
-                                               capacity_for(options), options.seed)
-                                   : FlowTable(options.flow_entries, options.seed)),
+        flows(flow_file != nullptr
+                  ? FlowTable(flow_file->flows(), capacity_for(options), options.seed)
+                  : FlowTable(options.flow_entries, options.seed)),
         fragments(options.seed),
         pool(options.buffers, options.buffer_bytes),
         context{router, flows, fragments, pool, counters, events, timeouts} {
@@ -397,8 +397,8 @@ void Engine::State::unsent(Packet* packet, DropReason reason) {
 // ------------------------------------------------------------------------------------------- flows
 
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
-  const Flow& forward = flows[forward_id];
-  const Flow& reverse = flows[reverse_id];
+  const FlowHalf forward = flows.half(forward_id);
+  const FlowHalf reverse = flows.half(reverse_id);
   context.quota.leave(forward);
   context.quota.leave(reverse);
   events.push(flow_event(EventKind::FlowDeleted, context.now_ns, forward_id, forward, reverse));
@@ -425,7 +425,7 @@ void Engine::State::adopt_flows() {
   report.adopted = true;
   report.flows = flows.adopt(now_ms(context));
   for (uint32_t at = 0; at < flows.capacity(); ++at) {
-    if (flows.valid(FlowId{at})) context.quota.enter(flows[FlowId{at}]);
+    if (flows.valid(FlowId{at})) context.quota.enter(flows.half(FlowId{at}));
   }
   flow_changes_told = flows.created();
   router.touch_all();  // later than the generation that adopted flows are marked with
@@ -550,7 +550,7 @@ void Engine::flush_flows(uint32_t vrf) {
   for (uint32_t at = 0; at < flows.capacity() && flows.used() != 0; ++at) {
     const FlowId id{at};
     if (!flows.valid(id) || (flows[id].flags & kFlowInitiator) == 0) continue;
-    if (vrf == ~0u || flows[id].vrf == vrf || flows[FlowId{flows[id].reverse}].vrf == vrf) {
+    if (vrf == ~0u || flows[id].vrf == vrf || flows[flows.reverse(id)].vrf == vrf) {
       flows.erase(id);
     }
   }
