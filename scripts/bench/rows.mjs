@@ -174,8 +174,8 @@ export const ROWS = [
     unit: 'B',
     less: true,
     id: 'flow-bytes',
-    title: 'flow table, memory a pair it has room for',
-    of: 'flow-hold.bytesPerPairOfRoom',
+    title: 'flow table, memory a pair, holding 4 M',
+    of: 'flow-hold.bytesPerPairHeld',
     floor: 256,
     target: 192,
     quoted: { who: 'ancestor', value: 512 },
@@ -183,9 +183,9 @@ export const ROWS = [
   {
     unit: 'B',
     less: true,
-    id: 'flow-bytes-held',
-    title: '  and a pair it holds, of 4 M',
-    of: 'flow-hold.bytesPerPairHeld',
+    id: 'flow-bytes-room',
+    title: '  and a pair it has room for',
+    of: 'flow-hold.bytesPerPairOfRoom',
   },
   {
     unit: 's',
