@@ -1,7 +1,7 @@
-// The express room: what nearly every packet is, done at once. A whole IPv4 TCP or UDP packet
-// without options, from a tenant or out of an MPLS tunnel, whose flow is known, decided, and past
-// its handshake, and which leaves by a tunnel or to a tenant. Its flow names the way out: no route,
-// policy or ECMP member is looked up.
+// The express room: what nearly every packet is, done at once. A whole TCP or UDP packet over IPv4
+// without options or IPv6 without extension headers, from a tenant or out of a tunnel, whose flow
+// is known, decided, and past its handshake, and which leaves by a tunnel or to a tenant. Its flow
+// names the way out: no route, policy or ECMP member is looked up.
 //
 // Invariant: for a packet that it takes, this room does what the rooms behind it would have done,
 // byte for byte, counter for counter; what it does not take it has not touched. The rooms are its
@@ -18,6 +18,7 @@
 #include "path/express_flow.h"
 #include "wire/gre.h"
 #include "wire/mpls.h"
+#include "wire/vxlan.h"
 
 namespace vrouter {
 namespace {
@@ -30,6 +31,7 @@ Entrance entrance_of(const Router& router, VifId id) {
   const VifSpec& spec = vif->spec;
   e.mac = spec.mac;
   e.vrf = VrfId{spec.vrf};
+  e.vif = vif;
   if (spec.type == static_cast<uint8_t>(VifType::Physical)) e.kind = Entrance::Fabric;
   const bool routes = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL3) != 0;
   if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes &&
@@ -46,70 +48,158 @@ Entrance entrance_of(const Router& router, VifId id) {
   return e;
 }
 
-// Whether packets with this label are routed to flows, and to those of which scope (decap.cc,
-// enter()).
+// Whose flows packets with this label are of (decap.cc, enter(); where nobody says, route.cc).
 void look_up_label(const Router& router, uint32_t label, Memory& memory) {
+  const bool vni = (label & kIsVni) != 0;
   memory.label = label;
-  memory.label_plain = false;
-  const NextHop* entry = router.next_hop(router.label(label));
-  if (entry == nullptr || entry->bridge()) return;
+  memory.owner = Owner::None;
+  memory.receiver = Family::None;
+  const NextHop* entry = router.next_hop(vni ? router.vni(label & ~kIsVni) : router.label(label));
+  if (entry == nullptr) return;
+  memory.bridges = entry->bridge();
   memory.scope = entry->scope;
   memory.vrf = entry->vrf;
   bool policy = entry->policy();
   if (entry->kind == NextHopKind::Interface) {
+    if (entry->bridge()) return;
     const Vif* vif = router.vif(entry->vif);
     const NextHop* own = vif != nullptr ? router.next_hop(NextHopId{vif->spec.next_hop}) : nullptr;
     if (own != nullptr && own->kind != NextHopKind::Discard) {
       memory.scope = own->scope;
       policy = policy || own->policy();
     }
-  } else if (entry->kind != NextHopKind::VrfTranslate) {
-    return;
+    if (policy) memory.owner = Owner::Label;
+  } else if (entry->kind == NextHopKind::VrfTranslate && (vni || !entry->bridge())) {
+    memory.owner = policy ? Owner::Label : Owner::Receiver;
   }
-  memory.label_plain = policy;
 }
 
-// An MPLS tunnel that ends here, or nothing for this room.
-bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory, Parcel& parcel) {
+// The scope of the tenant that has this address in the label's network; false: no tenant with
+// flows.
+bool find_receiver(Context& context, Family family, const uint8_t* address, Memory& memory) {
+  const uint32_t size = address_bytes(family);
+  if (memory.receiver != family || std::memcmp(memory.receiver_address, address, size) != 0) {
+    memory.receiver = family;
+    std::memcpy(memory.receiver_address, address, size);
+    const Route* route = context.router.route(memory.vrf, family, address);
+    const NextHop* out = route != nullptr ? context.router.next_hop(route->next_hop) : nullptr;
+    const Vif* vif = out != nullptr && out->kind == NextHopKind::Interface && out->policy()
+                         ? context.router.vif(out->vif)
+                         : nullptr;
+    memory.receiver_known = vif != nullptr;
+    if (vif != nullptr) memory.receiver_scope = vif_scope(context, *vif, out->scope);
+  }
+  return memory.receiver_known;
+}
+
+bool is_own(const Router& router, Family family, const uint8_t* address, Memory& memory) {
+  const uint32_t size = address_bytes(family);
+  if (memory.underlay != family || std::memcmp(memory.underlay_address, address, size) != 0) {
+    const Route* route = router.route(memory.entrance.vrf, family, address);
+    const NextHop* own = route != nullptr ? router.next_hop(route->next_hop) : nullptr;
+    memory.underlay = family;
+    std::memcpy(memory.underlay_address, address, size);
+    memory.own = own != nullptr && own->kind == NextHopKind::Receive;
+  }
+  return memory.own;
+}
+
+Family family_of(uint16_t ether_type) {
+  return ether_type == ethernet::kTypeIpv4   ? Family::V4
+         : ether_type == ethernet::kTypeIpv6 ? Family::V6
+                                             : Family::None;
+}
+
+// The packet inside: behind a label a packet as it is; behind a VNI that, or in a frame to the
+// router itself (decap.cc, parse_routed_vxlan()).
+bool recognise_inside(Context& context, const Packet& packet, uint32_t at, Memory& memory,
+                      Parcel& parcel) {
+  const uint8_t* p = packet.data() + at;
+  parcel.vrf = memory.vrf;
+  parcel.scope = memory.scope;
+  if ((memory.label & kIsVni) != 0) {
+    const Mac to = parcel.end > at + ethernet::kHeaderLength ? ethernet::destination(p) : Mac{};
+    if (to == kGatewayMac || (to == memory.entrance.mac && !to.is_group() && !to.is_zero())) {
+      parcel.family = family_of(ethernet::ether_type(p));
+      at += ethernet::kHeaderLength;
+      p += ethernet::kHeaderLength;
+    } else if (memory.bridges) {
+      return false;
+    }
+  }
+  if (parcel.end <= at) return false;
+  if (parcel.family == Family::None) {
+    if (ip::version(p) != 4 && ip::version(p) != 6) return false;
+    parcel.family = ip::version(p) == 4 ? Family::V4 : Family::V6;
+  }
+  parcel.l3 = static_cast<uint16_t>(at);
+  if (memory.owner == Owner::Label) return true;
+  const bool v4 = parcel.family == Family::V4;
+  if (parcel.end - at < (v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength)) return false;
+  const uint8_t* to = v4 ? ipv4::destination(p) : ipv6::destination(p);
+  if (!find_receiver(context, parcel.family, to, memory)) return false;
+  parcel.scope = memory.receiver_scope;
+  return true;
+}
+
+// A tunnel that ends here, or nothing for this room.
+bool recognise_tunnel(Context& context, const Packet& packet, Family family, Memory& memory,
+                      Parcel& parcel) {
   constexpr uint32_t kOuter = ethernet::kHeaderLength;
-  constexpr uint32_t kBehind = kOuter + ipv4::kHeaderLength;
   const uint8_t* p = packet.data() + kOuter;
   const size_t n = packet.length - kOuter;
-  if (packet.offload.checksum || !plain_ipv4(p, n)) return false;
-  const uint8_t* l4 = p + ipv4::kHeaderLength;
-  const size_t rest = ipv4::total_length(p) - ipv4::kHeaderLength;
-  uint32_t at = kBehind;
-  if (ipv4::protocol(p) == ip::kUdp) {
-    if (!udp::check(l4, rest)) return false;
+  const bool v4 = family == Family::V4;
+  if (v4 ? !plain_ipv4(p, n) : !plain_ipv6(p, n)) return false;
+  const uint32_t header = v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength;
+  const uint32_t total = v4 ? ipv4::total_length(p) : ipv6::total_length(p);
+  const uint8_t protocol = v4 ? ipv4::protocol(p) : ipv6::next_header(p);
+  const uint8_t* l4 = p + header;
+  uint32_t at = kOuter + header;
+  const uint32_t transport = packet.offset + at;
+  bool vxlan = false;
+  if (protocol == ip::kUdp) {
+    if (!udp::check(l4, total - header)) return false;
     const uint16_t port = udp::destination_port(l4);
-    if (port != udp::kPortMpls && port != udp::kPortMplsOld) return false;
+    vxlan = port == udp::kPortVxlan;
+    if (!vxlan && port != udp::kPortMpls && port != udp::kPortMplsOld) return false;
     at += udp::kHeaderLength;
-  } else if (ipv4::protocol(p) == ip::kGre) {
-    if (rest < gre::kHeaderLength || load_be32(l4) != ethernet::kTypeMpls) return false;
+  } else if (protocol == ip::kGre) {
+    if (total - header < gre::kHeaderLength || load_be32(l4) != ethernet::kTypeMpls) return false;
     at += gre::kHeaderLength;
   } else {
     return false;
   }
-  if (kOuter + ipv4::total_length(p) < at + mpls::kEntryLength) return false;
-  const uint32_t to = load_native<uint32_t>(ipv4::destination(p));
-  if (to != memory.underlay || !memory.own) {
-    const Route* route = router.route(memory.entrance.vrf, Family::V4, ipv4::destination(p));
-    const NextHop* own = route != nullptr ? router.next_hop(route->next_hop) : nullptr;
-    memory.underlay = to;
-    memory.own = own != nullptr && own->kind == NextHopKind::Receive;
-    if (!memory.own) return false;
+  // What is undone must be undone inside (parse.cc, check_offload()).
+  const Offload& offload = packet.offload;
+  if (offload.checksum &&
+      (offload.transport <= transport ||
+       (offload.outer_transport != 0 && offload.outer_transport != transport))) {
+    return false;
   }
-  const uint8_t* entry = packet.data() + at;
-  if (!mpls::bottom(entry) || mpls::ttl(entry) <= 1) return false;
-  parcel.label = mpls::label(entry);
-  if (parcel.label != memory.label) look_up_label(router, parcel.label, memory);
-  if (!memory.label_plain) return false;
-  parcel.scope = memory.scope;
-  parcel.vrf = memory.vrf;
-  parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
-  parcel.l3 = static_cast<uint16_t>(at + mpls::kEntryLength);
-  parcel.end = kOuter + ipv4::total_length(p);
-  return parcel.outer_source != 0;
+  parcel.end = kOuter + total;
+  const uint8_t* own = v4 ? ipv4::destination(p) : ipv6::destination(p);
+  // To a link-local or multicast address: the host's (admit.cc).
+  if (!v4 && own[0] >= 0xfe) return false;
+  if (!is_own(context.router, family, own, memory)) return false;
+  const uint8_t* word = packet.data() + at;
+  at += vxlan ? vxlan::kHeaderLength : mpls::kEntryLength;
+  if (parcel.end < at) return false;
+  if (vxlan) {
+    if (!vxlan::check(word, vxlan::kHeaderLength)) return false;
+    parcel.label = vxlan::vni(word) | kIsVni;
+  } else {
+    if (!mpls::bottom(word) || mpls::ttl(word) <= 1) return false;
+    parcel.label = mpls::label(word);
+  }
+  if (parcel.label != memory.label) look_up_label(context.router, parcel.label, memory);
+  if (memory.owner == Owner::None) return false;
+  if (v4) {
+    parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
+    if (parcel.outer_source == 0) return false;
+  } else {
+    parcel.outer_source6 = static_cast<uint16_t>(kOuter + ipv6::kSourceAt);
+  }
+  return recognise_inside(context, packet, at, memory, parcel);
 }
 
 void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& parcel,
@@ -121,20 +211,22 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
   }
   const Entrance& entrance = memory.entrance;
   if (entrance.kind == Entrance::Other || !ethernet::check(packet.data(), packet.length)) return;
-  if (ethernet::ether_type(packet.data()) != ethernet::kTypeIpv4) {
+  const Family family = family_of(ethernet::ether_type(packet.data()));
+  if (family == Family::None) {
     parcel.look = Look::Apart;
     return;
   }
   const Mac destination = ethernet::destination(packet.data());
   if (entrance.kind == Entrance::Tenant) {
     if (destination != entrance.mac && destination != kGatewayMac) return;
+    parcel.family = family;
     parcel.l3 = ethernet::kHeaderLength;
     parcel.end = packet.length;
     parcel.scope = entrance.scope;
     parcel.vrf = entrance.vrf;
   } else {
     if (destination != entrance.mac) return;
-    if (!recognise_tunnel(context.router, packet, memory, parcel)) return;
+    if (!recognise_tunnel(context, packet, family, memory, parcel)) return;
   }
   recognise_flow(context.flows, packet, entrance, parcel, key);
 }

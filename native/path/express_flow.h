@@ -2,44 +2,77 @@
 // handshake. Its flow names the way out: no route, policy or ECMP member is looked up.
 // See express.cc.
 #pragma once
+#include "offload/segment_size.h"
 #include "path/express_parts.h"
 #include "path/push.h"
+#include "wire/icmp.h"
 #include "wire/ip.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
 
 namespace vrouter {
 
-// The packet that has the flow, at parcel.l3; scope, vrf and the rest are known.
+// Whether what a frame leaves undone is about this packet's transport header (parse.cc,
+// check_offload()).
+inline bool plain_offload(const Packet& packet, const Parcel& parcel, const uint8_t* l4,
+                          uint8_t protocol) {
+  const Offload& offload = packet.offload;
+  const bool v4 = parcel.family == Family::V4;
+  const bool tcp = protocol == ip::kTcp && offload.field == tcp::kChecksumAt;
+  const bool udp = protocol == ip::kUdp && offload.field == udp::kChecksumAt;
+  const bool right_kind = offload.segmentation == Segmentation::None    ? tcp || udp
+                          : offload.segmentation == Segmentation::Udp   ? udp
+                          : offload.segmentation == Segmentation::TcpV4 ? tcp && v4
+                                                                        : tcp && !v4;
+  // Of a tunnel's packet recognise_tunnel() has seen to outer_transport: that header goes.
+  return right_kind && packet.base + offload.transport == l4 &&
+         (offload.outer_transport == 0 || parcel.from_fabric());
+}
+
+// The packet that has the flow, at parcel.l3; family, scope, vrf and the rest are known.
 inline void recognise_flow(const FlowTable& flows, const Packet& packet, const Entrance& entrance,
                            Parcel& parcel, FlowKey4& key) {
   const uint8_t* p = packet.data() + parcel.l3;
   const size_t n = parcel.end - parcel.l3;
-  if (n == 0 || ip::version(p) != 4) {
-    parcel.look = n != 0 && ip::version(p) == 6 ? Look::Apart : Look::Unknown;
-    return;
-  }
-  if (!plain_ipv4(p, n)) return;
-  parcel.l3_length = ipv4::total_length(p);
-  const uint8_t* l4 = p + ipv4::kHeaderLength;
-  const size_t rest = parcel.l3_length - ipv4::kHeaderLength;
-  const uint8_t protocol = ipv4::protocol(p);
-  bool special = packet.offload.checksum;
+  const bool v4 = parcel.family == Family::V4;
+  if (v4 ? !plain_ipv4(p, n) : !plain_ipv6(p, n)) return;
+  parcel.l3_length = static_cast<uint16_t>(v4 ? ipv4::total_length(p) : ipv6::total_length(p));
+  const uint32_t header = v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength;
+  const uint8_t* l4 = p + header;
+  const size_t rest = parcel.l3_length - header;
+  const uint8_t protocol = v4 ? ipv4::protocol(p) : ipv6::next_header(p);
+  bool special = false;
   if (protocol == ip::kTcp) {
     constexpr uint8_t kOpensOrEnds = tcp::kSyn | tcp::kFin | tcp::kRst;
     if (!tcp::check(l4, rest)) return;
-    special |= (tcp::flags(l4) & kOpensOrEnds) != 0;
+    special = (tcp::flags(l4) & kOpensOrEnds) != 0;
   } else if (protocol == ip::kUdp) {
     if (!udp::check(l4, rest)) return;
-    special |= entrance.dhcp_trap;
+    special = entrance.dhcp_trap &&
+              udp::source_port(l4) == (v4 ? udp::kPortDhcpClient : udp::kPortDhcpv6Client);
   } else {
+    // Errors are of the flow that they quote.
+    const bool own = protocol == (v4 ? ip::kIcmp : ip::kIcmpv6) && icmp::check(l4, rest);
+    const uint8_t type = own ? icmp::type(l4) : 0;
+    if (own && !(v4 ? icmp::is_error(type) : icmp6::is_error(type))) parcel.look = Look::Apart;
     return;
   }
-  const uint8_t* to = ipv4::destination(p);
-  if ((to[0] & 0xe0) == 0xe0) return;  // multicast, broadcast
-  if (entrance.gateway_trap && load_native<uint32_t>(to) == entrance.gateway) return;
-  key = FlowKey4(ipv4::source(p), load_be16(l4), load_be16(l4 + 2), protocol, parcel.scope);
-  parcel.hash = flows.hash(key);
+  if (packet.offload.checksum && !plain_offload(packet, parcel, l4, protocol)) special = true;
+  const uint16_t source_port = load_be16(l4);
+  const uint16_t destination_port = load_be16(l4 + 2);
+  if (v4) {
+    const uint8_t* to = ipv4::destination(p);
+    if ((to[0] & 0xe0) == 0xe0) return;  // multicast, broadcast
+    if (entrance.gateway_trap && load_native<uint32_t>(to) == entrance.gateway) return;
+    key = FlowKey4(ipv4::source(p), source_port, destination_port, protocol, parcel.scope);
+    parcel.hash = flows.hash(key);
+  } else {
+    const uint8_t* to = ipv6::destination(p);
+    if (to[0] == 0xff) return;  // multicast
+    if (entrance.gateway_trap && is_gateway(*entrance.vif, Family::V6, to)) return;
+    key = FlowKey6::rest_of(source_port, destination_port, protocol, parcel.scope);
+    parcel.hash = flows.hash(FlowKey6{key, ipv6::source(p)});
+  }
   parcel.look = special ? Look::Special : Look::Plain;
   flows.prefetch_bucket(parcel.hash);
 }
@@ -51,9 +84,27 @@ inline bool settled(const Flow& flow) {
   return (tcp & kTcpAck) != 0 && (tcp & (kTcpFinR | kTcpDead)) == 0 && handshake;
 }
 
-// TTL, and addresses and ports where the flow has others; checksums by what that changes (RFC
-// 1624).
-inline void rewrite_packet(uint8_t* p, const Flow& flow) {
+// A flow's ports in a transport header, and what that and its addresses change in the checksum (RFC
+// 1624; translate.cc).
+inline void translate_ports(uint8_t* l4, const Offload& offload, const Flow& flow) {
+  store_be32(l4, uint32_t{flow.nat_source_port} << 16 | flow.nat_destination_port);
+  if (offload.checksum) {  // a sum of addresses: the ports are not in it, and it has no complement
+    const uint16_t ports =
+        delta_add(checksum_delta16(flow.source_port, flow.nat_source_port),
+                  checksum_delta16(flow.destination_port, flow.nat_destination_port));
+    const uint16_t addresses = delta_add(flow.l4_delta, static_cast<uint16_t>(~ports));
+    uint8_t* field = l4 + offload.field;
+    store_be16(field, checksum_fold(uint32_t{load_be16(field)} + addresses));
+  } else if (flow.protocol == ip::kTcp) {
+    store_be16(l4 + tcp::kChecksumAt, checksum_apply(tcp::checksum(l4), flow.l4_delta));
+  } else if (udp::checksum(l4) != 0 || flow.family == Family::V6) {
+    store_be16(l4 + udp::kChecksumAt,
+               udp_checksum_nonzero(checksum_apply(udp::checksum(l4), flow.l4_delta)));
+  }
+}
+
+// TTL, and addresses and ports where the flow has others.
+inline void rewrite_ipv4(uint8_t* p, const Offload& offload, const Flow& flow) {
   constexpr uint16_t kOneHopLess = 0xfeff;  // checksum_delta16(x, x - 0x0100)
   uint32_t delta = kOneHopLess;
   p[ipv4::kTtlAt] = static_cast<uint8_t>(p[ipv4::kTtlAt] - 1);
@@ -64,24 +115,52 @@ inline void rewrite_packet(uint8_t* p, const Flow& flow) {
         reinterpret_cast<const uint8_t*>(&flow) + offsetof(Flow, nat_source4);
     std::memcpy(p + ipv4::kSourceAt, addresses, 8);
     delta += flow.l3_delta;
-    uint8_t* l4 = p + ipv4::kHeaderLength;
-    store_be32(l4, uint32_t{flow.nat_source_port} << 16 | flow.nat_destination_port);
-    if (flow.protocol == ip::kTcp) {
-      store_be16(l4 + tcp::kChecksumAt, checksum_apply(tcp::checksum(l4), flow.l4_delta));
-    } else if (udp::checksum(l4) != 0) {
-      store_be16(l4 + udp::kChecksumAt,
-                 udp_checksum_nonzero(checksum_apply(udp::checksum(l4), flow.l4_delta)));
-    }
+    translate_ports(p + ipv4::kHeaderLength, offload, flow);
   }
   const uint32_t sum = static_cast<uint16_t>(~ipv4::checksum(p)) + delta;
   ipv4::set_checksum(p, checksum_finish(sum));
+}
+
+inline void rewrite_ipv6(uint8_t* p, const Offload& offload, const Flow& flow,
+                         const FlowTable& flows) {
+  p[ipv6::kHopLimitAt] = static_cast<uint8_t>(p[ipv6::kHopLimitAt] - 1);
+  if (flow.action != FlowAction::Nat) return;
+  const Flow& reverse = flows[FlowId{flow.reverse}];
+  ipv6::set_source(p, reverse.destination6);
+  ipv6::set_destination(p, reverse.source6);
+  translate_ports(p + ipv6::kHeaderLength, offload, flow);
+}
+
+// Whether the segments that a super-packet will be cut into fit (fit.cc).
+inline bool segments_fit(const Packet& packet, const Parcel& parcel, uint32_t most) {
+  if (packet.offload.segmentation == Segmentation::None) return false;
+  return repeated_bytes(packet) - parcel.l3 + packet.offload.segment <= most;
+}
+
+// Whether the far end of the tunnel it came out of is where its flow's packets come from
+// (flows.cc).
+inline bool arrives_right(const Router& router, const Packet& packet, const Parcel& parcel,
+                          const Flow& flow) {
+  if (flow.rpf_next_hop == kDiscard.value) return true;
+  const NextHopId id{flow.rpf_next_hop};
+  const NextHop* from = router.next_hop(id);
+  if (from == nullptr || from->kind != NextHopKind::Tunnel) return false;
+  if (parcel.outer_source6 == 0) return from->destination4 == parcel.outer_source;
+  const NextHopObject* object = router.next_hop_object(id);
+  return object != nullptr &&
+         object->tunnel.destination ==
+             Address::from_bytes(Family::V6, packet.data() + parcel.outer_source6);
 }
 
 // Does all there is to do for a packet, or nothing (false).
 inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
                        uint32_t now_ms, Exit* exits) {
   const Router& router = context.router;
-  const FlowId id = context.flows.find(key, parcel.hash, parcel.slot);
+  const bool v4 = parcel.family == Family::V4;
+  uint8_t* p = packet.data() + parcel.l3;
+  const FlowId id =
+      v4 ? context.flows.find(key, parcel.hash, parcel.slot)
+         : context.flows.find(FlowKey6{key, p + ipv6::kSourceAt}, parcel.hash, parcel.slot);
   if (!id.valid() || parcel.hash == 0) return false;
   Flow& flow = context.flows[id];
   const bool any = (flow.flags & kFlowTranslated) != 0;
@@ -94,20 +173,15 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   Exit& exit = exits[flow.next_hop % kExits];
   if (exit.id.value != flow.next_hop) exit = exit_by(router, NextHopId{flow.next_hop});
   if (exit.rewrite == nullptr || flow.label - kNoLabel < exit.unfit ||
-      parcel.l3_length > exit.most || packet.offset + parcel.l3 < exit.rewrite->length) {
+      packet.offset + parcel.l3 < exit.rewrite->length) {
     return false;
   }
-  if (parcel.outer_source != 0 && flow.rpf_next_hop != kDiscard.value) {
-    const NextHop* from = router.next_hop(NextHopId{flow.rpf_next_hop});
-    if (from == nullptr || from->kind != NextHopKind::Tunnel ||
-        from->destination4 != parcel.outer_source) {
-      return false;
-    }
-  }
-  uint8_t* p = packet.data() + parcel.l3;
-  if (ipv4::ttl(p) <= 1) return false;
+  if (parcel.l3_length > exit.most && !segments_fit(packet, parcel, exit.most)) return false;
+  if (parcel.from_fabric() && !arrives_right(router, packet, parcel, flow)) return false;
+  uint8_t& ttl = p[v4 ? ipv4::kTtlAt : ipv6::kHopLimitAt];
+  if (ttl <= 1) return false;
   if (flow.protocol == ip::kTcp) {
-    const uint8_t* l4 = p + ipv4::kHeaderLength;
+    const uint8_t* l4 = p + (v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength);
     if ((tcp::flags(l4) & tcp::kAck) != 0) {
       if (!settled(flow)) return false;
       flow.tcp_ack = tcp::ack(l4);
@@ -119,18 +193,23 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   flow.bytes += parcel.l3_length;
   flow.last_seen = now_ms;
 
-  rewrite_packet(p, flow);
+  if (v4) {
+    rewrite_ipv4(p, packet.offload, flow);
+  } else {
+    rewrite_ipv6(p, packet.offload, flow, context.flows);
+  }
   PacketMeta& meta = packet.meta;
   meta.vrf = parcel.vrf;
   meta.flow = id;
   meta.next_hop = NextHopId{flow.next_hop};
   meta.label = flow.label;
   meta.hash = parcel.hash;
-  meta.ttl = ipv4::ttl(p);
-  meta.ether_type = ethernet::kTypeIpv4;
+  meta.ttl = ttl;
+  meta.ether_type = v4 ? ethernet::kTypeIpv4 : ethernet::kTypeIpv6;
   meta.out_vif = exit.vif;
   meta.out_port = exit.port;
   meta.verdict = Verdict::Transmit;
+  if (parcel.from_fabric()) packet.offload.outer_transport = packet.offload.inner_network = 0;
   packet.trim(uint32_t{parcel.l3} + parcel.l3_length);
   packet.pull(parcel.l3);
   push_rewrite(context, packet, *exit.rewrite, packet.offset);

@@ -148,26 +148,28 @@ uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_)
 
 void FlowTable::prefetch_candidate(uint64_t hash) const { candidate(hash); }
 
-FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
+template <class Is>
+FlowId FlowTable::search_for(uint64_t hash, Is is) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
     for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
       const uint32_t slot = base + first_of(found);
-      if (key.is_of(flows_[slot])) return FlowId{slot};
+      if (is(flows_[slot])) return FlowId{slot};
     }
   }
   return FlowId{};
 }
 
 FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
-  const Home h = home(hash);
-  for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
-      const uint32_t slot = base + first_of(found);
-      if (flows_[slot].matches(key)) return FlowId{slot};
-    }
-  }
-  return FlowId{};
+  return search_for(hash, [&key](const Flow& flow) { return flow.matches(key); });
+}
+
+FlowId FlowTable::search(const FlowKey4& key, uint64_t hash) const {
+  return search_for(hash, [&key](const Flow& flow) { return key.is_of(flow); });
+}
+
+FlowId FlowTable::search(const FlowKey6& key, uint64_t hash) const {
+  return search_for(hash, [&key](const Flow& flow) { return key.is_of(flow); });
 }
 
 uint32_t FlowTable::free_slot(const Home& home) const {

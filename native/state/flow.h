@@ -119,13 +119,8 @@ struct FlowKey4 {
   // addresses: source and destination as they stand in an IPv4 header; ports in host order.
   FlowKey4(const uint8_t* addresses, uint16_t source_port, uint16_t destination_port,
            uint8_t protocol, uint32_t scope)
-      : scope_source(join(scope, load_native<uint32_t>(addresses))),
-        destination_ports(join(load_native<uint32_t>(addresses + 4),
-                               kLittleEndianHost ? source_port | uint32_t{destination_port} << 16
-                                                 : destination_port | uint32_t{source_port} << 16)),
-        protocol_family(static_cast<uint16_t>(
-            kLittleEndianHost ? protocol | static_cast<uint32_t>(Family::V4) << 8
-                              : static_cast<uint32_t>(Family::V4) | uint32_t{protocol} << 8)) {}
+      : FlowKey4(Family::V4, load_native<uint32_t>(addresses), load_native<uint32_t>(addresses + 4),
+                 source_port, destination_port, protocol, scope) {}
 
   bool is_of(const Flow& flow) const {
     const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
@@ -143,6 +138,16 @@ struct FlowKey4 {
   }
 
  private:
+  friend struct FlowKey6;
+  FlowKey4(Family family, uint32_t source, uint32_t destination, uint16_t source_port,
+           uint16_t destination_port, uint8_t protocol, uint32_t scope)
+      : scope_source(join(scope, source)),
+        destination_ports(join(destination, kLittleEndianHost
+                                                ? source_port | uint32_t{destination_port} << 16
+                                                : destination_port | uint32_t{source_port} << 16)),
+        protocol_family(static_cast<uint16_t>(
+            kLittleEndianHost ? protocol | static_cast<uint32_t>(family) << 8
+                              : static_cast<uint32_t>(family) | uint32_t{protocol} << 8)) {}
   // Two halves of eight bytes, by where they stand in memory.
   static uint64_t join(uint32_t front, uint32_t back) {
     return kLittleEndianHost ? front | uint64_t{back} << 32 : back | uint64_t{front} << 32;
@@ -158,6 +163,37 @@ static_assert(offsetof(Flow, scope) == 0 && offsetof(Flow, source4) == 4 &&
               offsetof(Flow, destination4) == 8 && offsetof(Flow, source_port) == 12 &&
               offsetof(Flow, destination_port) == 14 && offsetof(Flow, protocol) == 16 &&
               offsetof(Flow, family) == 17);
+
+// The same for IPv6: the first 18 bytes, in which there are no addresses, and the addresses where they
+// stand in a header.
+struct FlowKey6 {
+  FlowKey4 rest;
+  const uint8_t* addresses;  // source and destination; outlives the key
+
+  static FlowKey4 rest_of(uint16_t source_port, uint16_t destination_port, uint8_t protocol,
+                          uint32_t scope) {
+    return FlowKey4(Family::V6, 0, 0, source_port, destination_port, protocol, scope);
+  }
+
+  bool is_of(const Flow& flow) const {
+    const uint8_t* own = reinterpret_cast<const uint8_t*>(&flow) + offsetof(Flow, source6);
+    uint64_t differs = 0;
+    for (uint32_t at = 0; at < 32; at += 8) {
+      differs |= load_native<uint64_t>(own + at) ^ load_native<uint64_t>(addresses + at);
+    }
+    return rest.is_of(flow) && differs == 0;
+  }
+
+  uint64_t hash(uint64_t seed) const {
+    return hash_words<sizeof(FlowKey)>(
+        seed, load_le64(addresses), load_le64(addresses + 8), load_le64(addresses + 16),
+        load_le64(addresses + 24),
+        le64(FlowKey4::join(FlowKey4::second(rest.destination_ports),
+                            FlowKey4::first(rest.scope_source))),
+        uint64_t{le16(rest.protocol_family)});
+  }
+};
+static_assert(offsetof(Flow, destination6) == offsetof(Flow, source6) + 16);
 
 // Defaults in seconds, new / established / closing. TCP 30 / 7440 / 5 (RFC 5382 §5: established at
 // least 2 h 4 min), UDP 30 / 180 / 30 (RFC 4787 §4.3: at least 2 min), ICMP and ICMPv6 10 / 60 / 10,
@@ -220,14 +256,16 @@ class FlowTable {
   void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, if any
   FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
 
-  // The same for IPv4, in the two steps of a burst: the slot to prefetch and look at first (kNoSlot:
-  // there is none), and the search.
+  // The same for a FlowKey4 or FlowKey6, in the two steps of a burst: the slot to prefetch and look at
+  // first (kNoSlot: there is none), and the search.
   static constexpr uint32_t kNoSlot = ~0u;
   uint64_t hash(const FlowKey4& key) const { return key.hash(seed_); }
+  uint64_t hash(const FlowKey6& key) const { return key.hash(seed_); }
   uint32_t candidate(uint64_t hash) const;
-  FlowId find(const FlowKey4& key, uint64_t hash, uint32_t candidate) const {
+  template <class Key>
+  FlowId find(const Key& key, uint64_t hash, uint32_t candidate) const {
     if (candidate == kNoSlot) return FlowId{};
-    return key.is_of(flows_[candidate]) ? FlowId{candidate} : find(key, hash);
+    return key.is_of(flows_[candidate]) ? FlowId{candidate} : search(key, hash);
   }
 
   // Ok: the new pair. Exists: `forward` is the entry that has the forward key, `reverse` its other
@@ -290,7 +328,10 @@ class FlowTable {
   static uint32_t match_bucket(const uint8_t* tags, uint8_t tag) {
     return match_tags(tags, tag) | match_tags(tags + kGroupSlots, tag) << kGroupSlots;
   }
-  FlowId find(const FlowKey4& key, uint64_t hash) const;
+  FlowId search(const FlowKey4& key, uint64_t hash) const;
+  FlowId search(const FlowKey6& key, uint64_t hash) const;
+  template <class Is>
+  FlowId search_for(uint64_t hash, Is is) const;  // the entry that is
   uint32_t free_slot(const Home& home) const;                      // in the emptier bucket
   uint32_t victim(const Home& home, uint32_t now_ms) const;
   uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it

@@ -961,5 +961,42 @@ TEST(FlowKey4, HashesAndMatchesAsTheFlowKeyDoes) {
   }
 }
 
+// And the IPv6 one, of which half stays in the packet.
+TEST(FlowKey6, HashesAndMatchesAsTheFlowKeyDoes) {
+  FlowTable table(1024, 7);
+  std::mt19937 random(6);
+  for (uint32_t i = 0; i < 200; ++i) {
+    uint8_t addresses[32];
+    for (uint8_t& byte : addresses) byte = static_cast<uint8_t>(random());
+    FlowKey key{};
+    std::memcpy(key.source, addresses, 16);
+    std::memcpy(key.destination, addresses + 16, 16);
+    key.source_port = static_cast<uint16_t>(random());
+    key.destination_port = static_cast<uint16_t>(random());
+    key.scope = random();
+    key.protocol = static_cast<uint8_t>(random());
+    key.family = Family::V6;
+    const FlowKey6 short_key{
+        FlowKey6::rest_of(key.source_port, key.destination_port, key.protocol, key.scope),
+        addresses};
+    const uint64_t hash = table.hash(key);
+    ASSERT_EQ(table.hash(short_key), hash);
+    FlowKey reply = key;
+    reply.scope = ~key.scope;
+    const FlowTable::Pair pair = table.insert(key, reply, 0);
+    ASSERT_EQ(pair.result, FlowInsert::Ok);
+    ASSERT_EQ(table.find(short_key, hash, table.candidate(hash)), pair.forward);
+    const auto differs_at = [&](uint32_t bit) {
+      Flow flow = table[pair.forward];
+      reinterpret_cast<uint8_t*>(&flow)[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
+      return !short_key.is_of(flow);
+    };
+    for (uint32_t bit = 0; bit < 18 * 8; ++bit) ASSERT_TRUE(differs_at(bit)) << bit;
+    for (uint32_t bit = 0; bit < 32 * 8; ++bit) {
+      ASSERT_TRUE(differs_at(offsetof(Flow, source6) * 8 + bit)) << bit;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vrouter
