@@ -23,6 +23,8 @@
 namespace vrouter {
 namespace {
 
+constexpr uint32_t kAhead = 8;  // packets, from a flow's tags to its entry
+
 Entrance entrance_of(const Router& router, VifId id) {
   Entrance e;
   e.id = id;
@@ -76,12 +78,13 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
 
 // The scope of the tenant that has this address in the label's network; false: no tenant with
 // flows.
-bool find_receiver(Context& context, Family family, const uint8_t* address, Memory& memory) {
-  const uint32_t size = address_bytes(family);
-  if (memory.receiver != family || std::memcmp(memory.receiver_address, address, size) != 0) {
-    memory.receiver = family;
-    std::memcpy(memory.receiver_address, address, size);
-    const Route* route = context.router.route(memory.vrf, family, address);
+template <class Ip>
+bool find_receiver(Context& context, const uint8_t* address, Memory& memory) {
+  if (memory.receiver != Ip::kFamily ||
+      std::memcmp(memory.receiver_address, address, Ip::kAddress) != 0) {
+    memory.receiver = Ip::kFamily;
+    std::memcpy(memory.receiver_address, address, Ip::kAddress);
+    const Route* route = context.router.route(memory.vrf, Ip::kFamily, address);
     const NextHop* out = route != nullptr ? context.router.next_hop(route->next_hop) : nullptr;
     const Vif* vif = out != nullptr && out->kind == NextHopKind::Interface && out->policy()
                          ? context.router.vif(out->vif)
@@ -92,13 +95,14 @@ bool find_receiver(Context& context, Family family, const uint8_t* address, Memo
   return memory.receiver_known;
 }
 
-bool is_own(const Router& router, Family family, const uint8_t* address, Memory& memory) {
-  const uint32_t size = address_bytes(family);
-  if (memory.underlay != family || std::memcmp(memory.underlay_address, address, size) != 0) {
-    const Route* route = router.route(memory.entrance.vrf, family, address);
+template <class Ip>
+bool is_own(const Router& router, const uint8_t* address, Memory& memory) {
+  if (memory.underlay != Ip::kFamily ||
+      std::memcmp(memory.underlay_address, address, Ip::kAddress) != 0) {
+    const Route* route = router.route(memory.entrance.vrf, Ip::kFamily, address);
     const NextHop* own = route != nullptr ? router.next_hop(route->next_hop) : nullptr;
-    memory.underlay = family;
-    std::memcpy(memory.underlay_address, address, size);
+    memory.underlay = Ip::kFamily;
+    std::memcpy(memory.underlay_address, address, Ip::kAddress);
     memory.own = own != nullptr && own->kind == NextHopKind::Receive;
   }
   return memory.own;
@@ -108,6 +112,15 @@ Family family_of(uint16_t ether_type) {
   return ether_type == ethernet::kTypeIpv4   ? Family::V4
          : ether_type == ethernet::kTypeIpv6 ? Family::V6
                                              : Family::None;
+}
+
+// The scope of the packet inside, where its label or VNI does not say.
+template <class Ip>
+bool scope_to_receiver(Context& context, const uint8_t* p, Memory& memory, Parcel& parcel) {
+  if (parcel.end - parcel.l3 < Ip::kHeaderLength) return false;
+  if (!find_receiver<Ip>(context, p + Ip::kDestinationAt, memory)) return false;
+  parcel.scope = memory.receiver_scope;
+  return true;
 }
 
 // The packet inside: behind a label a packet as it is; behind a VNI that, or in a frame to the
@@ -121,6 +134,7 @@ bool recognise_inside(Context& context, const Packet& packet, uint32_t at, Memor
     const Mac to = parcel.end > at + ethernet::kHeaderLength ? ethernet::destination(p) : Mac{};
     if (to == kGatewayMac || (to == memory.entrance.mac && !to.is_group() && !to.is_zero())) {
       parcel.family = family_of(ethernet::ether_type(p));
+      if (parcel.family == Family::None) return false;
       at += ethernet::kHeaderLength;
       p += ethernet::kHeaderLength;
     } else if (memory.bridges) {
@@ -129,58 +143,53 @@ bool recognise_inside(Context& context, const Packet& packet, uint32_t at, Memor
   }
   if (parcel.end <= at) return false;
   if (parcel.family == Family::None) {
-    if (ip::version(p) != 4 && ip::version(p) != 6) return false;
-    parcel.family = ip::version(p) == 4 ? Family::V4 : Family::V6;
+    parcel.family = static_cast<Family>(ip::version(p));
+    if (parcel.family != Family::V4 && parcel.family != Family::V6) return false;
   }
   parcel.l3 = static_cast<uint16_t>(at);
   if (memory.owner == Owner::Label) return true;
-  const bool v4 = parcel.family == Family::V4;
-  if (parcel.end - at < (v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength)) return false;
-  const uint8_t* to = v4 ? ipv4::destination(p) : ipv6::destination(p);
-  if (!find_receiver(context, parcel.family, to, memory)) return false;
-  parcel.scope = memory.receiver_scope;
-  return true;
+  return parcel.family == Family::V4 ? scope_to_receiver<Ip4>(context, p, memory, parcel)
+                                     : scope_to_receiver<Ip6>(context, p, memory, parcel);
 }
 
 // A tunnel that ends here, or nothing for this room.
-bool recognise_tunnel(Context& context, const Packet& packet, Family family, Memory& memory,
-                      Parcel& parcel) {
+template <class Ip>
+bool recognise_tunnel(Context& context, const Packet& packet, Memory& memory, Parcel& parcel) {
   constexpr uint32_t kOuter = ethernet::kHeaderLength;
+  constexpr uint32_t kBehind = kOuter + Ip::kHeaderLength;
   const uint8_t* p = packet.data() + kOuter;
-  const size_t n = packet.length - kOuter;
-  const bool v4 = family == Family::V4;
-  if (v4 ? !plain_ipv4(p, n) : !plain_ipv6(p, n)) return false;
-  const uint32_t header = v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength;
-  const uint32_t total = v4 ? ipv4::total_length(p) : ipv6::total_length(p);
-  const uint8_t protocol = v4 ? ipv4::protocol(p) : ipv6::next_header(p);
-  const uint8_t* l4 = p + header;
-  uint32_t at = kOuter + header;
-  const uint32_t transport = packet.offset + at;
+  if (!Ip::plain(p, packet.length - kOuter)) return false;
+  const uint32_t total = Ip::total_length(p);
+  const size_t rest = total - Ip::kHeaderLength;
+  const uint8_t* l4 = p + Ip::kHeaderLength;
+  uint32_t at = kBehind;
   bool vxlan = false;
-  if (protocol == ip::kUdp) {
-    if (!udp::check(l4, total - header)) return false;
+  if (Ip::protocol(p) == ip::kUdp) {
+    if (!udp::check(l4, rest)) return false;
     const uint16_t port = udp::destination_port(l4);
     vxlan = port == udp::kPortVxlan;
     if (!vxlan && port != udp::kPortMpls && port != udp::kPortMplsOld) return false;
     at += udp::kHeaderLength;
-  } else if (protocol == ip::kGre) {
-    if (total - header < gre::kHeaderLength || load_be32(l4) != ethernet::kTypeMpls) return false;
+  } else if (Ip::protocol(p) == ip::kGre) {
+    if (rest < gre::kHeaderLength || load_be32(l4) != ethernet::kTypeMpls) return false;
     at += gre::kHeaderLength;
   } else {
     return false;
   }
   // What is undone must be undone inside (parse.cc, check_offload()).
   const Offload& offload = packet.offload;
-  if (offload.checksum &&
-      (offload.transport <= transport ||
-       (offload.outer_transport != 0 && offload.outer_transport != transport))) {
-    return false;
+  if (offload.checksum) {
+    const uint32_t transport = packet.offset + kBehind;
+    if (offload.transport <= transport ||
+        (offload.outer_transport != 0 && offload.outer_transport != transport)) {
+      return false;
+    }
   }
   parcel.end = kOuter + total;
-  const uint8_t* own = v4 ? ipv4::destination(p) : ipv6::destination(p);
+  const uint8_t* own = p + Ip::kDestinationAt;
   // To a link-local or multicast address: the host's (admit.cc).
-  if (!v4 && own[0] >= 0xfe) return false;
-  if (!is_own(context.router, family, own, memory)) return false;
+  if (Ip::kFamily == Family::V6 && own[0] >= 0xfe) return false;
+  if (!is_own<Ip>(context.router, own, memory)) return false;
   const uint8_t* word = packet.data() + at;
   at += vxlan ? vxlan::kHeaderLength : mpls::kEntryLength;
   if (parcel.end < at) return false;
@@ -193,7 +202,7 @@ bool recognise_tunnel(Context& context, const Packet& packet, Family family, Mem
   }
   if (parcel.label != memory.label) look_up_label(context.router, parcel.label, memory);
   if (memory.owner == Owner::None) return false;
-  if (v4) {
+  if constexpr (Ip::kFamily == Family::V4) {
     parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
     if (parcel.outer_source == 0) return false;
   } else {
@@ -226,9 +235,16 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
     parcel.vrf = entrance.vrf;
   } else {
     if (destination != entrance.mac) return;
-    if (!recognise_tunnel(context, packet, family, memory, parcel)) return;
+    if (family == Family::V4 ? !recognise_tunnel<Ip4>(context, packet, memory, parcel)
+                             : !recognise_tunnel<Ip6>(context, packet, memory, parcel)) {
+      return;
+    }
   }
-  recognise_flow(context.flows, packet, entrance, parcel, key);
+  if (parcel.family == Family::V4) {
+    recognise_flow<Ip4>(context.flows, packet, entrance, parcel, key);
+  } else {
+    recognise_flow<Ip6>(context.flows, packet, entrance, parcel, key);
+  }
 }
 
 }  // namespace
@@ -238,11 +254,16 @@ void express(Context& context, Burst& burst, Burst& done) {
   FlowKey4 keys[kBurst];
   Memory memory;
   Exit exits[kExits];
-  for (uint32_t i = 0; i < burst.count; ++i) {
-    recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
-  }
-  for (uint32_t i = 0; i < burst.count; ++i) {
-    if (parcels[i].look == Look::Plain) parcels[i].slot = context.flows.candidate(parcels[i].hash);
+  // The second loop follows the first at a distance: entries are fetched while packets behind are
+  // recognised, not all at once.
+  for (uint32_t i = 0; i < burst.count + kAhead; ++i) {
+    if (i < burst.count) {
+      parcels[i] = Parcel{};
+      recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
+    }
+    if (i >= kAhead && parcels[i - kAhead].look == Look::Plain) {
+      seek_flow(context.flows, parcels[i - kAhead]);
+    }
   }
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left

@@ -29,52 +29,67 @@ inline bool plain_offload(const Packet& packet, const Parcel& parcel, const uint
          (offload.outer_transport == 0 || parcel.from_fabric());
 }
 
+// Of a protocol without ports: an ICMP error is of the flow that it quotes.
+template <class Ip>
+bool is_apart(const uint8_t* l4, size_t n, uint8_t protocol) {
+  constexpr bool v4 = Ip::kFamily == Family::V4;
+  if (protocol != (v4 ? ip::kIcmp : ip::kIcmpv6) || !icmp::check(l4, n)) return false;
+  return v4 ? !icmp::is_error(icmp::type(l4)) : !icmp6::is_error(icmp::type(l4));
+}
+
+// Whether packets to this address are anything but a flow's (admit.cc).
+template <class Ip>
+bool to_others(const Entrance& entrance, const uint8_t* to) {
+  if constexpr (Ip::kFamily == Family::V4) {
+    return (to[0] & 0xe0) == 0xe0 ||  // multicast, broadcast
+           (entrance.gateway_trap && load_native<uint32_t>(to) == entrance.gateway);
+  } else {
+    return to[0] == 0xff || (entrance.gateway_trap && is_gateway(*entrance.vif, Family::V6, to));
+  }
+}
+
 // The packet that has the flow, at parcel.l3; family, scope, vrf and the rest are known.
-inline void recognise_flow(const FlowTable& flows, const Packet& packet, const Entrance& entrance,
-                           Parcel& parcel, FlowKey4& key) {
+template <class Ip>
+[[gnu::always_inline]] inline void recognise_flow(const FlowTable& flows, const Packet& packet,
+                                                  const Entrance& entrance, Parcel& parcel,
+                                                  FlowKey4& key) {
+  constexpr bool v4 = Ip::kFamily == Family::V4;
   const uint8_t* p = packet.data() + parcel.l3;
-  const size_t n = parcel.end - parcel.l3;
-  const bool v4 = parcel.family == Family::V4;
-  if (v4 ? !plain_ipv4(p, n) : !plain_ipv6(p, n)) return;
-  parcel.l3_length = static_cast<uint16_t>(v4 ? ipv4::total_length(p) : ipv6::total_length(p));
-  const uint32_t header = v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength;
-  const uint8_t* l4 = p + header;
-  const size_t rest = parcel.l3_length - header;
-  const uint8_t protocol = v4 ? ipv4::protocol(p) : ipv6::next_header(p);
-  bool special = false;
+  if (!Ip::plain(p, parcel.end - parcel.l3)) return;
+  const uint32_t length = Ip::total_length(p);
+  parcel.l3_length = static_cast<uint16_t>(length);
+  const uint8_t* l4 = p + Ip::kHeaderLength;
+  const size_t rest = length - Ip::kHeaderLength;
+  const uint8_t protocol = Ip::protocol(p);
+  bool special;
   if (protocol == ip::kTcp) {
     constexpr uint8_t kOpensOrEnds = tcp::kSyn | tcp::kFin | tcp::kRst;
     if (!tcp::check(l4, rest)) return;
     special = (tcp::flags(l4) & kOpensOrEnds) != 0;
   } else if (protocol == ip::kUdp) {
+    constexpr uint16_t kDhcp = v4 ? udp::kPortDhcpClient : udp::kPortDhcpv6Client;
     if (!udp::check(l4, rest)) return;
-    special = entrance.dhcp_trap &&
-              udp::source_port(l4) == (v4 ? udp::kPortDhcpClient : udp::kPortDhcpv6Client);
+    special = entrance.dhcp_trap && udp::source_port(l4) == kDhcp;
   } else {
-    // Errors are of the flow that they quote.
-    const bool own = protocol == (v4 ? ip::kIcmp : ip::kIcmpv6) && icmp::check(l4, rest);
-    const uint8_t type = own ? icmp::type(l4) : 0;
-    if (own && !(v4 ? icmp::is_error(type) : icmp6::is_error(type))) parcel.look = Look::Apart;
+    if (is_apart<Ip>(l4, rest, protocol)) parcel.look = Look::Apart;
     return;
   }
   if (packet.offload.checksum && !plain_offload(packet, parcel, l4, protocol)) special = true;
-  const uint16_t source_port = load_be16(l4);
-  const uint16_t destination_port = load_be16(l4 + 2);
-  if (v4) {
-    const uint8_t* to = ipv4::destination(p);
-    if ((to[0] & 0xe0) == 0xe0) return;  // multicast, broadcast
-    if (entrance.gateway_trap && load_native<uint32_t>(to) == entrance.gateway) return;
-    key = FlowKey4(ipv4::source(p), source_port, destination_port, protocol, parcel.scope);
+  if (to_others<Ip>(entrance, p + Ip::kDestinationAt)) return;
+  if constexpr (v4) {
+    key = FlowKey4(ipv4::source(p), l4, protocol, parcel.scope);
     parcel.hash = flows.hash(key);
   } else {
-    const uint8_t* to = ipv6::destination(p);
-    if (to[0] == 0xff) return;  // multicast
-    if (entrance.gateway_trap && is_gateway(*entrance.vif, Family::V6, to)) return;
-    key = FlowKey6::rest_of(source_port, destination_port, protocol, parcel.scope);
+    key = FlowKey6::rest_of(l4, protocol, parcel.scope);
     parcel.hash = flows.hash(FlowKey6{key, ipv6::source(p)});
   }
   parcel.look = special ? Look::Special : Look::Plain;
   flows.prefetch_bucket(parcel.hash);
+}
+
+// Where the packet's flow may be; its entry is fetched.
+inline void seek_flow(const FlowTable& flows, Parcel& parcel) {
+  parcel.slot = flows.candidate(parcel.hash);
 }
 
 // Whether an acknowledgement changes nothing but the number acknowledged (flow.cc, saw_ack()).
@@ -104,7 +119,8 @@ inline void translate_ports(uint8_t* l4, const Offload& offload, const Flow& flo
 }
 
 // TTL, and addresses and ports where the flow has others.
-inline void rewrite_ipv4(uint8_t* p, const Offload& offload, const Flow& flow) {
+inline void rewrite_ip(Ip4, uint8_t* p, const Offload& offload, const Flow& flow,
+                       const FlowTable& /*flows*/) {
   constexpr uint16_t kOneHopLess = 0xfeff;  // checksum_delta16(x, x - 0x0100)
   uint32_t delta = kOneHopLess;
   p[ipv4::kTtlAt] = static_cast<uint8_t>(p[ipv4::kTtlAt] - 1);
@@ -121,13 +137,13 @@ inline void rewrite_ipv4(uint8_t* p, const Offload& offload, const Flow& flow) {
   ipv4::set_checksum(p, checksum_finish(sum));
 }
 
-inline void rewrite_ipv6(uint8_t* p, const Offload& offload, const Flow& flow,
-                         const FlowTable& flows) {
+inline void rewrite_ip(Ip6, uint8_t* p, const Offload& offload, const Flow& flow,
+                       const FlowTable& flows) {
   p[ipv6::kHopLimitAt] = static_cast<uint8_t>(p[ipv6::kHopLimitAt] - 1);
   if (flow.action != FlowAction::Nat) return;
   const Flow& reverse = flows[FlowId{flow.reverse}];
-  ipv6::set_source(p, reverse.destination6);
-  ipv6::set_destination(p, reverse.source6);
+  std::memcpy(p + ipv6::kSourceAt, reverse.destination6, 16);
+  std::memcpy(p + ipv6::kDestinationAt, reverse.source6, 16);
   translate_ports(p + ipv6::kHeaderLength, offload, flow);
 }
 
@@ -152,15 +168,23 @@ inline bool arrives_right(const Router& router, const Packet& packet, const Parc
              Address::from_bytes(Family::V6, packet.data() + parcel.outer_source6);
 }
 
+inline FlowId find_flow(Ip4, const FlowTable& flows, const FlowKey4& key, const Parcel& parcel,
+                        const uint8_t* /*p*/) {
+  return flows.find(key, parcel.hash, parcel.slot);
+}
+inline FlowId find_flow(Ip6, const FlowTable& flows, const FlowKey4& rest, const Parcel& parcel,
+                        const uint8_t* p) {
+  return flows.find(FlowKey6{rest, p + ipv6::kSourceAt}, parcel.hash, parcel.slot);
+}
+
 // Does all there is to do for a packet, or nothing (false).
-inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
-                       uint32_t now_ms, Exit* exits) {
+template <class Ip>
+[[gnu::always_inline]] inline bool carry_flow(Context& context, Packet& packet,
+                                              const Parcel& parcel, const FlowKey4& key,
+                                              uint32_t now_ms, Exit* exits) {
   const Router& router = context.router;
-  const bool v4 = parcel.family == Family::V4;
   uint8_t* p = packet.data() + parcel.l3;
-  const FlowId id =
-      v4 ? context.flows.find(key, parcel.hash, parcel.slot)
-         : context.flows.find(FlowKey6{key, p + ipv6::kSourceAt}, parcel.hash, parcel.slot);
+  const FlowId id = find_flow(Ip{}, context.flows, key, parcel, p);
   if (!id.valid() || parcel.hash == 0) return false;
   Flow& flow = context.flows[id];
   const bool any = (flow.flags & kFlowTranslated) != 0;
@@ -178,10 +202,9 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   }
   if (parcel.l3_length > exit.most && !segments_fit(packet, parcel, exit.most)) return false;
   if (parcel.from_fabric() && !arrives_right(router, packet, parcel, flow)) return false;
-  uint8_t& ttl = p[v4 ? ipv4::kTtlAt : ipv6::kHopLimitAt];
-  if (ttl <= 1) return false;
+  if (p[Ip::kTtlAt] <= 1) return false;
   if (flow.protocol == ip::kTcp) {
-    const uint8_t* l4 = p + (v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength);
+    const uint8_t* l4 = p + Ip::kHeaderLength;
     if ((tcp::flags(l4) & tcp::kAck) != 0) {
       if (!settled(flow)) return false;
       flow.tcp_ack = tcp::ack(l4);
@@ -193,19 +216,15 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   flow.bytes += parcel.l3_length;
   flow.last_seen = now_ms;
 
-  if (v4) {
-    rewrite_ipv4(p, packet.offload, flow);
-  } else {
-    rewrite_ipv6(p, packet.offload, flow, context.flows);
-  }
+  rewrite_ip(Ip{}, p, packet.offload, flow, context.flows);
   PacketMeta& meta = packet.meta;
   meta.vrf = parcel.vrf;
   meta.flow = id;
   meta.next_hop = NextHopId{flow.next_hop};
   meta.label = flow.label;
   meta.hash = parcel.hash;
-  meta.ttl = ttl;
-  meta.ether_type = v4 ? ethernet::kTypeIpv4 : ethernet::kTypeIpv6;
+  meta.ttl = p[Ip::kTtlAt];
+  meta.ether_type = Ip::kEtherType;
   meta.out_vif = exit.vif;
   meta.out_port = exit.port;
   meta.verdict = Verdict::Transmit;
@@ -214,6 +233,18 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   packet.pull(parcel.l3);
   push_rewrite(context, packet, *exit.rewrite, packet.offset);
   return true;
+}
+
+[[gnu::noinline]] inline bool carry_flow6(Context& context, Packet& packet, const Parcel& parcel,
+                                          const FlowKey4& key, uint32_t now_ms, Exit* exits) {
+  return carry_flow<Ip6>(context, packet, parcel, key, now_ms, exits);
+}
+
+[[gnu::always_inline]] inline bool carry_flow(Context& context, Packet& packet,
+                                              const Parcel& parcel, const FlowKey4& key,
+                                              uint32_t now_ms, Exit* exits) {
+  return parcel.family == Family::V4 ? carry_flow<Ip4>(context, packet, parcel, key, now_ms, exits)
+                                     : carry_flow6(context, packet, parcel, key, now_ms, exits);
 }
 
 }  // namespace vrouter

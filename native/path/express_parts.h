@@ -15,27 +15,28 @@ namespace vrouter {
 
 // What a packet looks like from outside.
 enum class Look : uint8_t {
-  Plain,    // may be carried
+  Unknown,  // for the rooms, and of whatever flow
+  Apart,    // for the rooms, and of no flow that a plain packet could be of
   Special,  // of a known flow, for the rooms: it opens or ends the connection, or leaves something
             // undone
-  Apart,    // for the rooms, and of no flow that a plain packet could be of
-  Unknown,  // for the rooms, and of whatever flow
+  Plain,    // may be carried
 };
 
-// A packet as far as it has been recognised. l3: of the packet that has the flow, from data().
+// A packet as far as it has been recognised; all zero at first. l3: of the packet that has the
+// flow, from data().
 struct Parcel {
-  Look look = Look::Unknown;
-  Family family = Family::None;
-  uint16_t l3 = 0;
-  uint16_t l3_length = 0;
-  uint16_t outer_source6 = 0;  // where that stands, from data(); 0: none
-  uint32_t end = 0;            // of what may belong to it; behind that is the wire's padding
-  uint32_t label = 0;          // it came with, or VNI; from the fabric
-  uint32_t scope = 0;
-  uint32_t outer_source = 0;  // as it stands in the header; 0: none, as of a tenant's packet
+  Look look;
+  Family family;
+  uint16_t l3;
+  uint16_t l3_length;
+  uint16_t outer_source6;  // where that stands, from data(); 0: none
+  uint32_t end;            // of what may belong to it; behind that is the wire's padding
+  uint32_t label;          // it came with, or VNI; from the fabric
+  uint32_t scope;
+  uint32_t outer_source;  // as it stands in the header; 0: none, as of a tenant's packet
+  uint32_t slot;          // of its flow, perhaps
   VrfId vrf;
-  uint32_t slot = FlowTable::kNoSlot;
-  uint64_t hash = 0;
+  uint64_t hash;
 
   bool from_fabric() const { return outer_source != 0 || outer_source6 != 0; }
 };
@@ -129,11 +130,32 @@ inline bool plain_ipv4(const uint8_t* p, size_t n) {
          half >> 16 == 0xffff;
 }
 
-// The header of a whole IPv6 packet, of which n bytes are in view.
-inline bool plain_ipv6(const uint8_t* p, size_t n) {
-  return ipv6::check(p, n) && ipv6::total_length(p) <= UINT16_MAX;
-}
-
-inline uint32_t address_bytes(Family family) { return family == Family::V4 ? 4 : 16; }
+// What is asked of an IP header, by its family.
+struct Ip4 {
+  static constexpr Family kFamily = Family::V4;
+  static constexpr uint32_t kHeaderLength = ipv4::kHeaderLength;
+  static constexpr uint32_t kAddress = 4;
+  static constexpr uint32_t kTtlAt = ipv4::kTtlAt;
+  static constexpr uint32_t kSourceAt = ipv4::kSourceAt;
+  static constexpr uint32_t kDestinationAt = ipv4::kDestinationAt;
+  static constexpr uint16_t kEtherType = ethernet::kTypeIpv4;
+  static bool plain(const uint8_t* p, size_t n) { return plain_ipv4(p, n); }
+  static uint32_t total_length(const uint8_t* p) { return ipv4::total_length(p); }
+  static uint8_t protocol(const uint8_t* p) { return ipv4::protocol(p); }
+};
+struct Ip6 {
+  static constexpr Family kFamily = Family::V6;
+  static constexpr uint32_t kHeaderLength = ipv6::kHeaderLength;
+  static constexpr uint32_t kAddress = 16;
+  static constexpr uint32_t kTtlAt = ipv6::kHopLimitAt;
+  static constexpr uint32_t kSourceAt = ipv6::kSourceAt;
+  static constexpr uint32_t kDestinationAt = ipv6::kDestinationAt;
+  static constexpr uint16_t kEtherType = ethernet::kTypeIpv6;
+  static bool plain(const uint8_t* p, size_t n) {
+    return ipv6::check(p, n) && ipv6::total_length(p) <= UINT16_MAX;
+  }
+  static uint32_t total_length(const uint8_t* p) { return ipv6::total_length(p); }
+  static uint8_t protocol(const uint8_t* p) { return ipv6::next_header(p); }
+};
 
 }  // namespace vrouter

@@ -116,11 +116,15 @@ struct FlowKey4 {
   uint16_t protocol_family;
 
   FlowKey4() = default;  // of nothing yet
+  // As headers have it: source and destination address, and both ports.
+  FlowKey4(const uint8_t* addresses, const uint8_t* ports, uint8_t protocol, uint32_t scope)
+      : FlowKey4(Family::V4, load_native<uint32_t>(addresses), load_native<uint32_t>(addresses + 4),
+                 both_ports(ports), protocol, scope) {}
   // addresses: source and destination as they stand in an IPv4 header; ports in host order.
   FlowKey4(const uint8_t* addresses, uint16_t source_port, uint16_t destination_port,
            uint8_t protocol, uint32_t scope)
       : FlowKey4(Family::V4, load_native<uint32_t>(addresses), load_native<uint32_t>(addresses + 4),
-                 source_port, destination_port, protocol, scope) {}
+                 both_ports(source_port, destination_port), protocol, scope) {}
 
   bool is_of(const Flow& flow) const {
     const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
@@ -139,15 +143,22 @@ struct FlowKey4 {
 
  private:
   friend struct FlowKey6;
-  FlowKey4(Family family, uint32_t source, uint32_t destination, uint16_t source_port,
-           uint16_t destination_port, uint8_t protocol, uint32_t scope)
+  FlowKey4(Family family, uint32_t source, uint32_t destination, uint32_t ports, uint8_t protocol,
+           uint32_t scope)
       : scope_source(join(scope, source)),
-        destination_ports(join(destination, kLittleEndianHost
-                                                ? source_port | uint32_t{destination_port} << 16
-                                                : destination_port | uint32_t{source_port} << 16)),
+        destination_ports(join(destination, ports)),
         protocol_family(static_cast<uint16_t>(
             kLittleEndianHost ? protocol | static_cast<uint32_t>(family) << 8
                               : static_cast<uint32_t>(family) | uint32_t{protocol} << 8)) {}
+  // Both as they stand in a Flow.
+  static uint32_t both_ports(uint16_t source, uint16_t destination) {
+    return kLittleEndianHost ? source | uint32_t{destination} << 16
+                             : destination | uint32_t{source} << 16;
+  }
+  static uint32_t both_ports(const uint8_t* header) {
+    const uint32_t v = load_be32(header);
+    return kLittleEndianHost ? std::rotl(v, 16) : v;
+  }
   // Two halves of eight bytes, by where they stand in memory.
   static uint64_t join(uint32_t front, uint32_t back) {
     return kLittleEndianHost ? front | uint64_t{back} << 32 : back | uint64_t{front} << 32;
@@ -170,9 +181,9 @@ struct FlowKey6 {
   FlowKey4 rest;
   const uint8_t* addresses;  // source and destination; outlives the key
 
-  static FlowKey4 rest_of(uint16_t source_port, uint16_t destination_port, uint8_t protocol,
-                          uint32_t scope) {
-    return FlowKey4(Family::V6, 0, 0, source_port, destination_port, protocol, scope);
+  // ports: as headers have them.
+  static FlowKey4 rest_of(const uint8_t* ports, uint8_t protocol, uint32_t scope) {
+    return FlowKey4(Family::V6, 0, 0, FlowKey4::both_ports(ports), protocol, scope);
   }
 
   bool is_of(const Flow& flow) const {

@@ -941,6 +941,10 @@ TEST(FlowKey4, HashesAndMatchesAsTheFlowKeyDoes) {
     key.family = Family::V4;
     const FlowKey4 short_key(addresses, key.source_port, key.destination_port, key.protocol,
                              key.scope);
+    uint8_t ports[4];
+    store_be16(ports, key.source_port);
+    store_be16(ports + 2, key.destination_port);
+    ASSERT_EQ(FlowKey4(addresses, ports, key.protocol, key.scope).hash(1), short_key.hash(1));
     const uint64_t hash = table.hash(key);
     ASSERT_EQ(table.hash(short_key), hash);
     FlowKey reply = key;
@@ -976,9 +980,10 @@ TEST(FlowKey6, HashesAndMatchesAsTheFlowKeyDoes) {
     key.scope = random();
     key.protocol = static_cast<uint8_t>(random());
     key.family = Family::V6;
-    const FlowKey6 short_key{
-        FlowKey6::rest_of(key.source_port, key.destination_port, key.protocol, key.scope),
-        addresses};
+    uint8_t ports[4];
+    store_be16(ports, key.source_port);
+    store_be16(ports + 2, key.destination_port);
+    const FlowKey6 short_key{FlowKey6::rest_of(ports, key.protocol, key.scope), addresses};
     const uint64_t hash = table.hash(key);
     ASSERT_EQ(table.hash(short_key), hash);
     FlowKey reply = key;

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "path/rooms.h"
 #include "port/memory_port.h"
 #include "worker/engine.h"
 
@@ -269,6 +270,8 @@ struct Random {
   std::mt19937 engine;
   uint32_t below(uint32_t n) { return engine() % n; }
   bool one_in(uint32_t n) { return below(n) == 0; }
+  bool plain = false;  // nothing is odd
+  bool odd(uint32_t n) { return one_in(n) && !plain; }
 };
 
 struct Ends {
@@ -282,7 +285,7 @@ struct Ends {
 
 // The IP header, with `room` for options or extension headers behind it.
 void write_ip(Random& random, Bytes& p, const Ends& ends, uint32_t room) {
-  const uint8_t hops = random.one_in(20) ? static_cast<uint8_t>(random.below(3)) : 64;
+  const uint8_t hops = random.odd(20) ? static_cast<uint8_t>(random.below(3)) : 64;
   if (ends.v6) {
     store_be32(&p[0], 6u << 28 | random.below(1 << 20));
     store_be16(&p[4], static_cast<uint16_t>(p.size() - 40));
@@ -306,20 +309,20 @@ void write_ip(Random& random, Bytes& p, const Ends& ends, uint32_t room) {
   store_be32(&p[12], ends.source);
   store_be32(&p[16], ends.destination);
   std::fill_n(&p[20], room, uint8_t{1});
-  if (random.one_in(60)) store_be16(&p[6], random.one_in(2) ? 0x2000 : 0x2001);
+  if (random.odd(60)) store_be16(&p[6], random.one_in(2) ? 0x2000 : 0x2001);
   store_be16(&p[10], checksum(p.data(), 20 + room));
 }
 
 // A packet with its tag at its end: which conversation it is of, and its number in that.
 Frame ip_packet(Random& random, const Ends& ends, uint32_t tag, uint32_t number) {
-  const uint32_t room = random.one_in(40) ? 8 : 0;
+  const uint32_t room = random.odd(40) ? 8 : 0;
   const uint32_t l4 = (ends.v6 ? 40 : 20) + room;
   const uint32_t transport = ends.protocol == 6 ? 20 : 8;
   const bool undone = random.one_in(4);
   const bool super = undone && random.one_in(2);
-  const uint32_t fill = super               ? random.below(6000)
-                        : random.one_in(30) ? 1420 + random.below(60)
-                                            : random.below(60);
+  const uint32_t fill = super            ? random.below(6000)
+                        : random.odd(30) ? 1420 + random.below(60)
+                                         : random.below(60);
   Frame frame{Bytes(l4 + transport + fill + 12)};
   Bytes& p = frame.bytes;
   write_ip(random, p, ends, room);
@@ -340,7 +343,7 @@ Frame ip_packet(Random& random, const Ends& ends, uint32_t tag, uint32_t number)
     store_be32(t + 4, random.below(4) * 1000);
     store_be32(t + 8, random.below(4) * 1000);
     t[12] = 0x50;
-    t[13] = random.one_in(5) ? kFlags[random.below(8)] : 0x10;
+    t[13] = random.odd(5) ? kFlags[random.below(8)] : 0x10;
   } else {
     store_be16(t + 4, static_cast<uint16_t>(length));
   }
@@ -361,10 +364,11 @@ Frame ip_packet(Random& random, const Ends& ends, uint32_t tag, uint32_t number)
     offload.segmentation = ends.protocol == 17 ? Segmentation::Udp
                            : ends.v6           ? Segmentation::TcpV6
                                                : Segmentation::TcpV4;
-    offload.segment = static_cast<uint16_t>(1 + random.below(1440));
+    offload.segment =
+        static_cast<uint16_t>(random.plain ? 500 + random.below(500) : 1 + random.below(1440));
     offload.ecn = random.one_in(10);
   }
-  if (!random.one_in(25)) return frame;
+  if (!random.odd(25)) return frame;
   switch (random.below(4)) {  // about something else
     case 0:
       offload.transport += 2;
@@ -400,9 +404,9 @@ void put_in_ethernet(Frame& frame, const Mac& to, const Mac& from) {
 void put_in_tunnel(Random& random, Frame& frame, uint32_t name, uint32_t far_node, bool v6) {
   const bool vxlan = name >= kVni;
   const bool gre = !vxlan && random.one_in(3);
-  if (vxlan && !random.one_in(5)) {
+  if (vxlan && !(name == kVni ? random.odd(20) : random.one_in(5))) {
     put_in_ethernet(frame,
-                    random.one_in(20)  ? kPodMac[0]
+                    random.odd(20)     ? kPodMac[0]
                     : random.one_in(3) ? kNodeMac
                                        : kGatewayMac,
                     kFarMac);
@@ -410,9 +414,9 @@ void put_in_tunnel(Random& random, Frame& frame, uint32_t name, uint32_t far_nod
   const uint32_t ip = v6 ? 40 : 20;
   Bytes p(ip + (gre ? 4 : 8) + (vxlan ? 8 : 4));
   // Now and then the outer packet ends before the inner one: the rest is the wire's padding.
-  const uint32_t beyond = random.one_in(30) ? 1 + random.below(12) : 0;
+  const uint32_t beyond = random.odd(30) ? 1 + random.below(12) : 0;
   const uint32_t length = static_cast<uint32_t>(p.size() + frame.bytes.size()) - beyond;
-  const uint32_t own = random.one_in(60) ? kNode + 7 : kNode;
+  const uint32_t own = random.odd(60) ? kNode + 7 : kNode;
   const uint8_t protocol = gre ? 47 : 17;
   if (v6) {
     store_be32(&p[0], 6u << 28);
@@ -438,14 +442,14 @@ void put_in_tunnel(Random& random, Frame& frame, uint32_t name, uint32_t far_nod
     store_be16(&p[ip + 4], static_cast<uint16_t>(length - ip));
   }
   if (vxlan) {
-    p[p.size() - 8] = random.one_in(50) ? 0 : 8;
+    p[p.size() - 8] = random.odd(50) ? 0 : 8;
     store_be32(&p[p.size() - 4], name << 8);
   } else {
     store_be32(&p[p.size() - 4],
-               name << 12 | (random.one_in(50) ? 0 : 0x100) | (random.one_in(50) ? 1 : 64));
+               name << 12 | (random.odd(50) ? 0 : 0x100) | (random.odd(50) ? 1 : 64));
   }
   put_in_front(frame, p);
-  if (frame.undone.checksum && random.one_in(10)) {
+  if (frame.undone.checksum && random.odd(10)) {
     frame.undone.outer_transport = ip + (random.one_in(5) ? 2 : 0);
     if (random.one_in(3)) frame.undone.transport = ip;
   }
@@ -465,10 +469,15 @@ std::pair<uint32_t, Frame> make_frame(Random& random, uint32_t number, bool bent
   uint32_t port = random.below(kPorts);
   Frame f;
   if (port == 0) {
-    const uint32_t name = random.one_in(20)  ? 43
-                          : random.one_in(3) ? kVni + random.below(kVnis + 1)
-                                             : kLabel + random.below(3);
-    const uint32_t far = kFarNode + (random.one_in(20) ? random.below(3) : client % 2);
+    // In the rooms a packet behind some VNIs meets its flow a room later than one behind a label,
+    // so a burst with both of one flow has no order to compare.
+    const bool any = bent || random.plain;
+    const bool by_vni = any ? random.one_in(3) : client % 3 == 0;
+    const uint32_t vni = any           ? random.below(random.plain ? kVnis : kVnis + 1)
+                         : client == 0 ? random.below(3)
+                                       : 3;
+    const uint32_t name = random.odd(20) ? 43 : by_vni ? kVni + vni : kLabel + random.below(3);
+    const uint32_t far = kFarNode + (random.odd(20) ? random.below(3) : client % 2);
     // Behind a VNI the flow is the tenant's or the network's, as behind the label of either.
     const uint32_t whose = name == kVni + 1 ? 2 : name >= kVni ? 0 : name - kLabel;
     f = ip_packet(random,
@@ -478,12 +487,12 @@ std::pair<uint32_t, Frame> make_frame(Random& random, uint32_t number, bool bent
                                       : kPod,
                    static_cast<uint16_t>(service ? 80 : 443), protocol, v6},
                   tag | whose << 29, number);
-    put_in_tunnel(random, f, name, far, underlay6 != random.one_in(8));
+    put_in_tunnel(random, f, name, far, underlay6 != random.odd(8));
   } else {
     const bool across = random.one_in(4);  // to the other tenant of this node
     const uint32_t own = port == 1 ? kPod : kNeighbour;
-    const bool gateway = random.one_in(80);
-    const bool dhcp = random.one_in(80);
+    const bool gateway = random.odd(80);
+    const bool dhcp = random.odd(80);
     const uint32_t to = gateway                ? kGateway
                         : !across              ? kClient + client
                         : port == 2 && service ? kService
@@ -497,12 +506,12 @@ std::pair<uint32_t, Frame> make_frame(Random& random, uint32_t number, bool bent
                   tag | port << 24 | (across ? 1u << 28 : 0) | (gateway ? 1u << 19 : 0) |
                       (dhcp ? 1u << 20 : 0),
                   number);
-    put_in_ethernet(f, random.one_in(40) ? kPodMac[2 - port] : kGatewayMac, kPodMac[port - 1]);
+    put_in_ethernet(f, random.odd(40) ? kPodMac[2 - port] : kGatewayMac, kPodMac[port - 1]);
   }
   Bytes& bytes = f.bytes;
-  if (random.one_in(15)) bytes.resize(bytes.size() + 1 + random.below(20));  // padding
-  if (random.one_in(100)) bytes.resize(1 + random.below(static_cast<uint32_t>(bytes.size())));
-  if (bent && random.one_in(30))
+  if (random.odd(15)) bytes.resize(bytes.size() + 1 + random.below(20));  // padding
+  if (random.odd(100)) bytes.resize(1 + random.below(static_cast<uint32_t>(bytes.size())));
+  if (bent && random.odd(30))
     bytes[random.below(static_cast<uint32_t>(bytes.size()))] ^= 1u << random.below(8);
   return {port, f};
 }
@@ -595,12 +604,18 @@ void expect_equal(Side& a, Side& b, bool exact) {
   ASSERT_EQ(a.engine.pool().available(), b.engine.pool().available());
 }
 
+Bytes bytes_of(const Flow& flow) {
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
+  return Bytes(p, p + sizeof flow);
+}
+
 void expect_equal_flows(Side& a, Side& b) {
   const FlowTable& x = a.engine.flows();
   const FlowTable& y = b.engine.flows();
   ASSERT_EQ(x.used(), y.used());
   for (FlowId id{0}; id.value < x.capacity(); ++id.value) {
-    ASSERT_EQ(std::memcmp(&x[id], &y[id], sizeof(Flow)), 0) << "flow " << id.value;
+    if (std::memcmp(&x[id], &y[id], sizeof(Flow)) == 0) continue;
+    ASSERT_EQ(hex(bytes_of(x[id])), hex(bytes_of(y[id]))) << "flow " << id.value;
   }
 }
 
@@ -653,6 +668,40 @@ TEST(Express, InBurstsTheSameFramesInTheSameOrderOfEachFlow) {
   for (uint32_t seed = 10; seed < 16; ++seed) {
     run({.encap = Encap::MplsOverUdp, .takes = seed % 2 == 0}, seed, 120, 150);
   }
+}
+
+// What is left to the rooms is never wrong, only slow: so a twin does not see it. Nothing odd about
+// a packet, its flow known: it must be taken.
+void expect_carried(const Setting& setting, uint32_t seed) {
+  Random random{.engine = std::mt19937(seed), .plain = true};
+  for (uint32_t number = 0; number < 150; ++number) {
+    Side side(true, setting);
+    Engine& engine = side.engine;
+    const auto [port, f] = make_frame(random, number, false, setting.underlay6);
+    for (uint32_t i = 1; i <= 3; ++i) {
+      side.ports[port]->give(f);
+      engine.step(i * 1'000'000);
+    }
+    ASSERT_EQ(engine.counters().forwarded, 3u) << "port " << port << " " << hex(f.bytes);
+    Burst burst, done;
+    burst.count = engine.pool().allocate(burst.packets, 1);
+    ASSERT_EQ(burst.count, 1u);
+    Packet& packet = *burst.packets[0];
+    std::copy(f.bytes.begin(), f.bytes.end(), packet.data());
+    packet.append(static_cast<uint32_t>(f.bytes.size()));
+    packet.offload = moved(f.undone, packet.offset);
+    packet.meta.vif = VifId{port};
+    express(engine.context(), burst, done);
+    EXPECT_EQ(done.count, 1u) << "seed " << seed << " port " << port << " undone "
+                              << f.undone.checksum << " " << hex(f.bytes);
+    engine.pool().free(&packet);
+  }
+}
+
+TEST(Express, CarriesWhatItIsFor) {
+  expect_carried({.encap = Encap::MplsOverUdp}, 21);
+  expect_carried({.encap = Encap::Vxlan, .takes = true}, 22);
+  expect_carried({.encap = Encap::MplsOverGre, .underlay6 = true}, 23);
 }
 
 }  // namespace
