@@ -39,6 +39,8 @@ struct Context {
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;
+  // The same for several, in order; nullptr: one by one.
+  void (*transmit_all)(void* sink, Packet* const* packets, uint32_t count) = nullptr;
   void* sink = nullptr;
 };
 

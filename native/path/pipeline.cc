@@ -62,7 +62,7 @@ void forward(Context& context, Burst& burst) {
   if (context.express && context.trace == nullptr) {
     Burst done;
     express(context, burst, done);
-    finish(context, done);
+    finish_carried(context, done);
     if (burst.count == 0) return;
   }
   way_in(context, burst);

@@ -22,6 +22,7 @@ void translate(Context& context, Burst& burst);    // NAT
 void replicate(Context& context, Burst& burst);    // broadcast, unknown unicast, multicast
 void encapsulate(Context& context, Burst& burst);  // next hop's rewrite pushed, vif chosen
 void finish(Context& context, Burst& burst);       // count, transmit, free
+void finish_carried(Context& context, Burst& burst);  // … what express() has done
 
 // Rooms from look_up_routes to finish, for one packet the router made itself.
 void send(Context& context, Packet* packet);

@@ -192,19 +192,8 @@ bool FlowTable::is_of(const FlowKey& key, uint32_t slot) const {
   return matches(memory_.flows[slot], memory_.addresses6[slot], key);
 }
 
-FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
-  const Home h = home(hash);
-  for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0;
-         found &= found - 1) {
-      const uint32_t slot = base + first_of(found);
-      if (key.is_of(memory_.flows[slot])) return FlowId{slot};
-    }
-  }
-  return FlowId{};
-}
-
-FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
+template <class Key>
+FlowId FlowTable::search_for(const Key& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
     for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0;
@@ -215,6 +204,12 @@ FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
   }
   return FlowId{};
 }
+
+FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const { return search_for(key, hash); }
+
+FlowId FlowTable::search(const FlowKey4& key, uint64_t hash) const { return search_for(key, hash); }
+
+FlowId FlowTable::search(const FlowKey6& key, uint64_t hash) const { return search_for(key, hash); }
 
 uint32_t FlowTable::free_slot(const Home& home) const {
   const uint32_t first = match_bucket(memory_.tags + home.first, 0);

@@ -86,6 +86,10 @@ struct Engine::State {
     context.transmit = [](void* sink, Packet* packet) {
       static_cast<State*>(sink)->transmit(packet);
     };
+    context.transmit_all = [](void* sink, Packet* const* packets, uint32_t count) {
+      State& state = *static_cast<State*>(sink);
+      for (uint32_t i = 0; i < count; ++i) state.transmit(packets[i]);
+    };
     context.sink = this;
     context.drop_log = &drop_log;
     counters.vifs.resize(kMaxVifs);
@@ -360,7 +364,7 @@ uint32_t Engine::State::send(Slot& slot, Packet** packets, uint32_t count) {
   while (at < count) {
     const uint64_t errors = slot.port->tx_errors;
     const uint32_t sent = slot.port->tx_burst(packets + at, count - at);
-    for (uint32_t i = at; i < at + sent; ++i) pool.free(packets[i]);
+    pool.free(packets + at, sent);
     at += sent;
     went += sent;
     if (at == count) break;
