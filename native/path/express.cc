@@ -23,8 +23,7 @@
 namespace vrouter {
 namespace {
 
-constexpr uint32_t kAhead = 8;  // packets, from a flow's tags to its entry
-constexpr uint32_t kSoon = 4;   // packets, from an entry to its other half
+constexpr uint32_t kSoon = 4;  // packets, from an entry to its other half
 
 Entrance entrance_of(const Router& router, VifId id) {
   Entrance e;
@@ -258,16 +257,14 @@ void express(Context& context, Burst& burst, Burst& done) {
   FlowKey4 keys[kBurst];
   Memory memory;
   Exit exits[kExits];
-  // The second loop follows the first at a distance: entries are fetched while packets behind are
-  // recognised, not all at once.
-  for (uint32_t i = 0; i < burst.count + kAhead; ++i) {
-    if (i < burst.count) {
-      parcels[i] = Parcel{};
-      recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
-    }
-    if (i >= kAhead && parcels[i - kAhead].look == Look::Plain) {
-      seek_flow(context.flows, parcels[i - kAhead]);
-    }
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    parcels[i] = Parcel{};
+    recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
+  }
+  // A loop of its own: fetching entries while packets behind are recognised has been measured, and
+  // costs an eighth more at 100,000 flows.
+  for (uint32_t i = 0; i < burst.count; ++i) {
+    if (parcels[i].look == Look::Plain) seek_flow(context.flows, parcels[i]);
   }
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
