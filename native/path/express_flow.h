@@ -92,6 +92,16 @@ inline void seek_flow(const FlowTable& flows, Parcel& parcel) {
   parcel.slot = flows.candidate(parcel.hash);
 }
 
+// NAT of IPv6 reads the other half too. Once the entry is there.
+inline void seek_reverse(const FlowTable& flows, const Parcel& parcel) {
+  if (parcel.family != Family::V6 || parcel.look != Look::Plain ||
+      parcel.slot == FlowTable::kNoSlot) {
+    return;
+  }
+  const Flow& flow = flows[FlowId{parcel.slot}];
+  if (flow.action == FlowAction::Nat) __builtin_prefetch(flows[FlowId{flow.reverse}].source6);
+}
+
 // Whether an acknowledgement changes nothing but the number acknowledged (flow.cc, saw_ack()).
 inline bool settled(const Flow& flow) {
   const uint16_t tcp = flow.tcp;
@@ -99,17 +109,23 @@ inline bool settled(const Flow& flow) {
   return (tcp & kTcpAck) != 0 && (tcp & (kTcpFinR | kTcpDead)) == 0 && handshake;
 }
 
-// A flow's ports in a transport header, and what that and its addresses change in the checksum (RFC
-// 1624; translate.cc).
-inline void translate_ports(uint8_t* l4, const Offload& offload, const Flow& flow) {
+// A checksum left undone is the sum of the pseudo header: of what a flow changes, addresses are in
+// it, ports are not, and it has no complement (translate.cc).
+[[gnu::noinline]] inline void translate_undone(uint8_t* field, const Flow& flow) {
+  const uint16_t ports =
+      delta_add(checksum_delta16(flow.source_port, flow.nat_source_port),
+                checksum_delta16(flow.destination_port, flow.nat_destination_port));
+  const uint16_t addresses = delta_add(flow.l4_delta, static_cast<uint16_t>(~ports));
+  store_be16(field, checksum_fold(uint32_t{load_be16(field)} + addresses));
+}
+
+// A flow's ports in a transport header, and what they and its addresses change in the checksum (RFC
+// 1624).
+[[gnu::always_inline]] inline void translate_ports(uint8_t* l4, const Offload& offload,
+                                                   const Flow& flow) {
   store_be32(l4, uint32_t{flow.nat_source_port} << 16 | flow.nat_destination_port);
-  if (offload.checksum) {  // a sum of addresses: the ports are not in it, and it has no complement
-    const uint16_t ports =
-        delta_add(checksum_delta16(flow.source_port, flow.nat_source_port),
-                  checksum_delta16(flow.destination_port, flow.nat_destination_port));
-    const uint16_t addresses = delta_add(flow.l4_delta, static_cast<uint16_t>(~ports));
-    uint8_t* field = l4 + offload.field;
-    store_be16(field, checksum_fold(uint32_t{load_be16(field)} + addresses));
+  if (offload.checksum) [[unlikely]] {
+    translate_undone(l4 + offload.field, flow);
   } else if (flow.protocol == ip::kTcp) {
     store_be16(l4 + tcp::kChecksumAt, checksum_apply(tcp::checksum(l4), flow.l4_delta));
   } else if (udp::checksum(l4) != 0 || flow.family == Family::V6) {
