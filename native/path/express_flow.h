@@ -90,6 +90,9 @@ template <class Ip>
 // Where the packet's flow may be; its entry is fetched.
 inline void seek_flow(const FlowTable& flows, Parcel& parcel) {
   parcel.slot = flows.candidate(parcel.hash);
+  if (parcel.family == Family::V6 && parcel.slot != FlowTable::kNoSlot) {
+    flows.prefetch_rest(FlowId{parcel.slot});
+  }
 }
 
 // NAT of IPv6 reads the other half too. Once the entry is there.
@@ -98,8 +101,11 @@ inline void seek_reverse(const FlowTable& flows, const Parcel& parcel) {
       parcel.slot == FlowTable::kNoSlot) {
     return;
   }
-  const Flow& flow = flows[FlowId{parcel.slot}];
-  if (flow.action == FlowAction::Nat) __builtin_prefetch(flows[FlowId{flow.reverse}].source6);
+  const FlowId id{parcel.slot};
+  if (flows[id].action != FlowAction::Nat) return;
+  const FlowId other = flows.reverse(id);
+  __builtin_prefetch(&flows[other]);
+  __builtin_prefetch(&flows.address6(other));
 }
 
 // Whether an acknowledgement changes nothing but the number acknowledged (flow.cc, saw_ack()).
