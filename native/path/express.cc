@@ -1,7 +1,8 @@
 // The express room: what nearly every packet is, done at once. A whole IPv4 TCP or UDP packet
 // without options, from a tenant or out of an MPLS tunnel, whose flow is known, decided, and past
 // its handshake, and which leaves by a tunnel or to a tenant. Its flow names the way out: no route,
-// policy or ECMP member is looked up.
+// policy or ECMP member is looked up. Where no policy asks for flows, its route does
+// (express_route.h), and it may be IPv6.
 //
 // Invariant: for a packet that it takes, this room does what the rooms behind it would have done,
 // byte for byte, counter for counter; what it does not take it has not touched. The rooms are its
@@ -16,6 +17,7 @@
 // (headers, key, hash; prefetch of tags), prefetch of entries, carry. Reads tables; writes flows,
 // packets.
 #include "path/express_flow.h"
+#include "path/express_route.h"
 #include "wire/gre.h"
 #include "wire/mpls.h"
 
@@ -32,10 +34,10 @@ Entrance entrance_of(const Router& router, VifId id) {
   e.vrf = VrfId{spec.vrf};
   if (spec.type == static_cast<uint8_t>(VifType::Physical)) e.kind = Entrance::Fabric;
   const bool routes = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL3) != 0;
-  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes &&
-      (spec.flags & kVifPolicy) != 0) {
+  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes) {
     const NextHop* own = router.next_hop(NextHopId{spec.next_hop});
     e.kind = Entrance::Tenant;
+    e.by = (spec.flags & kVifPolicy) != 0 ? By::Flow : By::Route;
     e.scope = own != nullptr ? own->scope : 0;
     e.dhcp_trap = (spec.flags & kVifDhcpTrap) != 0;
     e.gateway_trap = (spec.flags & kVifGatewayTrap) != 0;
@@ -46,8 +48,8 @@ Entrance entrance_of(const Router& router, VifId id) {
   return e;
 }
 
-// Whether packets with this label are routed to flows, and to those of which scope (decap.cc,
-// enter()).
+// Whether packets with this label are routed to flows, and to those of which scope, or without any
+// (decap.cc, enter()).
 void look_up_label(const Router& router, uint32_t label, Memory& memory) {
   memory.label = label;
   memory.label_plain = false;
@@ -55,6 +57,7 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
   if (entry == nullptr || entry->bridge()) return;
   memory.scope = entry->scope;
   memory.vrf = entry->vrf;
+  memory.entry = entry->kind == NextHopKind::Interface ? router.label(label) : NextHopId{};
   bool policy = entry->policy();
   if (entry->kind == NextHopKind::Interface) {
     const Vif* vif = router.vif(entry->vif);
@@ -66,7 +69,8 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
   } else if (entry->kind != NextHopKind::VrfTranslate) {
     return;
   }
-  memory.label_plain = policy;
+  memory.label_plain = true;
+  memory.label_by = policy ? By::Flow : By::Route;
 }
 
 // An MPLS tunnel that ends here, or nothing for this room.
@@ -104,6 +108,8 @@ bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory
   parcel.label = mpls::label(entry);
   if (parcel.label != memory.label) look_up_label(router, parcel.label, memory);
   if (!memory.label_plain) return false;
+  parcel.by = memory.label_by;
+  if (parcel.by == By::Route) parcel.entry = memory.entry;
   parcel.scope = memory.scope;
   parcel.vrf = memory.vrf;
   parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
@@ -121,13 +127,16 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
   }
   const Entrance& entrance = memory.entrance;
   if (entrance.kind == Entrance::Other || !ethernet::check(packet.data(), packet.length)) return;
-  if (ethernet::ether_type(packet.data()) != ethernet::kTypeIpv4) {
+  const uint16_t ether_type = ethernet::ether_type(packet.data());
+  const bool tenant6 = ether_type == ethernet::kTypeIpv6 && entrance.by == By::Route;
+  if (ether_type != ethernet::kTypeIpv4 && !tenant6) {
     parcel.look = Look::Apart;
     return;
   }
   const Mac destination = ethernet::destination(packet.data());
   if (entrance.kind == Entrance::Tenant) {
     if (destination != entrance.mac && destination != kGatewayMac) return;
+    parcel.by = entrance.by;
     parcel.l3 = ethernet::kHeaderLength;
     parcel.end = packet.length;
     parcel.scope = entrance.scope;
@@ -136,6 +145,7 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
     if (destination != entrance.mac) return;
     if (!recognise_tunnel(context.router, packet, memory, parcel)) return;
   }
+  if (parcel.by == By::Route) return recognise_route(context, packet, entrance, parcel);
   recognise_flow(context.flows, packet, entrance, parcel, key);
 }
 
@@ -150,8 +160,11 @@ void express(Context& context, Burst& burst, Burst& done) {
     recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
   }
   for (uint32_t i = 0; i < burst.count; ++i) {
-    if (parcels[i].look == Look::Plain) parcels[i].slot = context.flows.candidate(parcels[i].hash);
+    if (parcels[i].look == Look::Plain && parcels[i].by == By::Flow) {
+      parcels[i].slot = context.flows.candidate(parcels[i].hash);
+    }
   }
+  find_routes(context.router, burst, parcels);
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
@@ -160,7 +173,8 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry_flow(context, *packet, parcel, keys[i], now, exits)) {
+        (parcel.by == By::Route ? carry_route(context, *packet, parcel, exits)
+                                : carry_flow(context, *packet, parcel, keys[i], now, exits))) {
       done.packets[done.count++] = packet;
       continue;
     }

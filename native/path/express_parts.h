@@ -21,9 +21,13 @@ enum class Look : uint8_t {
   Unknown,  // for the rooms, and of whatever flow
 };
 
+// What names its way out.
+enum class By : uint8_t { Flow, Route };
+
 // A packet as far as it has been recognised. l3: of the packet that has the flow, from data().
 struct Parcel {
   Look look = Look::Unknown;
+  By by = By::Flow;
   uint16_t l3 = 0;
   uint16_t l3_length = 0;
   uint32_t end = 0;    // of what may belong to it; behind that is the wire's padding
@@ -31,14 +35,17 @@ struct Parcel {
   uint32_t scope = 0;
   uint32_t outer_source = 0;  // as it stands in the header; 0: from a tenant
   VrfId vrf;
-  uint32_t slot = FlowTable::kNoSlot;
+  uint32_t slot = FlowTable::kNoSlot;  // of its flow; by route: which one
   uint64_t hash = 0;
+  NextHopId entry;              // by route: what its label leads to, where that is a way out
+  const Lpm* routes = nullptr;  // … else where it is looked up
 };
 
 // Where packets of a vif come from, as far as all of them have it in common.
 struct Entrance {
   VifId id;  // invalid: none known yet
   enum : uint8_t { Other, Tenant, Fabric } kind = Other;
+  By by = By::Flow;
   Mac mac;
   VrfId vrf;
   uint32_t scope = 0;
@@ -55,6 +62,10 @@ struct Exit {
   PortId port;
   uint32_t most = 0;   // bytes of a packet that fits
   uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it
+  bool tunnel = false;
+  bool policy = false;  // a receiver with flows of its own
+  uint8_t hash_fields = 0;
+  const EcmpSet* ecmp = nullptr;  // not a way out, but the choice of one
 };
 constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
 
@@ -64,6 +75,8 @@ struct Memory {
   Entrance entrance;
   uint32_t label = ~0u;
   bool label_plain = false;
+  By label_by = By::Flow;
+  NextHopId entry;  // by route: the way out itself, invalid: its VRF names that
   uint32_t scope = 0;
   VrfId vrf;
   uint32_t underlay = 0;
@@ -75,7 +88,10 @@ inline Exit exit_by(const Router& router, NextHopId id) {
   e.id = id;
   const NextHop* out = router.next_hop(id);
   if (out == nullptr) return e;
-  const bool tunnel = out->kind == NextHopKind::Tunnel;
+  e.ecmp = out->kind == NextHopKind::Ecmp ? out->ecmp : nullptr;
+  e.hash_fields = out->hash_fields;
+  e.policy = out->policy();
+  const bool tunnel = e.tunnel = out->kind == NextHopKind::Tunnel;
   if (!tunnel && out->kind != NextHopKind::Interface) return e;
   const Vif* vif = router.vif(out->vif);
   if (vif == nullptr || !PortId{vif->spec.port}.valid()) return e;
