@@ -189,8 +189,10 @@ inline bool carry_route(Context& context, Packet& packet, const Parcel& parcel, 
   const uint32_t header = v4 ? ipv4::kHeaderLength : ipv6::kHeaderLength;
   if (v4) {
     if (ipv4::ttl(p) <= 1) return false;
-    ipv4::decrement_ttl(p);
-    meta.ttl = ipv4::ttl(p);
+    constexpr uint16_t kOneHopLess = 0xfeff;  // checksum_delta16(x, x - 0x0100)
+    const uint32_t sum = uint32_t{static_cast<uint16_t>(~ipv4::checksum(p))} + kOneHopLess;
+    ipv4::set_checksum(p, checksum_finish(sum));
+    meta.ttl = --p[ipv4::kTtlAt];
     meta.ether_type = ethernet::kTypeIpv4;
   } else {
     if (ipv6::hop_limit(p) <= 1) return false;

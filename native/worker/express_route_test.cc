@@ -147,6 +147,7 @@ struct Side {
     set(31, 0, {{0, 23, 50, 1}});  // all of it is gone
     route(0, Address::from_v4(kNode), 32, 5);
     for (const bool v4 : {true, false}) {
+      route(1, address_of(v4, 0, 254), v4 ? 32 : 128, 11);  // the gateway's, but for the trap
       route(2, address_of(v4, 1 + 10, 0), 16, 21, 60);
       for (uint32_t far = 0; far < kFar; ++far) lead(far, kFirstWay + far % 12, v4);
     }
