@@ -159,12 +159,16 @@ void express(Context& context, Burst& burst, Burst& done) {
   for (uint32_t i = 0; i < burst.count; ++i) {
     recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
   }
+  bool by_route = false;
   for (uint32_t i = 0; i < burst.count; ++i) {
-    if (parcels[i].look == Look::Plain && parcels[i].by == By::Flow) {
+    if (parcels[i].look != Look::Plain) continue;
+    if (parcels[i].by == By::Flow) {
       parcels[i].slot = context.flows.candidate(parcels[i].hash);
+    } else {
+      by_route = true;
     }
   }
-  find_routes(context.router, burst, parcels);
+  if (by_route) find_routes(context.router, burst, parcels);
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
