@@ -1,7 +1,8 @@
 // The express room: what nearly every packet is, done at once. A whole TCP or UDP packet over IPv4
 // without options or IPv6 without extension headers, from a tenant or out of a tunnel, whose flow
 // is known, decided, and past its handshake, and which leaves by a tunnel or to a tenant. Its flow
-// names the way out: no route, policy or ECMP member is looked up.
+// names the way out: no route, policy or ECMP member is looked up. Where no policy asks for flows,
+// its route does (express_route.h).
 //
 // Invariant: for a packet that it takes, this room does what the rooms behind it would have done,
 // byte for byte, counter for counter; what it does not take it has not touched. The rooms are its
@@ -16,6 +17,7 @@
 // (headers, key, hash; prefetch of tags), prefetch of entries, carry. Reads tables; writes flows,
 // packets.
 #include "path/express_flow.h"
+#include "path/express_route.h"
 #include "wire/gre.h"
 #include "wire/mpls.h"
 #include "wire/vxlan.h"
@@ -36,10 +38,10 @@ Entrance entrance_of(const Router& router, VifId id) {
   e.vif = vif;
   if (spec.type == static_cast<uint8_t>(VifType::Physical)) e.kind = Entrance::Fabric;
   const bool routes = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL3) != 0;
-  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes &&
-      (spec.flags & kVifPolicy) != 0) {
+  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes) {
     const NextHop* own = router.next_hop(NextHopId{spec.next_hop});
     e.kind = Entrance::Tenant;
+    e.by = (spec.flags & kVifPolicy) != 0 ? By::Flow : By::Route;
     e.scope = own != nullptr ? own->scope : 0;
     e.dhcp_trap = (spec.flags & kVifDhcpTrap) != 0;
     e.gateway_trap = (spec.flags & kVifGatewayTrap) != 0;
@@ -70,7 +72,12 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
       memory.scope = own->scope;
       policy = policy || own->policy();
     }
-    if (policy) memory.owner = Owner::Label;
+    if (policy) {
+      memory.owner = Owner::Label;
+    } else if (!vni) {
+      memory.owner = Owner::Nobody;
+      memory.entry = router.label(label);
+    }
   } else if (entry->kind == NextHopKind::VrfTranslate && (vni || !entry->bridge())) {
     memory.owner = policy ? Owner::Label : Owner::Receiver;
   }
@@ -135,8 +142,15 @@ inline bool recognise_inside(Context& context, const Packet& packet, uint32_t at
   parcel.scope = memory.scope;
   if (memory.owner == Owner::Label) [[likely]]
     return true;
-  return parcel.family == Family::V4 ? scope_to_receiver<Ip4>(context, p, memory, parcel)
-                                     : scope_to_receiver<Ip6>(context, p, memory, parcel);
+  if (memory.owner == Owner::Receiver &&
+      (parcel.family == Family::V4 ? scope_to_receiver<Ip4>(context, p, memory, parcel)
+                                   : scope_to_receiver<Ip6>(context, p, memory, parcel))) {
+    return true;
+  }
+  if ((memory.label & kIsVni) != 0) return false;
+  parcel.by = By::Route;
+  if (memory.owner == Owner::Nobody) parcel.entry = memory.entry;
+  return true;
 }
 
 // Behind a VNI: as it is, or in a frame to the router itself (decap.cc, parse_routed_vxlan()).
@@ -232,6 +246,7 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
   if (entrance.kind == Entrance::Tenant) {
     if (destination != entrance.mac && destination != kGatewayMac) return;
     parcel.family = family;
+    parcel.by = entrance.by;
     parcel.l3 = ethernet::kHeaderLength;
     parcel.end = packet.length;
     parcel.scope = entrance.scope;
@@ -243,7 +258,9 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
       return;
     }
   }
-  if (parcel.family == Family::V4) {
+  if (parcel.by == By::Route) {
+    recognise_route(context, packet, entrance, parcel);
+  } else if (parcel.family == Family::V4) {
     recognise_flow<Ip4>(context.flows, packet, entrance, parcel, key);
   } else {
     recognise_flow<Ip6>(context.flows, packet, entrance, parcel, key);
@@ -263,9 +280,16 @@ void express(Context& context, Burst& burst, Burst& done) {
   }
   // A loop of its own: fetching entries while packets behind are recognised has been measured, and
   // costs an eighth more at 100,000 flows.
+  bool by_route = false;
   for (uint32_t i = 0; i < burst.count; ++i) {
-    if (parcels[i].look == Look::Plain) seek_flow(context.flows, parcels[i]);
+    if (parcels[i].look != Look::Plain) continue;
+    if (parcels[i].by == By::Flow) {
+      seek_flow(context.flows, parcels[i]);
+    } else {
+      by_route = true;
+    }
   }
+  if (by_route) find_routes(context.router, burst, parcels);
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
@@ -275,7 +299,8 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry_flow(context, *packet, parcel, keys[i], now, exits)) {
+        (parcel.by == By::Route ? carry_route(context, *packet, parcel, exits)
+                                : carry_flow(context, *packet, parcel, keys[i], now, exits))) {
       done.packets[done.count++] = packet;
       continue;
     }

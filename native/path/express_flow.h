@@ -97,7 +97,7 @@ inline void seek_flow(const FlowTable& flows, Parcel& parcel) {
 
 // NAT of IPv6 reads the other half too. Once the entry is there.
 inline void seek_reverse(const FlowTable& flows, const Parcel& parcel) {
-  if (parcel.family != Family::V6 || parcel.look != Look::Plain ||
+  if (parcel.family != Family::V6 || parcel.look != Look::Plain || parcel.by != By::Flow ||
       parcel.slot == FlowTable::kNoSlot) {
     return;
   }

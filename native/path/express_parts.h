@@ -22,11 +22,15 @@ enum class Look : uint8_t {
   Plain,    // may be carried
 };
 
-// A packet as far as it has been recognised; all zero at first. l3: of the packet that has the
-// flow, from data().
+// What names its way out.
+enum class By : uint8_t { Flow, Route };
+
+// A packet as far as it has been recognised. l3: of the packet that has the flow or is routed, from
+// data().
 struct Parcel {
   Look look;
   Family family;
+  By by;
   uint16_t l3;
   uint16_t l3_length;
   uint16_t outer_source6;  // where that stands, from data(); 0: none
@@ -34,9 +38,11 @@ struct Parcel {
   uint32_t label;          // it came with, or VNI; from the fabric
   uint32_t scope;
   uint32_t outer_source;  // as it stands in the header; 0: none, as of a tenant's packet
-  uint32_t slot;          // of its flow, perhaps
+  uint32_t slot;          // of its flow, perhaps; by route: which one
   VrfId vrf;
   uint64_t hash;
+  NextHopId entry;    // by route: what its label leads to, where that is a way out
+  const Lpm* routes;  // … else where it is looked up
 
   bool from_fabric() const { return outer_source != 0 || outer_source6 != 0; }
 };
@@ -45,6 +51,7 @@ struct Parcel {
 struct Entrance {
   VifId id;  // invalid: none known yet
   enum : uint8_t { Other, Tenant, Fabric } kind = Other;
+  By by = By::Flow;
   Mac mac;
   VrfId vrf;
   uint32_t scope = 0;
@@ -62,6 +69,10 @@ struct Exit {
   PortId port;
   uint32_t most = 0;   // bytes of a packet that fits
   uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it
+  bool tunnel = false;
+  bool policy = false;  // a receiver with flows of its own
+  uint8_t hash_fields = 0;
+  const EcmpSet* ecmp = nullptr;  // not a way out, but the choice of one
 };
 constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
 
@@ -69,7 +80,8 @@ constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
 enum class Owner : uint8_t {
   None,      // nobody's that this room knows
   Label,     // of what it names
-  Receiver,  // of the tenant that their address leads to
+  Receiver,  // of the tenant that their address leads to, if that one has flows
+  Nobody,    // they need none
 };
 
 // Where a label or VNI leads; an address of the underlay, to us or not; an address behind a VNI.
@@ -79,6 +91,7 @@ struct Memory {
   uint32_t label = ~0u;  // with kIsVni for a VNI
   Owner owner = Owner::None;
   bool bridges = false;  // frames that are not for the router itself
+  NextHopId entry;       // Owner::Nobody: the way out itself
   uint32_t scope = 0;    // Owner::Label
   VrfId vrf;
   Family underlay = Family::None;
@@ -96,7 +109,10 @@ inline Exit exit_by(const Router& router, NextHopId id) {
   e.id = id;
   const NextHop* out = router.next_hop(id);
   if (out == nullptr) return e;
-  const bool tunnel = out->kind == NextHopKind::Tunnel;
+  e.ecmp = out->kind == NextHopKind::Ecmp ? out->ecmp : nullptr;
+  e.hash_fields = out->hash_fields;
+  e.policy = out->policy();
+  const bool tunnel = e.tunnel = out->kind == NextHopKind::Tunnel;
   if (!tunnel && out->kind != NextHopKind::Interface) return e;
   const Vif* vif = router.vif(out->vif);
   if (vif == nullptr || !PortId{vif->spec.port}.valid()) return e;

@@ -68,7 +68,8 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     }
   }
   // The way back of a flow goes where its packets come from, if that is a member.
-  for (size_t i = 0; i < set.members.size(); ++i) {
+  const bool prefers = options.prefer_tunnel != nullptr || options.prefer_vif.valid();
+  for (size_t i = 0; prefers && i < set.members.size(); ++i) {
     const NextHopId hop{set.members[i].next_hop};
     if (options.prefer_tunnel != nullptr && options.prefer_tunnel->is_set() &&
         same_far_end(context, hop, *options.prefer_tunnel)) {
@@ -82,8 +83,10 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     }
   }
   const uint8_t fields = hash_fields != 0 ? hash_fields : composite.hash_fields;
-  return choose_member(
-      set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
+  const uint64_t hash =
+      choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed);
+  const int first = choose_among_all(set, hash);
+  return first < 0 || allowed(first) ? first : choose_member(set, hash, allowed);
 }
 
 void note_route(Context& context, VrfId vrf, Family family, const uint8_t* address,
@@ -109,9 +112,7 @@ uint64_t choice_hash(const FlowKey& key, uint8_t fields, uint64_t seed) {
   if (fields & kHashSourcePort) words[4] |= key.source_port;
   if (fields & kHashDestinationPort) words[4] |= uint64_t{key.destination_port} << 16;
   if (fields & kHashProtocol) words[4] |= uint64_t{key.protocol} << 32;
-  uint64_t hash = seed;
-  for (const uint64_t word : words) hash = mix64(hash ^ word);
-  return hash;
+  return hash_words<sizeof words>(seed, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_t hash_fields,
