@@ -60,6 +60,10 @@ struct ResolveOptions {
 
 Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8_t* destination,
                          const FlowKey& key, const ResolveOptions& options);
+// The same from the route that the address has there, or has not (nullptr).
+Resolved resolve_route(Context& context, VrfId vrf, const Route* route, Family family,
+                       const uint8_t* destination, const FlowKey& key,
+                       const ResolveOptions& options);
 Resolved resolve_next_hop(Context& context, NextHopId next_hop, uint32_t label, uint8_t hash_fields,
                           const FlowKey& key, const ResolveOptions& options);
 // Whether a packet that came from `vif` (or out of a tunnel from `outer_source`) may have this
@@ -68,6 +72,9 @@ bool source_matches(Context& context, NextHopId next_hop, VifId vif, const Addre
 // The concrete next hop the source's route names for this arrival; kDiscard: no route.
 NextHopId reverse_next_hop(Context& context, VrfId vrf, Family family, const uint8_t* source,
                            VifId vif, const Address& outer_source, bool* has_route);
+NextHopId reverse_next_hop_by(Context& context, const Route* route, Family family,
+                              const uint8_t* source, VifId vif, const Address& outer_source,
+                              bool* has_route);
 
 // --- policy.cc
 // ------------------------------------------------------------------------------------- What the
@@ -113,6 +120,8 @@ struct Arrival {    // how the initiator's packets come in
 };
 // existing: the forward half being decided again, or nullptr.
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival, const Flow* existing);
+// The vif by which the other half's packets come in; invalid: out of a tunnel.
+VifId reverse_entrance(Context& context, const Arrival& arrival, const Decision& decision);
 // Writes a decision into a pair (both halves, deltas, next hops, generation).
 void store_decision(Context& context, const FlowKey& key, const Arrival& arrival,
                     const Decision& decision, Flow& forward, Flow& reverse);
