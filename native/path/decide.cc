@@ -180,6 +180,21 @@ Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key
   return out;
 }
 
+// Fills `memory`, unless it is of this source already.
+void look_up_source(Context& context, const FlowKey& key, const Arrival& arrival,
+                    SourceMemory& memory) {
+  if (memory.vif.valid() && memory.vif == arrival.vif && memory.vrf == arrival.vrf &&
+      std::memcmp(memory.source4, key.source, 4) == 0) {
+    return;
+  }
+  memory.route = context.router.route(arrival.vrf, key.family, key.source);
+  memory.back = reverse_next_hop_by(context, memory.route, key.family, key.source, arrival.vif,
+                                    arrival.outer_source, &memory.has_route);
+  memory.vif = arrival.vif;
+  memory.vrf = arrival.vrf;
+  std::memcpy(memory.source4, key.source, 4);
+}
+
 }  // namespace
 
 uint32_t vif_scope(Context& context, const Vif& vif, uint32_t otherwise) {
@@ -195,7 +210,7 @@ void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out) {
 }
 
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
-                const Flow* existing) {
+                const Flow* existing, SourceMemory* memory) {
   Router& router = context.router;
   Decision d;
   d.translated = key;
@@ -212,12 +227,13 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
   const Route* source_route = nullptr;
   VrfId source_vrf;  // where that was looked up
   if (arrival.known_source && !arrival.l2 && (tenant || !from_vif)) {
-    bool has_route = false;
+    SourceMemory found;
+    if (memory == nullptr || !from_vif || key.family != Family::V4) memory = &found;
+    look_up_source(context, key, arrival, *memory);
     source_vrf = arrival.vrf;
-    source_route = router.route(source_vrf, key.family, key.source);
-    const NextHopId back =
-        reverse_next_hop_by(context, source_route, key.family, key.source, arrival.vif,
-                            arrival.outer_source, &has_route);
+    source_route = memory->route;
+    const NextHopId back = memory->back;
+    const bool has_route = memory->has_route;
     if (context.trace != nullptr) {
       context.trace->note("decide", "source: %s",
                           back != kDiscard ? "its route leads back there"

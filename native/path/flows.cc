@@ -220,8 +220,9 @@ void hit(Context& context, Packet& packet, FlowId id) {
 
 // All that is known of a new pair before anything is written.
 struct Opening {
-  Opening(Context& context, const Packet& packet)
-      : arrival(arrival_of(packet)), d(decide(context, packet.meta.key, arrival, nullptr)) {
+  Opening(Context& context, const Packet& packet, SourceMemory* memory)
+      : arrival(arrival_of(packet)),
+        d(decide(context, packet.meta.key, arrival, nullptr, memory)) {
     if (d.refuse) return;
     reply = reversed(d.translated, d.reverse_scope);
     reply_hash = context.flows.hash(reply);
@@ -317,27 +318,29 @@ bool carry_out(Context& context, Packet& packet, const Opening& opening) {
   store_decision(context, meta.key, opening.arrival, d, forward, reverse);
   context.quota.enter(forward);
   context.quota.enter(reverse);
-  context.events.push(
-      flow_event(EventKind::FlowCreated, context.now_ns, pair.forward, forward, reverse));
+  if (Event* event = context.events.begin_push()) {
+    describe_flow(*event, EventKind::FlowCreated, context.now_ns, pair.forward, forward, reverse);
+    context.events.end_push();
+  }
   follow(context, packet, pair.forward);
   return true;
 }
 
 void open(Context& context, Packet& packet) {
   if (!may_open(context, packet)) return;
-  if (carry_out(context, packet, Opening(context, packet))) return;
+  if (carry_out(context, packet, Opening(context, packet, nullptr))) return;
   packet.drop(DropReason::FlowUnusable);
 }
 
 // Room by room: first packets whose decisions are under way together.
 constexpr uint32_t kAhead = 16;
 
-// Flows that are being opened, by a few bits of their hashes: one that is found may be another.
+// Flows that this burst has begun, by a few bits of their hashes: one that is found may be another.
 struct Begun {
-  uint64_t words[8] = {};
+  uint64_t words[16] = {};
 
   bool add(uint64_t hash) {  // false: it was there
-    uint64_t& word = words[hash >> 6 & 7];
+    uint64_t& word = words[hash >> 6 & 15];
     const uint64_t bit = uint64_t{1} << (hash & 63);
     if ((word & bit) != 0) return false;
     word |= bit;
@@ -345,18 +348,17 @@ struct Begun {
   }
 };
 
-// First packets of different flows, as far as their hashes tell; in order. Their decisions read the
-// router and write nothing but the next port of a source NAT, so they are made before any of the
-// pairs is stored, and the lines that those will be written to are on their way meanwhile.
+// First packets of different flows, in order. Their decisions read the router and write nothing but
+// the next port of a source NAT, so they are made before any of the pairs is stored, and the lines
+// that those will be written to are on their way meanwhile.
 // What an earlier one of them changes for a later: its pair may be the later one's flow (looked up
 // again here), and it may hold the port that the later one chose (chosen again).
-void open_together(Context& context, Packet* const* packets, uint32_t count, Begun& begun) {
+void open_together(Context& context, Packet* const* packets, uint32_t count) {
   std::optional<Opening> openings[kAhead];
+  SourceMemory memory;
   for (uint32_t i = 0; i < count; ++i) {
-    const PacketMeta& meta = packets[i]->meta;
-    // Probably of a flow that is about to be made: not decided twice.
-    if (meta.icmp_error || !begun.add(meta.hash)) continue;
-    const Opening& opening = openings[i].emplace(context, *packets[i]);
+    if (packets[i]->meta.icmp_error) continue;
+    const Opening& opening = openings[i].emplace(context, *packets[i], &memory);
     if (!opening.d.refuse) context.flows.prefetch_bucket(opening.reply_hash);
   }
   for (uint32_t i = 0; i < count; ++i) {
@@ -368,12 +370,8 @@ void open_together(Context& context, Packet* const* packets, uint32_t count, Beg
     Packet& packet = *packets[i];
     const FlowId id = context.flows.find(packet.meta.key, packet.meta.hash);
     if (id.valid()) hit(context, packet, id);
-    if (!packet.alive() || packet.meta.flow.valid()) continue;
-    if (!openings[i]) {
-      open(context, packet);
-    } else if (may_open(context, packet) && !carry_out(context, packet, *openings[i])) {
-      open(context, packet);
-    }
+    if (!packet.alive() || packet.meta.flow.valid() || !may_open(context, packet)) continue;
+    if (!carry_out(context, packet, *openings[i])) open(context, packet);
   }
 }
 
@@ -428,14 +426,18 @@ void open_flows(Context& context, Burst& burst) {
     if (!packet.alive() || !packet.meta.wants_flow || packet.meta.flow.valid()) continue;
     missed[count++] = &packet;
   }
-  if (context.trace != nullptr) {
-    // An earlier packet of this burst may have made it.
-    for (uint32_t i = 0; i < count; ++i) flow_for_packet(context, *missed[i]);
-    return;
-  }
+  const bool together = context.together && context.trace == nullptr;
   Begun begun;
-  for (uint32_t from = 0; from < count; from += kAhead) {
-    open_together(context, missed + from, std::min(kAhead, count - from), begun);
+  for (uint32_t from = 0; from < count;) {
+    uint32_t to = from;
+    while (together && to < count && to - from < kAhead && begun.add(missed[to]->meta.hash)) ++to;
+    if (to == from) {
+      // An earlier packet of this burst may have made it.
+      flow_for_packet(context, *missed[to++]);
+    } else {
+      open_together(context, missed + from, to - from);
+    }
+    from = to;
   }
 }
 

@@ -118,8 +118,19 @@ struct Arrival {    // how the initiator's packets come in
   bool l2 = false;
   uint8_t mac[6] = {};  // l2: destination MAC
 };
-// existing: the forward half being decided again, or nullptr.
-Decision decide(Context& context, const FlowKey& key, const Arrival& arrival, const Flow* existing);
+// What was found about a tenant's source. Packets of a burst mostly come from one; as long as no
+// table changes, it is as it was.
+struct SourceMemory {
+  VifId vif;  // invalid: nothing is remembered
+  VrfId vrf;
+  uint8_t source4[4] = {};
+  const Route* route = nullptr;
+  bool has_route = false;
+  NextHopId back;
+};
+// existing: the forward half being decided again, or nullptr. memory: of this burst, or nullptr.
+Decision decide(Context& context, const FlowKey& key, const Arrival& arrival, const Flow* existing,
+                SourceMemory* memory = nullptr);
 // The vif by which the other half's packets come in; invalid: out of a tunnel.
 VifId reverse_entrance(Context& context, const Arrival& arrival, const Decision& decision);
 // Writes a decision into a pair (both halves, deltas, next hops, generation).

@@ -33,10 +33,18 @@ static_assert(sizeof(Event) == 96);
 Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow& forward,
                  const Flow& reverse);
 
+// The same, written where it is to be: every field of `event`.
+void describe_flow(Event& event, EventKind kind, uint64_t time_ns, FlowId forward_id,
+                   const Flow& forward, const Flow& reverse);
+
 class EventRing {
  public:
   explicit EventRing(uint32_t capacity = kMaxFlowEvents);  // rounded up to a power of two
   bool push(const Event& event);                           // false: full, counted in lost()
+  // push() in two steps, for one that is built in its place: nullptr as false; then all of it is to
+  // be written, and end_push() makes it seen.
+  Event* begin_push();
+  void end_push();
   uint32_t drain(Event* out, uint32_t max);
   uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
