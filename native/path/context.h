@@ -35,6 +35,7 @@ struct Context {
   uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
   Burst released{};         // fragments whose first has come; next through the rooms
   bool express = true;      // false: every packet goes room by room (express_test.cc)
+  bool together = true;     // false: new flows are decided one by one (new_flows_test.cc)
   Trace* trace = nullptr;   // explain only
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.

@@ -28,6 +28,17 @@ const FlowTimeouts& default_timeouts() {
   return timeouts;
 }
 
+// Whether `a` has at least as many bits as `b`. Both are counted at once, in the halves of a word:
+// the x86-64 baseline has no population count, and would call for each.
+bool at_least_as_many(uint32_t a, uint32_t b) {
+  uint64_t v = a | uint64_t{b} << 32;
+  v -= v >> 1 & 0x5555555555555555u;
+  v = (v & 0x3333333333333333u) + (v >> 2 & 0x3333333333333333u);
+  v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+  v *= 0x01010101u;  // the top byte of each half is now the sum of its four
+  return (v >> 24 & 0xff) >= v >> 56;
+}
+
 uint32_t first_of(uint32_t slots) { return static_cast<uint32_t>(std::countr_zero(slots)); }
 
 uint32_t timeout_ms(const FlowTimeouts& timeouts, uint8_t protocol, FlowTimeoutState state) {
@@ -214,7 +225,7 @@ FlowId FlowTable::search(const FlowKey6& key, uint64_t hash) const { return sear
 uint32_t FlowTable::free_slot(const Home& home) const {
   const uint32_t first = match_bucket(memory_.tags + home.first, 0);
   const uint32_t second = match_bucket(memory_.tags + home.second, 0);
-  const bool use_first = std::popcount(first) >= std::popcount(second);
+  const bool use_first = at_least_as_many(first, second);
   const uint32_t free = use_first ? first : second;
   if (free == 0) return kNoSlot;
   return (use_first ? home.first : home.second) + first_of(free);
@@ -290,28 +301,54 @@ void FlowTable::clear(uint32_t slot) {
   memory_.tags[slot] = 0;
 }
 
+void FlowTable::prefetch_free(uint64_t hash) const {
+  const uint32_t slot = free_slot(home(hash));
+  if (slot == kNoSlot) return;
+  __builtin_prefetch(&memory_.flows[slot], 1);
+  __builtin_prefetch(&memory_.cold[slot], 1);
+}
+
 FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms) {
   if (forward == reverse) return {FlowInsert::SameKey, {}, {}};
   const uint64_t forward_hash = hash(forward);
-  const uint64_t reverse_hash = hash(reverse);
   const FlowId known = find(forward, forward_hash);
   if (known.valid()) return {FlowInsert::Exists, known, this->reverse(known)};
+  return insert_absent(forward, forward_hash, reverse, hash(reverse), now_ms);
+}
+
+FlowTable::Pair FlowTable::insert_absent(const FlowKey& forward, uint64_t forward_hash,
+                                         const FlowKey& reverse, uint64_t reverse_hash,
+                                         uint32_t now_ms) {
+  if (forward_hash == reverse_hash && forward == reverse) return {FlowInsert::SameKey, {}, {}};
   const FlowId taken = find(reverse, reverse_hash);
   if (taken.valid()) return {FlowInsert::Exists, FlowId{}, taken};
 
-  // Nobody is evicted for one half if there is no room for the other.
   const Home forward_home = home(forward_hash);
   const Home reverse_home = home(reverse_hash);
-  for (const Home& h : {forward_home, reverse_home}) {
-    if (free_slot(h) == kNoSlot && victim(h, now_ms) == kNoSlot) {
-      return {FlowInsert::Full, {}, {}};
+  uint32_t f = free_slot(forward_home);
+  uint32_t r = kNoSlot;
+  if (f != kNoSlot) {
+    memory_.tags[f] = forward_home.tag;
+    r = free_slot(reverse_home);
+    if (r != kNoSlot) {
+      memory_.tags[r] = reverse_home.tag;
+    } else {
+      memory_.tags[f] = 0;
     }
   }
-  const uint32_t f = take(forward_home, now_ms);
-  const uint32_t r = take(reverse_home, now_ms);
-  if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
-    memory_.tags[f] = 0;
-    return {FlowInsert::Full, {}, {}};
+  if (r == kNoSlot) {
+    // Nobody is evicted for one half if there is no room for the other.
+    for (const Home& h : {forward_home, reverse_home}) {
+      if (free_slot(h) == kNoSlot && victim(h, now_ms) == kNoSlot) {
+        return {FlowInsert::Full, {}, {}};
+      }
+    }
+    f = take(forward_home, now_ms);
+    r = take(reverse_home, now_ms);
+    if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
+      memory_.tags[f] = 0;
+      return {FlowInsert::Full, {}, {}};
+    }
   }
   fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
   fill(r, reverse, f, now_ms, kFlowInUse);

@@ -395,6 +395,11 @@ class FlowTable {
   // a closed one; else one idle past its timeout; else, of those idle for more than kMinIdleMs, the
   // one idle longest, established ones last. Idle is the less idle half's.
   Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
+  // The same for a forward key that is known to be absent; both hashes are at hand. Exists: as for a
+  // reverse key that is taken.
+  Pair insert_absent(const FlowKey& forward, uint64_t forward_hash, const FlowKey& reverse,
+                     uint64_t reverse_hash, uint32_t now_ms);
+  void prefetch_free(uint64_t hash) const;              // the entry that a new key will be written to
   void erase(FlowId either);                            // the pair
 
   Flow& operator[](FlowId id) { return memory_.flows[id.value]; }
