@@ -15,6 +15,7 @@
 // Three loops over the burst, so that the memory accesses of many packets overlap: recognise
 // (headers, key, hash; prefetch of tags), prefetch of entries, carry. Reads tables; writes flows,
 // packets.
+#include "path/express_bridge.h"
 #include "path/express_flow.h"
 #include "wire/gre.h"
 #include "wire/mpls.h"
@@ -31,6 +32,12 @@ Entrance entrance_of(const Router& router, VifId id) {
   e.mac = spec.mac;
   e.vrf = VrfId{spec.vrf};
   if (spec.type == static_cast<uint8_t>(VifType::Physical)) e.kind = Entrance::Fabric;
+  const bool bridges = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL2) != 0;
+  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && bridges &&
+      (spec.flags & kVifPolicy) == 0) {
+    e.macs = router.macs(e.vrf);
+    e.dhcp_trap = (spec.flags & kVifDhcpTrap) != 0;
+  }
   const bool routes = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL3) != 0;
   if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes &&
       (spec.flags & kVifPolicy) != 0) {
@@ -69,8 +76,10 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
   memory.label_plain = policy;
 }
 
-// An MPLS tunnel that ends here, or nothing for this room.
-bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory, Parcel& parcel) {
+// A tunnel that ends here, or nothing for this room.
+bool recognise_tunnel(const Context& context, const Packet& packet, Memory& memory,
+                      Parcel& parcel) {
+  const Router& router = context.router;
   constexpr uint32_t kOuter = ethernet::kHeaderLength;
   constexpr uint32_t kBehind = kOuter + ipv4::kHeaderLength;
   const uint8_t* p = packet.data() + kOuter;
@@ -79,10 +88,12 @@ bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory
   const uint8_t* l4 = p + ipv4::kHeaderLength;
   const size_t rest = ipv4::total_length(p) - ipv4::kHeaderLength;
   uint32_t at = kBehind;
+  bool vxlan = false;
   if (ipv4::protocol(p) == ip::kUdp) {
     if (!udp::check(l4, rest)) return false;
     const uint16_t port = udp::destination_port(l4);
-    if (port != udp::kPortMpls && port != udp::kPortMplsOld) return false;
+    vxlan = port == udp::kPortVxlan;
+    if (port != udp::kPortMpls && port != udp::kPortMplsOld && !vxlan) return false;
     at += udp::kHeaderLength;
   } else if (ipv4::protocol(p) == ip::kGre) {
     if (rest < gre::kHeaderLength || load_be32(l4) != ethernet::kTypeMpls) return false;
@@ -99,6 +110,10 @@ bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory
     memory.own = own != nullptr && own->kind == NextHopKind::Receive;
     if (!memory.own) return false;
   }
+  parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
+  parcel.end = kOuter + ipv4::total_length(p);
+  if (parcel.outer_source == 0) return false;
+  if (vxlan) return recognise_vxlan(context, packet, at, memory, parcel);
   const uint8_t* entry = packet.data() + at;
   if (!mpls::bottom(entry) || mpls::ttl(entry) <= 1) return false;
   parcel.label = mpls::label(entry);
@@ -106,10 +121,8 @@ bool recognise_tunnel(const Router& router, const Packet& packet, Memory& memory
   if (!memory.label_plain) return false;
   parcel.scope = memory.scope;
   parcel.vrf = memory.vrf;
-  parcel.outer_source = load_native<uint32_t>(ipv4::source(p));
   parcel.l3 = static_cast<uint16_t>(at + mpls::kEntryLength);
-  parcel.end = kOuter + ipv4::total_length(p);
-  return parcel.outer_source != 0;
+  return true;
 }
 
 void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& parcel,
@@ -120,7 +133,9 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
     memory.entrance = entrance_of(context.router, meta.vif);
   }
   const Entrance& entrance = memory.entrance;
-  if (entrance.kind == Entrance::Other || !ethernet::check(packet.data(), packet.length)) return;
+  if (!ethernet::check(packet.data(), packet.length)) return;
+  if (recognise_bridged_tenant(context, packet, entrance, parcel)) return;
+  if (entrance.kind == Entrance::Other) return;
   if (ethernet::ether_type(packet.data()) != ethernet::kTypeIpv4) {
     parcel.look = Look::Apart;
     return;
@@ -134,8 +149,9 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
     parcel.vrf = entrance.vrf;
   } else {
     if (destination != entrance.mac) return;
-    if (!recognise_tunnel(context.router, packet, memory, parcel)) return;
+    if (!recognise_tunnel(context, packet, memory, parcel)) return;
   }
+  if (parcel.by == By::Mac) return;
   recognise_flow(context.flows, packet, entrance, parcel, key);
 }
 
@@ -150,7 +166,12 @@ void express(Context& context, Burst& burst, Burst& done) {
     recognise(context, *burst.packets[i], memory, parcels[i], keys[i]);
   }
   for (uint32_t i = 0; i < burst.count; ++i) {
-    if (parcels[i].look == Look::Plain) parcels[i].slot = context.flows.candidate(parcels[i].hash);
+    if (parcels[i].look != Look::Plain) continue;
+    if (parcels[i].by == By::Mac) {
+      parcels[i].macs->candidate(parcels[i].mac_hash);
+    } else {
+      parcels[i].slot = context.flows.candidate(parcels[i].hash);
+    }
   }
   const uint32_t now = now_ms(context);
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
@@ -160,7 +181,8 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry_flow(context, *packet, parcel, keys[i], now, exits)) {
+        (parcel.by == By::Mac ? carry_bridge(context, *packet, parcel, exits)
+                              : carry_flow(context, *packet, parcel, keys[i], now, exits))) {
       done.packets[done.count++] = packet;
       continue;
     }

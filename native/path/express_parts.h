@@ -21,9 +21,14 @@ enum class Look : uint8_t {
   Unknown,  // for the rooms, and of whatever flow
 };
 
+// What names its way out.
+enum class By : uint8_t { Flow, Route, Mac };
+
 // A packet as far as it has been recognised. l3: of the packet that has the flow, from data().
 struct Parcel {
   Look look = Look::Unknown;
+  By by = By::Flow;
+  uint8_t syn = 0;  // by MAC: bytes of the IP header in front of a SYN
   uint16_t l3 = 0;
   uint16_t l3_length = 0;
   uint32_t end = 0;    // of what may belong to it; behind that is the wire's padding
@@ -33,6 +38,8 @@ struct Parcel {
   VrfId vrf;
   uint32_t slot = FlowTable::kNoSlot;
   uint64_t hash = 0;
+  uint64_t mac_hash = 0;  // by MAC: of the destination
+  const MacTable* macs = nullptr;
 };
 
 // Where packets of a vif come from, as far as all of them have it in common.
@@ -44,7 +51,8 @@ struct Entrance {
   uint32_t scope = 0;
   bool dhcp_trap = false;
   bool gateway_trap = false;
-  uint32_t gateway = 0;  // with gateway_trap
+  uint32_t gateway = 0;            // with gateway_trap
+  const MacTable* macs = nullptr;  // a tenant's, whose bridged frames need no flow
 };
 
 // The way out by a next hop, as far as all packets that take it have it in common.
@@ -54,11 +62,11 @@ struct Exit {
   VifId vif;
   PortId port;
   uint32_t most = 0;   // bytes of a packet that fits
-  uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it
+  uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it; 0: it is no tunnel
 };
 constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
 
-// Where a label leads; and an address of the underlay, to us or not. The last of each is
+// Where a label or a VNI leads; and an address of the underlay, to us or not. The last of each is
 // remembered: within a burst no table changes.
 struct Memory {
   Entrance entrance;
@@ -66,6 +74,9 @@ struct Memory {
   bool label_plain = false;
   uint32_t scope = 0;
   VrfId vrf;
+  uint32_t vni = ~0u;
+  VrfId vni_vrf;
+  const MacTable* vni_macs = nullptr;  // nullptr: not for this room
   uint32_t underlay = 0;
   bool own = false;
 };

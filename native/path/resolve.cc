@@ -109,9 +109,7 @@ uint64_t choice_hash(const FlowKey& key, uint8_t fields, uint64_t seed) {
   if (fields & kHashSourcePort) words[4] |= key.source_port;
   if (fields & kHashDestinationPort) words[4] |= uint64_t{key.destination_port} << 16;
   if (fields & kHashProtocol) words[4] |= uint64_t{key.protocol} << 32;
-  uint64_t hash = seed;
-  for (const uint64_t word : words) hash = mix64(hash ^ word);
-  return hash;
+  return hash_words<sizeof words>(seed, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_t hash_fields,
