@@ -187,7 +187,7 @@ Bytes ip_packet(Random& random, uint32_t from, uint32_t to, uint16_t port, uint8
   store_be32(&p[p.size() - 8], tag);
   store_be32(&p[p.size() - 4], number);
   uint8_t* t = &p[l4];
-  store_be16(t, random.one_in(40) ? (v6 ? 546 : 68) : port);
+  store_be16(t, port);
   store_be16(t + 2, 443);
   if (protocol == 6) {
     t[12] = 0x50;
@@ -266,10 +266,13 @@ std::pair<uint32_t, Bytes> frame(Random& random, uint32_t number, bool bent) {
   const uint32_t from = 0x0a000000 + port + (port == 0 ? 99 : 0);
   const uint32_t tag = port << 24 | (local ? 1u << 20 : 0) | to << 8 |
                        uint32_t{source_port - 2000u} << 2 | (protocol == 6 ? 1 : 0) | (v6 ? 2 : 0);
-  Bytes packet = ip_packet(random, from, 0x0a000000 + (local ? to : 100 + to), source_port,
-                           protocol, tag, number, v6);
+  // Other ports and what is no IP are other conversations, whatever is inside.
+  const bool dhcp = random.one_in(40);
   uint16_t type = v6 ? 0x86dd : 0x0800;
   if (random.one_in(50)) type = random.one_in(2) ? 0x0806 : 0x8100;
+  const uint32_t apart = (dhcp ? 1u << 30 : 0) | (type == 0x0806 || type == 0x8100 ? 1u << 31 : 0);
+  Bytes packet = ip_packet(random, from, 0x0a000000 + (local ? to : 100 + to),
+                           dhcp ? (v6 ? 546 : 68) : source_port, protocol, tag | apart, number, v6);
   Bytes f = with_ethernet(destination, port == 0 ? host_mac(1) : tenant_mac(port), type, packet);
   if (random.one_in(15)) f.resize(f.size() + 1 + random.below(20));  // padding
   if (port == 0) f = with_vxlan(random, f);
@@ -301,7 +304,10 @@ std::map<std::string, std::vector<Bytes>> collect(MemoryPort& port, bool exact) 
         if (load_be32(&f[at]) == kTagMagic) whose.assign(f.begin() + at + 4, f.begin() + at + 8);
       }
       // What is split leaves ahead of its burst, what is flooded behind the copies of others.
-      const bool piece = f.size() > 22 && (load_be16(&f[20]) & 0x3fff) != 0;
+      const auto split = [&](size_t ip) {
+        return f.size() >= ip + 20 && (f[ip] >> 4) == 4 && (load_be16(&f[ip + 6]) & 0x3fff) != 0;
+      };
+      const bool piece = split(14) || split(64);  // as it is, or in VXLAN
       if (piece || (f[0] & 1) != 0) whose.clear();
       forget_identification(f, 14);
       if (f.size() > 70) {
