@@ -83,6 +83,7 @@ struct Engine::State {
         pool(options.buffers, options.buffer_bytes),
         context{router, flows, fragments, pool, counters, events, timeouts} {
     context.seed = options.seed;
+    router.use_mac_seed(options.seed);
     context.transmit = [](void* sink, Packet* packet) {
       static_cast<State*>(sink)->transmit(packet);
     };
