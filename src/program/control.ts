@@ -11,7 +11,7 @@ import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
 import { mapping, name } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
-import { type InstanceSpec, RouteExchange } from '../rib/exchange.ts';
+import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';

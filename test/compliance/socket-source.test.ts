@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connectExchange } from '../../src/rib/connect.ts';
-import { RouteExchange } from '../../src/rib/exchange.ts';
+import { RouteExchange } from '../../src/control/exchange.ts';
 import { keyOf, type Route, type RouteUpdate } from '../../src/rib/route.ts';
 import { type ExchangeServer, serveExchange } from '../../src/rib/serve.ts';
 import { hop, route } from '../support/routes.ts';
