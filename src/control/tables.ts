@@ -30,7 +30,7 @@ export interface PeerSink {
   /** Does not take more for now; says `resume` to the tables when it does again. */
   blocked(): boolean;
   change(change: TableChange): void;
-  /** All that there is in this instance has been told. */
+  /** All that there is in this instance has been told; nothing, if it is not there yet. */
   complete(instance: Instance): void;
   /** The last call of a flush in which there was any; how many routes it took. */
   flushed(): number;
@@ -57,6 +57,7 @@ interface Subscription {
   readonly instanceId: number;
   /** False while its instance is not configured and its peer waits. */
   active: boolean;
+  settled: boolean;
   /** What is still to be told of the table. */
   rest: Iterator<Entry> | undefined;
   /** What has changed while the peer was blocked, and what it had been told before. */
@@ -69,6 +70,8 @@ export interface Peer {
   /** By table, then by the path's slot. */
   readonly published: Map<Table, Map<string, Path>>;
   readonly subscriptions: Map<string, Subscription>;
+  /** How many it has published. */
+  paths: number;
   attached: boolean;
 }
 
@@ -150,7 +153,14 @@ export class RouteTables {
     if (this.#peers.has(spec.name)) {
       throw new VRouterError('CONFLICT', `'${spec.name}' is attached already`);
     }
-    const peer = { spec, sink, published: new Map(), subscriptions: new Map(), attached: true };
+    const peer = {
+      spec,
+      sink,
+      published: new Map(),
+      subscriptions: new Map(),
+      paths: 0,
+      attached: true,
+    };
     this.#peers.set(spec.name, peer);
     return peer;
   }
@@ -175,6 +185,7 @@ export class RouteTables {
       table,
       instanceId,
       active: false,
+      settled: false,
       rest: undefined,
       pending: new Map(),
     };
@@ -223,6 +234,7 @@ export class RouteTables {
       stale: false,
     };
     slots.set(slot, path);
+    if (before === undefined) peer.paths++;
     this.#replace(table, prefix, before, path);
   }
 
@@ -342,6 +354,7 @@ export class RouteTables {
     const path = slots.get(slot);
     if (path === undefined) return;
     slots.delete(slot);
+    peer.paths--;
     if (slots.size === 0) peer.published.delete(table);
     this.#replace(table, this.#prefixOf(path), path, undefined);
   }
@@ -558,8 +571,11 @@ export class RouteTables {
           keepFirst(subscription.pending, entry.prefix, entry);
       }
       subscription.active = active;
-      if (!isBehind(subscription)) continue;
+      const first = !subscription.settled;
+      subscription.settled = true;
+      if (!isBehind(subscription) && !first) continue;
       heard.add(peer);
+      if (first && !active) peer.sink.complete(table.instance);
       tellPending(subscription);
       if (subscription.rest !== undefined) tellRest(subscription, whole);
     }

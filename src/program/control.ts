@@ -1,6 +1,7 @@
 /**
- * `vrouter control`: a RouteExchange as a process: agents connect to one Unix socket (rib/wire.ts), the
- * CLI and orchestrators to another. Instances, targets and links can change while it runs.
+ * `vrouter control`: route tables as a process: agents connect to one Unix socket (rib/wire.ts), Contrail-style
+ * ones over XMPP, the CLI and orchestrators to another socket. Both kinds of agents are peers of the same tables.
+ * Instances, targets and links can change while it runs.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -13,6 +14,8 @@ import { mapping, name } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
+import { type ControlAgents, serveAgents } from './control-agents.ts';
+import { routeRows, tableRows } from './control-views.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
@@ -32,7 +35,12 @@ function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {
 
 function methods(
   exchange: RouteExchange,
-  own: { readonly name: string; readonly started: number; readonly sessions: () => string[] },
+  own: {
+    readonly name: string;
+    readonly started: number;
+    readonly sessions: () => string[];
+    readonly agents: ControlAgents | undefined;
+  },
 ): Methods {
   /** Delivered before it is answered. */
   const done = (change: () => void) => {
@@ -55,6 +63,16 @@ function methods(
       checkParams(schemas.none, 'instance.list', params);
       return exchange.instances();
     },
+    'session.list': (params) => {
+      checkParams(schemas.none, 'session.list', params);
+      return own.agents?.sessions() ?? [];
+    },
+    'table.list': (params) => {
+      checkParams(schemas.none, 'table.list', params);
+      return tableRows(exchange.tables);
+    },
+    'table.routes': (params) =>
+      routeRows(exchange.tables, checkParams(schemas.instance, 'table.routes', params).instance),
     'instance.routes': (params) =>
       exchange.routes(checkParams(schemas.instance, 'instance.routes', params).instance),
     'instance.add': (params) => {
@@ -80,7 +98,12 @@ function methods(
   };
 }
 
-export async function startControl(configFile: string): Promise<RunningProcess> {
+export interface RunningControl extends RunningProcess {
+  /** Where agents connect by XMPP. */
+  readonly xmppPort?: number;
+}
+
+export async function startControl(configFile: string): Promise<RunningControl> {
   const { value: file } = loadControl(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
@@ -102,22 +125,44 @@ export async function startControl(configFile: string): Promise<RunningProcess> 
     onError: (agent, error) => log.warn({ agent, err: error }, 'session'),
   });
   const socket = file.cli ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
-  const own = { name: file.name, started: Date.now(), sessions: () => agents.sessions() };
+  let xmpp: { readonly agents: ControlAgents; readonly port: number } | undefined;
   let server: RpcServer;
   try {
+    xmpp =
+      file.xmpp &&
+      (await serveAgents(exchange.tables, file.xmpp, {
+        onSession: (agent, address, state, error) =>
+          log.info(
+            { agent, address, ...(error && { code: error.code, why: error.message }) },
+            `session ${state}`,
+          ),
+        onStranger: (address, error) =>
+          log.info({ address, code: error.code, why: error.message }, 'not opened'),
+        onRefused: (agent, instance, { name, reason }) =>
+          log.warn({ agent, instance, item: name, reason }, 'item refused'),
+      }));
+    const own = {
+      name: file.name,
+      started: Date.now(),
+      sessions: () => agents.sessions(),
+      agents: xmpp?.agents,
+    };
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );
   } catch (error) {
+    await xmpp?.agents.close();
     await agents.close();
     throw error;
   }
-  log.info({ socket, agents: path }, 'ready');
+  log.info({ socket, agents: path, ...(xmpp && { xmpp: xmpp.port }) }, 'ready');
   return {
     socket,
+    ...(xmpp && { xmppPort: xmpp.port }),
     async stop() {
       log.info('stopping');
       await server.close();
+      await xmpp?.agents.close();
       await agents.close();
     },
   };
