@@ -91,13 +91,6 @@ type FamilyChanges = {
   -readonly [K in 'announced' | 'withdrawn' | 'retargeted']: TableChange[K][number][];
 };
 
-/** Of one path in one instance; `show routes`. */
-export interface PathView {
-  readonly path: Path;
-  readonly best: Path;
-  readonly imported: boolean;
-}
-
 export class RouteTables {
   readonly #schedule: TablesOptions['schedule'];
   readonly #instances: Instances;
@@ -291,19 +284,23 @@ export class RouteTables {
     return [...entries.keys()].sort(byText).map((key) => entries.get(key) as Entry);
   }
 
-  /** All paths of an instance, used or not, by prefix; best first. */
-  paths(name: string): PathView[] {
+  /** What there is in an instance, told or not, in order of prefix text. */
+  prefixes(
+    name: string,
+  ): { readonly prefix: Prefix; readonly entry: Entry | undefined }[] | undefined {
+    const table = this.#findTable(name);
+    if (table === undefined) return undefined;
+    const all = new Set(table.published.keys());
+    for (const { prefix } of table.entries.values()) all.add(prefix);
+    return [...all]
+      .sort((a, b) => byText(a.key, b.key))
+      .map((prefix) => ({ prefix, entry: table.entries.get(prefix.key) }));
+  }
+
+  /** All paths of a prefix in an instance, used or not, best first. Those of an instance that waits are none. */
+  paths(prefix: Prefix, name: string): readonly Path[] {
     const instance = this.#instances.find(name);
-    if (instance === undefined) return [];
-    const views: PathView[] = [];
-    for (const key of [...this.#prefixes.keys()].sort(byText)) {
-      const prefix = this.#prefixes.get(key) as Prefix;
-      const paths = this.#reach(prefix).get(instance) ?? [];
-      for (const path of paths) {
-        views.push({ path, best: paths[0] as Path, imported: path.instance !== name });
-      }
-    }
-    return views;
+    return (instance && this.#reach(prefix).get(instance)) ?? [];
   }
 
   tables(): {

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { z } from 'zod';
+import type { SessionView } from '../cli/control-views.ts';
 import { listenAddress, type xmppSchema } from '../config/control.ts';
 import type { Agent, AgentLink } from '../control/agent.ts';
 import { ControlNode } from '../control/node.ts';
@@ -39,23 +40,6 @@ export interface ControlAgentsOptions {
   /** A stream that ended before it was anybody's. */
   readonly onStranger?: (address: string, why: VRouterError) => void;
   readonly onRefused?: (agent: string, instance: string, refused: RefusedItem) => void;
-}
-
-/** Of one agent, `control show sessions`. */
-export interface SessionView {
-  readonly name: string;
-  readonly address: string;
-  readonly state: 'established' | 'awaited';
-  readonly secure: boolean;
-  readonly upSeconds: number;
-  readonly routes: number;
-  readonly waitingBytes: number;
-  readonly subscriptions: readonly {
-    readonly instance: string;
-    readonly instanceId: number;
-    readonly stale: boolean;
-  }[];
-  readonly counters: Agent['counters'];
 }
 
 export class ControlAgents {

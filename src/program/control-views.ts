@@ -1,22 +1,16 @@
-/** What `vrouter control show` is answered: sessions, tables, and every path with why it is used or not. */
+/** What `vrouter control show` is answered: tables, and every path with why it is used or not. */
+import type { ControlRouteView, PathView, TableView } from '../cli/control-views.ts';
+import type { Page } from '../cli/protocol.ts';
+import { isBroadcast } from '../control/entry.ts';
 import { itemId } from '../control/items.ts';
-import { localPreference, lostBy, med } from '../control/path.ts';
-import type { PathView, RouteTables } from '../control/tables.ts';
+import { localPreference, lostBy, med, type Path } from '../control/path.ts';
+import type { RouteTables } from '../control/tables.ts';
 import { VRouterError } from '../errors.ts';
 
-export interface TableRow {
-  readonly instance: string;
-  readonly created: boolean;
-  readonly import: readonly string[];
-  readonly export: readonly string[];
-  readonly subscribers: number;
-  readonly published: number;
-  readonly inet: number;
-  readonly inet6: number;
-  readonly evpn: number;
-}
+/** Prefixes an answer; each may have as many paths as there are agents. */
+const PAGE = 512;
 
-export function tableRows(tables: RouteTables): TableRow[] {
+export function tableViews(tables: RouteTables): TableView[] {
   return tables.tables().map(({ instance, entries, paths, subscribers }) => {
     const count = { inet: 0, inet6: 0, evpn: 0 };
     for (const { prefix } of entries.values()) count[prefix.family]++;
@@ -32,52 +26,21 @@ export function tableRows(tables: RouteTables): TableRow[] {
   });
 }
 
-export interface RouteRow {
-  readonly family: string;
-  readonly prefix: string;
-  /** Its name in messages, where it is told. */
-  readonly id?: string;
-  readonly paths: readonly PathRow[];
-}
-
-export interface PathRow {
-  readonly used: boolean;
-  /** `best`, `ecmp`, or the row of the order by which it is behind. */
-  readonly why: string;
-  readonly peer: string;
-  readonly rd: string;
-  /** Where it was published, if not here. */
-  readonly from?: string;
-  readonly stale: boolean;
-  readonly hops: readonly {
-    readonly address: string;
-    readonly label: number;
-    readonly encaps: readonly string[];
-  }[];
-  readonly localPreference: number;
-  readonly med: number;
-  readonly sequence: number;
-  readonly originVn: string;
-  readonly securityGroups: readonly number[];
-  readonly tags: readonly number[];
-  readonly communities: readonly string[];
-}
-
-function whyOf({ path, best }: PathView): { used: boolean; why: string } {
+function whyOf(path: Path, best: Path): { used: boolean; why: string } {
   if (path.infeasible !== undefined) return { used: false, why: path.infeasible };
   if (path === best) return { used: true, why: 'best' };
-  const row = path.prefix.startsWith('ff:ff:ff:ff:ff:ff') ? undefined : lostBy(best, path);
+  const all = isBroadcast({ key: `${path.family} ${path.prefix}` });
+  const row = all ? undefined : lostBy(best, path);
   return row === undefined ? { used: true, why: 'ecmp' } : { used: false, why: row };
 }
 
-function pathRow(view: PathView): PathRow {
-  const { path, imported } = view;
+function pathView(path: Path, best: Path, instance: string): PathView {
   const { attributes } = path;
   return {
-    ...whyOf(view),
+    ...whyOf(path, best),
     peer: path.peer,
     rd: path.rd,
-    ...(imported && { from: path.instance }),
+    ...(path.instance !== instance && { from: path.instance }),
     stale: path.stale,
     hops: path.hops.map(({ address, label, encaps }) => ({ address, label, encaps })),
     localPreference: localPreference(path),
@@ -90,22 +53,18 @@ function pathRow(view: PathView): PathRow {
   };
 }
 
-export function routeRows(tables: RouteTables, instance: string): RouteRow[] {
-  if (!tables.tables().some((table) => table.instance.name === instance)) {
-    throw new VRouterError('NOT_FOUND', `no instance '${instance}'`);
-  }
-  const ids = new Map(tables.entries(instance).map((entry) => [entry.prefix.key, itemId(entry)]));
-  const rows = new Map<string, { family: string; prefix: string; id?: string; paths: PathRow[] }>();
-  for (const view of tables.paths(instance)) {
-    const { family, prefix } = view.path;
-    const key = `${family} ${prefix}`;
-    let row = rows.get(key);
-    if (row === undefined) {
-      const id = ids.get(key);
-      row = { family, prefix, ...(id !== undefined && { id }), paths: [] };
-      rows.set(key, row);
-    }
-    row.paths.push(pathRow(view));
-  }
-  return [...rows.values()];
+export function routePage(tables: RouteTables, instance: string, from = 0): Page<ControlRouteView> {
+  const all = tables.prefixes(instance);
+  if (all === undefined) throw new VRouterError('NOT_FOUND', `no instance '${instance}'`);
+  const items = all.slice(from, from + PAGE).map(({ prefix, entry }) => {
+    const paths = tables.paths(prefix, instance);
+    const best = paths[0] as Path;
+    return {
+      family: prefix.family,
+      prefix: prefix.prefix,
+      ...(entry !== undefined && { id: itemId(entry) }),
+      paths: paths.map((path) => pathView(path, best, instance)),
+    };
+  });
+  return { items, next: from + PAGE < all.length ? from + PAGE : null };
 }

@@ -10,12 +10,12 @@ import type { z } from 'zod';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
-import { mapping, name } from '../config/fields.ts';
+import { mapping, name, whole } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { type ControlAgents, serveAgents } from './control-agents.ts';
-import { routeRows, tableRows } from './control-views.ts';
+import { routePage, tableViews } from './control-views.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
@@ -23,6 +23,7 @@ const schemas = {
   none: mapping({}),
   name: mapping({ name }),
   instance: mapping({ instance: name }),
+  table: mapping({ instance: name, after: whole(0, 0xffffffff).optional() }),
 };
 
 function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {
@@ -69,10 +70,12 @@ function methods(
     },
     'table.list': (params) => {
       checkParams(schemas.none, 'table.list', params);
-      return tableRows(exchange.tables);
+      return tableViews(exchange.tables);
     },
-    'table.routes': (params) =>
-      routeRows(exchange.tables, checkParams(schemas.instance, 'table.routes', params).instance),
+    'table.routes': (params) => {
+      const { instance, after } = checkParams(schemas.table, 'table.routes', params);
+      return routePage(exchange.tables, instance, after);
+    },
     'instance.routes': (params) =>
       exchange.routes(checkParams(schemas.instance, 'instance.routes', params).instance),
     'instance.add': (params) => {

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Client } from '../../src/cli/client.ts';
+import type { ControlRouteView, SessionView } from '../../src/cli/control-views.ts';
+import { run } from '../../src/cli/main.ts';
 import { type RunningControl, startControl } from '../../src/program/control.ts';
-import type { SessionView } from '../../src/program/control-agents.ts';
-import type { RouteRow } from '../../src/program/control-views.ts';
 import { hopsIn, ScriptedAgent } from '../support/scripted-agent.ts';
 
 const BLUE = 'default-domain:k8s-default:vn-blue:vn-blue';
@@ -52,6 +52,27 @@ async function ask<T>(method: string, params?: unknown): Promise<T> {
   } finally {
     client.close();
   }
+}
+
+async function routes(instance: string): Promise<readonly ControlRouteView[]> {
+  return (await ask<{ items: ControlRouteView[] }>('table.routes', { instance })).items;
+}
+
+/** What the command line prints. */
+async function vrouter(...argv: string[]): Promise<string> {
+  let text = '';
+  const io = {
+    out: (more: string) => {
+      text += more;
+    },
+    err: (more: string) => {
+      text += more;
+    },
+    env: {},
+    fail: () => {},
+  };
+  await run([...argv, '--sock', `${directory}/cli`], io);
+  return text;
 }
 
 beforeEach(async () => {
@@ -132,7 +153,7 @@ describe('one life', () => {
     expect(hopsIn(await b.next(VIP))).toEqual(['192.0.2.11:25']);
     b.inet(BLUE, { address: VIP, label: 31, hop: '192.0.2.12' });
     await b.silent();
-    const [row] = await ask<RouteRow[]>('table.routes', { instance: BLUE });
+    const [row] = await routes(BLUE);
     expect(row?.paths.map(({ peer, why, used, rd }) => [peer, why, used, rd])).toEqual([
       ['compute-1', 'best', true, '127.0.0.1:1'],
       ['compute-2', 'sequence', false, '127.0.0.1:2'],
@@ -175,7 +196,7 @@ describe('one life', () => {
     await a.silent();
     a.inet(BLUE, { address: '10.0.0.5/32', label: 17, encaps: ['carrier-pigeon'] });
     await a.silent();
-    const [row] = await ask<RouteRow[]>('table.routes', { instance: BLUE });
+    const [row] = await routes(BLUE);
     expect(row?.paths[0]).toMatchObject({ used: false, why: 'no-tunnel-encap' });
     a.collect(BLUE, `1/1/${BLUE}/10.0.0.1/32`);
     expect(await a.next('10.0.0.1/32'), 'a label without a tunnel is gre').toContain(
@@ -236,6 +257,48 @@ describe('one life', () => {
     await b.next(`<retract id="${VIP}"`);
     await b.silent();
     await a.silent();
+  });
+});
+
+describe('control show', () => {
+  beforeEach(() => start());
+
+  test('sessions, tables and routes, as text and as JSON', async () => {
+    expect(await vrouter('control', 'show', 'sessions')).toBe('no agent is connected\n');
+    const [a, b] = [await agent('compute-1'), await agent('compute-2')];
+    a.subscribe(BLUE, 7);
+    b.subscribe(BLUE, 8);
+    b.subscribe('nowhere', 9);
+    a.inet(BLUE, { address: VIP, label: 25, more: '<local-preference>200</local-preference>' });
+    b.inet(BLUE, { address: VIP, label: 31, hop: '192.0.2.12' });
+    await b.next(VIP);
+    const sessions = await vrouter('control', 'show', 'sessions');
+    expect(sessions).toMatch(/^compute-1 +127\.0\.0\.1 +established +no +\d+s +1 +1 +0 +0$/m);
+    expect(sessions).toMatch(/^compute-2 +127\.0\.0\.1 +established +no +\d+s +2 +1 +0 +0$/m);
+    const tables = await vrouter('control', 'show', 'tables');
+    expect(tables).toMatch(new RegExp(`^${BLUE} +1 +0 +0 +2 +2 +64512:1 +64512:1$`, 'm'));
+    expect(tables).toMatch(/^nowhere \(not configured\) +0 +0 +0 +0 +1 +- +-$/m);
+    expect(await vrouter('control', 'show', 'routes', BLUE)).toBe(
+      `inet ${VIP}\n` +
+        '  * best                   compute-1 127.0.0.1:7 192.0.2.11 label 25 (udp) lp 200 med 100 vn default-domain:k8s-default:vn-blue\n' +
+        '    lost: local-preference compute-2 127.0.0.1:8 192.0.2.12 label 31 (udp) lp 100 med 200 vn default-domain:k8s-default:vn-blue\n',
+    );
+    const json = JSON.parse(await vrouter('control', 'show', 'routes', BLUE, '--json'));
+    expect(json).toMatchObject([
+      { prefix: VIP, id: VIP, paths: [{ why: 'best' }, { why: 'local-preference' }] },
+    ]);
+    expect(await vrouter('control', 'show', 'routes', 'nobody')).toContain("no instance 'nobody'");
+  });
+
+  test('a long table comes in pages', async () => {
+    const a = await agent('compute-1');
+    a.subscribe(BLUE, 1);
+    for (let i = 0; i < 600; i++)
+      a.inet(BLUE, { address: `10.1.${i >> 8}.${i & 255}/32`, label: 100 + i });
+    await a.until(() => a.messages.join('').split('<item ').length > 600, '600 items');
+    expect(await routes(BLUE)).toHaveLength(512);
+    const text = await vrouter('control', 'show', 'routes', BLUE);
+    expect(text.match(/^inet /gm)).toHaveLength(600);
   });
 });
 
