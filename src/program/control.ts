@@ -147,7 +147,8 @@ export async function startControl(configFile: string): Promise<RunningControl> 
     const own = {
       name: file.name,
       started: Date.now(),
-      sessions: () => agents.sessions(),
+      sessions: () =>
+        [...agents.sessions(), ...(xmpp?.agents.sessions() ?? []).map((agent) => agent.name)].sort(),
       agents: xmpp?.agents,
     };
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>

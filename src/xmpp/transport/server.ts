@@ -25,7 +25,7 @@ export class XmppServer {
   readonly #drivers = new Set<SessionDriver>();
   #streams = 0;
   #tcp: Server | undefined;
-  /** Streams that were turned away, there being enough. */
+  /** Streams that were turned away, there being enough, or could not be accepted. */
   refused = 0;
 
   constructor(options: XmppServerOptions) {
@@ -81,6 +81,8 @@ export class XmppServer {
       );
       tcp.listen(at.port, at.host, () => {
         tcp.removeAllListeners('error');
+        // One that could not be accepted, for want of descriptors: the others go on.
+        tcp.on('error', () => this.refused++);
         const address = tcp.address();
         resolve(typeof address === 'object' && address !== null ? address.port : at.port);
       });
