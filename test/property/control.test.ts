@@ -114,7 +114,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constantFrom('block' as const, 'unblock' as const), agent }),
   },
   {
-    weight: 1,
+    weight: 3,
     arbitrary: fc.record({ do: fc.constantFrom('lose' as const, 'end-of-rib' as const), agent }),
   },
   { weight: 6, arbitrary: fc.constant({ do: 'flush' as const }) },
