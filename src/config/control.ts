@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { isIp } from '../addr/ip.ts';
 import { ParseError } from '../errors.ts';
-import { choice, mapping, name, routeTarget, whole } from './fields.ts';
+import { choice, mapping, name, routeTarget, tlsFiles, whole } from './fields.ts';
 
 export const instanceSchema = mapping({
   name,
@@ -43,15 +43,13 @@ const listen = z.string().superRefine((text, context) => {
   }
 });
 
-const pemFile = z.string().min(1).max(4096).describe('PEM file');
-
 export const xmppSchema = mapping({
   listen: listen.describe(
     "Address:port for agents; Contrail's is port 5269. An IPv6 address in brackets",
   ),
   hold_seconds: whole(1, 90).optional().describe('Without a word an agent is lost; default 90'),
   sub_cluster: name.optional().describe('Agents of other sub-clusters are refused'),
-  tls: mapping({ certificate: pemFile, key: pemFile, authority: pemFile })
+  tls: tlsFiles
     .optional()
     .describe('STARTTLS is demanded, and a certificate of the authority from both sides'),
   restart_seconds: whole(0, 4095)

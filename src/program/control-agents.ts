@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import type { z } from 'zod';
 import type { SessionView } from '../cli/control-views.ts';
 import { listenAddress, type xmppSchema } from '../config/control.ts';
+import type { tlsFiles } from '../config/fields.ts';
 import type { Agent, AgentLink } from '../control/agent.ts';
 import { ControlNode } from '../control/node.ts';
 import type { RouteTables } from '../control/tables.ts';
@@ -220,6 +221,14 @@ function pem(file: string): string {
   }
 }
 
+export function tlsMaterial(files: z.infer<typeof tlsFiles>): TlsMaterial {
+  return {
+    certificate: pem(files.certificate),
+    key: pem(files.key),
+    authority: pem(files.authority),
+  };
+}
+
 /** As the control file says. */
 export async function serveAgents(
   tables: RouteTables,
@@ -237,11 +246,7 @@ export async function serveAgents(
     ...(restart_seconds !== undefined && { restartMs: restart_seconds * 1000 }),
     ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
   });
-  const material = tls && {
-    certificate: pem(tls.certificate),
-    key: pem(tls.key),
-    authority: pem(tls.authority),
-  };
+  const material = tls && tlsMaterial(tls);
   const port = await agents.listen({
     ...listenAddress(file.listen),
     ...(material !== undefined && { tls: material }),
