@@ -276,9 +276,12 @@ export class ControlNodes implements RouteSource {
   /** What is old goes where a settled control node has said all. */
   #sweep(): void {
     if (this.#closed) return;
+    const swept = (name: string) => {
+      for (const peer of this.#peers) if (peer.name === name) peer.swept++;
+    };
     for (const peer of this.#peers) {
       if (this.#learned.standing(peer.name) !== 'settled') continue;
-      for (const instance of peer.instances) peer.swept += this.#learned.cover(instance);
+      for (const instance of peer.instances) this.#learned.cover(instance, swept);
     }
     this.#deliver();
   }

@@ -17,6 +17,7 @@
  *  * Of old paths, next hops to this node itself are what it publishes now, not what it once did.
  *  * Hops are in order of address and label, so a list that has only been shuffled is no change.
  */
+import { MAC_BROADCAST } from '../addr/mac.ts';
 import { compareHops, comparePreference, mergeHops, sameRoute } from '../rib/best-path.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import {
@@ -115,19 +116,17 @@ export class LearnedPaths {
     this.#touchAll();
   }
 
-  /** A settled one has said all it has of an instance: what is old in there is gone. Returns how many paths. */
-  cover(instance: string): number {
-    let swept = 0;
+  /** A settled one has said all it has of an instance: what is old in there is gone. */
+  cover(instance: string, onSwept: (name: string) => void): void {
     for (const entry of this.#instances.get(instance)?.values() ?? []) {
-      for (const path of entry.paths.values()) {
+      for (const [name, path] of entry.paths) {
         if (path.old === undefined) continue;
         path.old = undefined;
-        if (path.live === undefined) swept++;
+        if (path.live === undefined) onSwept(name);
       }
       entry.named.clear();
       this.#touch(entry);
     }
-    return swept;
   }
 
   /** What this node publishes of the key has changed. */
@@ -245,8 +244,9 @@ export class LearnedPaths {
     return missing.length === 0 ? live : { ...live, hops: mergeHops([live, ...missing]) };
   }
 
-  /** Nobody tells us of ourselves meanwhile. */
+  /** Nobody tells us of ourselves meanwhile; of broadcasts nobody ever does. */
   #asOfNow(route: Route): Route | undefined {
+    if (route.prefix === MAC_BROADCAST) return route;
     const own = this.#own.published(route)?.hops ?? [];
     const far = route.hops.filter(({ address }) => !this.#own.isOwn(address));
     if (far.length === route.hops.length && own.length === 0) return route;

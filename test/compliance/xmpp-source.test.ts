@@ -40,8 +40,12 @@ for (const count of [1, 2]) {
     return {
       source,
       carried,
-      offer: (route) => controls.forEach(({ other }) => other.publish(route)),
-      retract: (key) => controls.forEach(({ other }) => other.withdraw(key)),
+      offer: (route) => {
+        for (const { other } of controls) other.publish(route);
+      },
+      retract: (key) => {
+        for (const { other } of controls) other.withdraw(key);
+      },
       settle: () => clock.settle(),
       published: () => controls.at(-1)?.exchange.routes('pods') ?? [],
       close: async () => source.close(),
