@@ -438,7 +438,13 @@ class ControlPeer implements SessionOwner {
   }
 
   start(): void {
-    this.driver = this.#source.client(this.#connect, this);
+    const connect = () =>
+      this.#connect().catch((error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error);
+        this.closed(new VRouterError('XMPP_LOST', why));
+        throw error;
+      });
+    this.driver = this.#source.client(connect, this);
     this.driver.start();
   }
 

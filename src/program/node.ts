@@ -201,6 +201,7 @@ class VrouterNode {
   #sources(): RouteSource {
     const { exchange, control, name: node } = this.#file;
     if (control !== undefined) {
+      this.#exchange = 'connecting';
       this.#control = this.#controlNodes(control);
       return new JoinedRouteSource(node, [this.#static, this.#control]);
     }
@@ -224,11 +225,14 @@ class VrouterNode {
   #controlNodes(control: ControlNodesFile): ControlNodes {
     return controlNodesOf(this.#file, control, {
       ...(this.#forwarder === undefined ? {} : { leaveRoutes: () => this.#leave }),
-      onSession: (name, state, error) =>
+      onSession: (name, state, error) => {
+        const { headless } = controlSymptoms(this.#control?.view() ?? []);
+        this.#exchange = headless ? 'lost' : 'connected';
         this.#log.info(
           { control: name, ...(error && { code: error.code, why: error.message }) },
           `control node ${state}`,
-        ),
+        );
+      },
       onFailed: (name, error) => this.#log.debug({ control: name, err: error }, 'control node'),
       onRefused: (name, instance, { name: item, reason }) =>
         this.#log.warn({ control: name, instance, item, reason }, 'item refused'),
@@ -387,7 +391,7 @@ class VrouterNode {
       problems: problems({
         info,
         vifs: vifs(this.#dataplane),
-        exchange: this.#exchange,
+        exchange: control === undefined ? this.#exchange : 'none', // said one by one
         ...(control && { control: controlSymptoms(control) }),
         unresolved,
         refused: this.#refused,

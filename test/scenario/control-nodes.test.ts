@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
+import { run } from '../../src/cli/main.ts';
 import type { RouteChangesView, RouteView, StatusView } from '../../src/cli/views.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
@@ -69,6 +70,20 @@ async function until(what: string, holds: () => Promise<boolean>, ms = 20_000): 
     }
     await sleep(25);
   }
+}
+
+async function vrouter(argv: string[]) {
+  let out = '';
+  const io = {
+    out: (text: string) => {
+      out += text;
+    },
+    err: () => {},
+    env: {},
+    fail: () => {},
+  };
+  await run(argv, io);
+  return { out };
 }
 
 const controlNodes = async (name: NodeName) =>
@@ -198,7 +213,14 @@ describe('control nodes as processes', () => {
     await kill('control-0');
     await kill('control-1');
     await until('headless', async () => (await standings('one')) === 'lost,lost');
-    expect((await call<StatusView>('one', 'status')).problems.join()).toContain('headless');
+    const status = await call<StatusView>('one', 'status');
+    expect(status.problems.join()).toContain('headless');
+    expect(status.exchange).toBe('lost');
+    const { out } = await vrouter(['status', '--sock', join(directory, 'one.sock')]);
+    expect(out).toMatch(
+      /^control:\n {2}name: +127\.0\.0\.1:\d+\n {2}state: +(waiting|connecting)$/m,
+    );
+    expect(out).toMatch(/^ {2}stale: +4$/m);
     await call('one', 'vif.add', vif('one', 4));
     expect(await routesOf('one', '10.32.0.4/32')).toBe(1);
     await sleep(1500);

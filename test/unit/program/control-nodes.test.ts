@@ -269,6 +269,40 @@ describe('two control nodes, three agents', () => {
   });
 });
 
+test('one that does not read is not sent everything at once, and gets it when it does', async () => {
+  clock = new VirtualClock();
+  controls = [new Control(clock)];
+  let far: MemoryStream | undefined;
+  const connect = async () => {
+    const near = await (controls[0] as Control).connect('192.0.2.11');
+    far = near.far;
+    return near;
+  };
+  const me = agent(11, { nodes: [{ name: 'c', connect }] });
+  await clock.settle();
+  (far as MemoryStream).reading = false;
+  for (let i = 0; i < 3000; i++) me.publish(`10.${i >> 8}.${i & 255}.0/24`, 100 + i);
+  await clock.settle();
+  const waiting = far?.unread ?? 0;
+  expect(waiting).toBeGreaterThan(1 << 20);
+  expect(waiting).toBeLessThan((1 << 20) + 8192);
+  me.withdraw('10.11.0.0/24'); // before it has been said
+  (far as MemoryStream).reading = true;
+  far?.wake();
+  await clock.settle();
+  expect(controls[0]?.exchange.routes('pods')).toHaveLength(2999);
+  expect(me.view(0)).toMatchObject({ published: 2999, received: 2999 });
+});
+
+test('why there is no session is said', async () => {
+  clock = new VirtualClock();
+  controls = [new Control(clock)];
+  controls[0]?.kill();
+  const me = agent(11);
+  await clock.settle();
+  expect(me.view(0)).toMatchObject({ state: 'waiting', lastError: 'connection refused' });
+});
+
 test('a spare takes the place of one that cannot be had', async () => {
   clock = new VirtualClock();
   controls = [new Control(clock), new Control(clock), new Control(clock)];
