@@ -1,5 +1,5 @@
 /** What an announce costs before it becomes an op: best path, and the exchange between agents. */
-import { RouteExchange } from '../src/rib/exchange.ts';
+import { RouteExchange } from '../src/control/exchange.ts';
 import { Rib } from '../src/rib/rib.ts';
 import type { Route, RouteUpdate } from '../src/rib/route.ts';
 import { measure } from './harness.ts';

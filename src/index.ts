@@ -4,10 +4,10 @@
  */
 export { Agent, type AgentOptions, type Commit } from './agent/agent.ts';
 export type * from './agent/intents.ts';
+export { RouteExchange, type RouteExchangeOptions } from './control/exchange.ts';
 export type * from './dataplane/api.ts';
 export { openDataplane } from './dataplane/dataplane.ts';
 export { decodeProgram, encodeProgram } from './dataplane/program.ts';
 export { ConfigError, type ConfigProblem, ParseError, VRouterError } from './errors.ts';
-export { RouteExchange, type RouteExchangeOptions } from './rib/exchange.ts';
 export type * from './rib/route.ts';
 export { StaticRouteSource } from './rib/static-source.ts';

@@ -82,6 +82,8 @@ export interface AgentOptions {
    * audit(), so that what works is not cut down to what has been learned so far.
    */
   readonly resume?: boolean;
+  /** The source carries one next hop a route: local vifs with one floating IP are behind one label. */
+  readonly oneHop?: boolean;
 }
 
 export interface Commit {
@@ -183,7 +185,7 @@ export class Agent {
       (vrf, root, stations) => this.#vrfs.setFloodRoot(vrf, root, stations),
     );
     this.#policies = new Policies(this.#books);
-    this.#floatingIps = new FloatingIps(this.#books, this.#vrfs);
+    this.#floatingIps = new FloatingIps(this.#books, this.#vrfs, options.oneHop);
     this.#sourceNats = new SourceNats(this.#books, this.#vrfs, this.#routes);
     this.#vifs = new Vifs(this.#books, {
       vrfs: this.#vrfs,

@@ -70,9 +70,13 @@ export class FloatingIps {
   readonly #attached = new Map<string, Map<string, Attached>>();
   readonly #groups = new Map<string, Group>();
 
-  constructor(books: Books, vrfs: Vrfs) {
+  readonly #oneHop: boolean;
+
+  /** oneHop: all are behind shared labels, whatever the intents say. */
+  constructor(books: Books, vrfs: Vrfs, oneHop = false) {
     this.#books = books;
     this.#vrfs = vrfs;
+    this.#oneHop = oneHop;
   }
 
   /** Changes nothing; refuses what cannot be. */
@@ -145,7 +149,7 @@ export class FloatingIps {
       },
       owner,
     );
-    const shared = intent.sharedLabel === true;
+    const shared = intent.sharedLabel === true || this.#oneHop;
     this.#setGroup(checked.key, attached, shared);
     this.#books.publications.replace(
       owner,

@@ -340,6 +340,25 @@ export interface ExplainView {
   readonly ends: readonly PacketEndView[];
 }
 
+/** A control node, as the agent that has it sees it. */
+export interface ControlNodeView {
+  readonly name: string;
+  /** Of the session: established, waiting, connecting, …; `spare`: not tried now. */
+  readonly state: string;
+  /** What its routes count for: settled, learning, lost. */
+  readonly standing: string;
+  readonly secure: boolean;
+  readonly upSeconds: number;
+  readonly subscribed: number;
+  readonly published: number;
+  readonly received: number;
+  /** Of a session that was lost, and still in use. */
+  readonly stale: number;
+  readonly swept: number;
+  readonly refused: number;
+  readonly lastError?: string;
+}
+
 export interface StatusView {
   readonly name: string;
   readonly version: string;
@@ -353,6 +372,7 @@ export interface StatusView {
   readonly buffers: { readonly free: number; readonly total: number };
   readonly totals: Readonly<Record<string, Count>>;
   readonly exchange: string;
+  readonly control?: readonly ControlNodeView[];
   /** Routes with hops that cannot be used now. */
   readonly unresolved: number;
   /** What is not well, in words; none: all is. */

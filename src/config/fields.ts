@@ -156,6 +156,10 @@ export function protocolNumber(value: string | number): number {
   return typeof value === 'number' ? value : (PROTOCOLS[value] as number);
 }
 
+/** Certificates of both ends of a session. */
+const pemFile = z.string().min(1).max(4096).describe('PEM file');
+export const tlsFiles = mapping({ certificate: pemFile, key: pemFile, authority: pemFile });
+
 export const portRange = z
   .tuple([portNumber, portNumber], { error: 'two ports are needed: [low, high]' })
   .refine(([low, high]) => low <= high, { error: 'the low port is above the high one' })

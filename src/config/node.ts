@@ -22,6 +22,7 @@ import {
   prefix,
   prefixOrAddress,
   protocol,
+  tlsFiles,
   whole,
 } from './fields.ts';
 
@@ -399,6 +400,48 @@ export function uplinksOf(underlay: NodeFile['underlay']): UplinkFile[] {
   ];
 }
 
+/** Two are active at once; the ancestor lists no more than a few. */
+const MAX_CONTROL_NODES = 16;
+
+const controlNodesSchema = mapping({
+  xmpp: z
+    .array(mapping({ address: ip, port: whole(1, 65535).optional().describe('Default 5269') }))
+    .min(1)
+    .max(MAX_CONTROL_NODES)
+    .describe('The first two are used; the others take the place of one that cannot be had'),
+  source: ip
+    .optional()
+    .describe("Where sessions come from, which is who we are; default the underlay's address"),
+  hold_seconds: whole(1, 90).optional().describe('Without a word one is lost; default 90'),
+  sub_cluster: name.optional(),
+  tls: tlsFiles.optional().describe('STARTTLS is demanded, with a certificate on both sides'),
+  end_of_rib_seconds: whole(1, 4095)
+    .optional()
+    .describe('One that says no end of rib is taken to have said it after; default 60'),
+  settle_seconds: whole(1, 4095)
+    .optional()
+    .describe('One that is back is given so long for other agents to be back, too; default 40'),
+}).superRefine(({ xmpp }, context) => {
+  const names = xmpp.map(controlNodeName);
+  names.forEach((text, i) => {
+    if (names.indexOf(text) < i)
+      context.addIssue({ code: 'custom', path: ['xmpp', i, 'address'], message: `${text} twice` });
+  });
+});
+
+export type ControlNodesFile = z.infer<typeof controlNodesSchema>;
+
+/** As it is called in what is shown. */
+export function controlNodeName(node: {
+  readonly address: string;
+  readonly port?: number | undefined;
+}): string {
+  const host = node.address.includes(':') ? `[${node.address}]` : node.address;
+  return `${host}:${node.port ?? XMPP_PORT}`;
+}
+
+export const XMPP_PORT = 5269;
+
 export const nodeSchema = mapping({
   name,
   socket: socketPath.optional().describe('Default /run/vrouter/<name>.sock'),
@@ -461,6 +504,9 @@ export const nodeSchema = mapping({
     .optional()
     .describe("The host's own stack; with an af_packet underlay its frames pass through here"),
   exchange: mapping({ socket: socketPath }).optional().describe('Where `vrouter control` listens'),
+  control: controlNodesSchema
+    .optional()
+    .describe('Control nodes, over XMPP; instead of an exchange'),
   plug: mapping({
     socket: socketPath.optional().describe('Default /run/vrouter/<name>.plug'),
     state_dir: path.optional().describe('Default /var/lib/vrouter/<name>/ports'),
@@ -482,7 +528,16 @@ export const nodeSchema = mapping({
   policies: z.array(policySchema).max(65536).optional(),
   vifs: z.array(vifSchema).max(4355).optional(),
   source_nats: z.array(sourceNatSchema).max(65536).optional(),
-}).meta({ title: 'vrouter node file', description: 'One compute node' });
+})
+  .superRefine(({ exchange, control }, context) => {
+    if (exchange === undefined || control === undefined) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['control'],
+      message: 'exchange or control, not both',
+    });
+  })
+  .meta({ title: 'vrouter node file', description: 'One compute node' });
 
 export type NodeFile = z.infer<typeof nodeSchema>;
 export type PortFile = z.infer<typeof portSchema>;

@@ -1,6 +1,7 @@
 /**
- * `vrouter control`: a RouteExchange as a process: agents connect to one Unix socket (rib/wire.ts), the
- * CLI and orchestrators to another. Instances, targets and links can change while it runs.
+ * `vrouter control`: route tables as a process: agents connect to one Unix socket (rib/wire.ts), Contrail-style
+ * ones over XMPP, the CLI and orchestrators to another socket. Both kinds of agents are peers of the same tables.
+ * Instances, targets and links can change while it runs.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,10 +10,12 @@ import type { z } from 'zod';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
-import { mapping, name } from '../config/fields.ts';
+import { mapping, name, whole } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
-import { type InstanceSpec, RouteExchange } from '../rib/exchange.ts';
+import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
+import { type ControlAgents, serveAgents } from './control-agents.ts';
+import { routePage, tableViews } from './control-views.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
@@ -20,6 +23,7 @@ const schemas = {
   none: mapping({}),
   name: mapping({ name }),
   instance: mapping({ instance: name }),
+  table: mapping({ instance: name, after: whole(0, 0xffffffff).optional() }),
 };
 
 function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {
@@ -32,7 +36,12 @@ function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {
 
 function methods(
   exchange: RouteExchange,
-  own: { readonly name: string; readonly started: number; readonly sessions: () => string[] },
+  own: {
+    readonly name: string;
+    readonly started: number;
+    readonly sessions: () => string[];
+    readonly agents: ControlAgents | undefined;
+  },
 ): Methods {
   /** Delivered before it is answered. */
   const done = (change: () => void) => {
@@ -54,6 +63,18 @@ function methods(
     'instance.list': (params) => {
       checkParams(schemas.none, 'instance.list', params);
       return exchange.instances();
+    },
+    'session.list': (params) => {
+      checkParams(schemas.none, 'session.list', params);
+      return own.agents?.sessions() ?? [];
+    },
+    'table.list': (params) => {
+      checkParams(schemas.none, 'table.list', params);
+      return tableViews(exchange.tables);
+    },
+    'table.routes': (params) => {
+      const { instance, after } = checkParams(schemas.table, 'table.routes', params);
+      return routePage(exchange.tables, instance, after);
     },
     'instance.routes': (params) =>
       exchange.routes(checkParams(schemas.instance, 'instance.routes', params).instance),
@@ -80,7 +101,12 @@ function methods(
   };
 }
 
-export async function startControl(configFile: string): Promise<RunningProcess> {
+export interface RunningControl extends RunningProcess {
+  /** Where agents connect by XMPP. */
+  readonly xmppPort?: number;
+}
+
+export async function startControl(configFile: string): Promise<RunningControl> {
   const { value: file } = loadControl(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
@@ -102,22 +128,48 @@ export async function startControl(configFile: string): Promise<RunningProcess> 
     onError: (agent, error) => log.warn({ agent, err: error }, 'session'),
   });
   const socket = file.cli ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
-  const own = { name: file.name, started: Date.now(), sessions: () => agents.sessions() };
+  let xmpp: { readonly agents: ControlAgents; readonly port: number } | undefined;
   let server: RpcServer;
   try {
+    xmpp =
+      file.xmpp &&
+      (await serveAgents(exchange.tables, file.xmpp, {
+        onSession: (agent, address, state, error) =>
+          log.info(
+            { agent, address, ...(error && { code: error.code, why: error.message }) },
+            `session ${state}`,
+          ),
+        onStranger: (address, error) =>
+          log.info({ address, code: error.code, why: error.message }, 'not opened'),
+        onRefused: (agent, instance, { name, reason }) =>
+          log.warn({ agent, instance, item: name, reason }, 'item refused'),
+      }));
+    const own = {
+      name: file.name,
+      started: Date.now(),
+      sessions: () =>
+        [
+          ...agents.sessions(),
+          ...(xmpp?.agents.sessions() ?? []).map((agent) => agent.name),
+        ].sort(),
+      agents: xmpp?.agents,
+    };
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );
   } catch (error) {
+    await xmpp?.agents.close();
     await agents.close();
     throw error;
   }
-  log.info({ socket, agents: path }, 'ready');
+  log.info({ socket, agents: path, ...(xmpp && { xmpp: xmpp.port }) }, 'ready');
   return {
     socket,
+    ...(xmpp && { xmppPort: xmpp.port }),
     async stop() {
       log.info('stopping');
       await server.close();
+      await xmpp?.agents.close();
       await agents.close();
     },
   };

@@ -9,6 +9,8 @@ export interface Symptoms {
   readonly info: DataplaneInfo;
   readonly vifs: readonly VifView[];
   readonly exchange: 'none' | 'connecting' | 'connected' | 'lost';
+  /** Control nodes that are tried and have no session, and whether all of them are so. */
+  readonly control?: { readonly away: readonly string[]; readonly headless: boolean };
   readonly unresolved: readonly {
     readonly key: { readonly instance: string; readonly prefix: string };
     readonly reasons: readonly string[];
@@ -36,6 +38,11 @@ const ROWS: readonly Row[] = [
     exchange === 'none' || exchange === 'connected'
       ? undefined
       : `the session with the route exchange is ${exchange}`,
+  ({ control }) => {
+    if (control === undefined || control.away.length === 0) return undefined;
+    const away = `no session with control node ${listed(control.away)}`;
+    return control.headless ? `${away}: headless, routes are as they were` : away;
+  },
   ({ refused }) =>
     refused === undefined ? undefined : `the data plane refused the last change: ${refused}`,
   ({ vifs }) => {

@@ -16,10 +16,11 @@ import { Agent } from '../agent/agent.ts';
 import type { VifIntent } from '../agent/intents.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
-import type { StatusView } from '../cli/views.ts';
+import type { ControlNodeView, StatusView } from '../cli/views.ts';
 import { mapping, name } from '../config/fields.ts';
 import { checkParams, loadNode } from '../config/load.ts';
 import {
+  type ControlNodesFile,
   floatingIpSchema,
   type NodeFile,
   type PortFile,
@@ -39,8 +40,9 @@ import { connectExchange } from '../rib/connect.ts';
 import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
 import { captureMethods } from './capture-methods.ts';
+import { type ControlNodes, controlNodesOf } from './control-nodes.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
-import { problems } from './health.ts';
+import { problems, type Symptoms } from './health.ts';
 import { hostNetwork, hostSideObjects } from './host-side.ts';
 import { startMetrics } from './metrics.ts';
 import {
@@ -124,6 +126,7 @@ class VrouterNode {
   /** Data plane port of each tenant vif. */
   readonly #ports = new Map<string, number>();
   readonly #started = Date.now();
+  #control: ControlNodes | undefined;
   #exchange: 'none' | 'connecting' | 'connected' | 'lost' = 'none';
   #lostEvents = 0n;
   readonly #timer: NodeJS.Timeout;
@@ -166,6 +169,7 @@ class VrouterNode {
         resume,
         underlay: underlayIntent(file.underlay, uplinks),
         ...(linkLocal === undefined ? {} : { linkLocal }),
+        oneHop: file.control !== undefined,
         schedule: setImmediate,
       });
       this.#agent.onError((error) => {
@@ -195,7 +199,12 @@ class VrouterNode {
 
   /** Static routes stand before learned ones. */
   #sources(): RouteSource {
-    const { exchange, name: node } = this.#file;
+    const { exchange, control, name: node } = this.#file;
+    if (control !== undefined) {
+      this.#exchange = 'connecting';
+      this.#control = this.#controlNodes(control);
+      return new JoinedRouteSource(node, [this.#static, this.#control]);
+    }
     if (exchange === undefined) return this.#static;
     this.#exchange = 'connecting';
     const learned = connectExchange({
@@ -211,6 +220,23 @@ class VrouterNode {
       onError: (error) => this.#log.debug({ err: error }, 'exchange'),
     });
     return new JoinedRouteSource(node, [this.#static, learned]);
+  }
+
+  #controlNodes(control: ControlNodesFile): ControlNodes {
+    return controlNodesOf(this.#file, control, {
+      ...(this.#forwarder === undefined ? {} : { leaveRoutes: () => this.#leave }),
+      onSession: (name, state, error) => {
+        const { headless } = controlSymptoms(this.#control?.view() ?? []);
+        this.#exchange = headless ? 'lost' : 'connected';
+        this.#log.info(
+          { control: name, ...(error && { code: error.code, why: error.message }) },
+          `control node ${state}`,
+        );
+      },
+      onFailed: (name, error) => this.#log.debug({ control: name, err: error }, 'control node'),
+      onRefused: (name, instance, { name: item, reason }) =>
+        this.#log.warn({ control: name, instance, item, reason }, 'item refused'),
+    });
   }
 
   #declare(): void {
@@ -346,6 +372,7 @@ class VrouterNode {
   #status(): StatusView {
     const info = this.#dataplane.info();
     const unresolved = this.#agent.unresolved();
+    const control = this.#control?.view();
     return {
       name: this.#file.name,
       version: VERSION,
@@ -359,11 +386,13 @@ class VrouterNode {
       buffers: { free: info.buffersFree, total: info.buffers },
       totals: totals(this.#dataplane),
       exchange: this.#exchange,
+      ...(control && { control }),
       unresolved: unresolved.length,
       problems: problems({
         info,
         vifs: vifs(this.#dataplane),
-        exchange: this.#exchange,
+        exchange: control === undefined ? this.#exchange : 'none', // said one by one
+        ...(control && { control: controlSymptoms(control) }),
         unresolved,
         refused: this.#refused,
       }),
@@ -387,6 +416,8 @@ class VrouterNode {
       const part = await start(this.context());
       if (part !== undefined) this.#parts.push(part);
     }
+    // Ports that were plugged are known again: what is published is whole.
+    this.#control?.start();
   }
 
   /** Over a forwarder that went on: the difference to what it should be, once that is known. */
@@ -489,6 +520,12 @@ class VrouterNode {
     this.#dataplane.stop();
     this.#dataplane.close();
   }
+}
+
+function controlSymptoms(nodes: readonly ControlNodeView[]): NonNullable<Symptoms['control']> {
+  const tried = nodes.filter(({ state }) => state !== 'spare');
+  const away = tried.filter(({ state }) => state !== 'established').map((node) => node.name);
+  return { away, headless: away.length === tried.length };
 }
 
 function dataplaneOptions(file: NodeFile): DataplaneOptions {

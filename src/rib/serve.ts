@@ -1,5 +1,5 @@
 /**
- * The exchange's end of wire.ts: a server whose sessions are attachments of a RouteExchange.
+ * The exchange's end of wire.ts: a server whose sessions are attached to a route exchange (control/exchange.ts).
  * Invariant: a session that ends, for whatever reason, takes its routes with it, unless its agent has said
  * that its packets go on without it (hello.restart): then they stay until it is back and has published
  * again, or the time is up. A second session under a name ends the first (an agent that came back before
@@ -9,7 +9,6 @@ import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { LineFramer } from '../codec/line-framer.ts';
 import { ParseError, VRouterError } from '../errors.ts';
-import type { RouteExchange } from './exchange.ts';
 import { keyOf, type RouteKey, type RouteSource, routeKeyText } from './route.ts';
 import {
   type AgentMessage,
@@ -23,6 +22,11 @@ import {
 /** Updates a session has not read yet; more and it is ended, for it will not catch up. */
 const MAX_UNREAD_BYTES = 64 << 20;
 const MAX_SESSIONS = 1024;
+
+/** Where sessions attach, by name. */
+export interface Attaches {
+  attach(name: string): RouteSource;
+}
 
 export interface ServeOptions {
   /** Path of the Unix socket. */
@@ -40,7 +44,7 @@ export interface ExchangeServer {
 }
 
 export async function serveExchange(
-  exchange: RouteExchange,
+  exchange: Attaches,
   options: ServeOptions,
 ): Promise<ExchangeServer> {
   const sessions = new Set<Session>();
@@ -117,7 +121,7 @@ interface Names {
 class Session {
   name = '';
   readonly #socket: Socket;
-  readonly #exchange: RouteExchange;
+  readonly #exchange: Attaches;
   readonly #options: ServeOptions;
   readonly #byName: Map<string, Session>;
   readonly #left: Map<string, Left>;
@@ -134,7 +138,7 @@ class Session {
 
   constructor(
     socket: Socket,
-    exchange: RouteExchange,
+    exchange: Attaches,
     options: ServeOptions,
     names: Names,
     onEnd: () => void,

@@ -13,9 +13,9 @@
  */
 import { Agent } from '../agent/agent.ts';
 import type { FloatingIpIntent } from '../agent/intents.ts';
+import { RouteExchange } from '../control/exchange.ts';
 import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
-import { RouteExchange } from '../rib/exchange.ts';
 import { Fabric } from './fabric.ts';
 import { Tenant, type TenantOptions } from './tenant.ts';
 

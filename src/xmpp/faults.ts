@@ -28,6 +28,16 @@ export const XMPP_FAULTS = {
   /** The control node wants TLS and we do not, or it asked too late. */
   XMPP_TLS_WANTED: 'TLS is wanted',
   XMPP_TLS_NOT_OFFERED: 'TLS is not offered',
+  XMPP_STANZA_TIME: 'stanza not finished in time',
+  /** It reads too slowly, or not at all. */
+  XMPP_TOO_SLOW: 'the peer does not read',
+  XMPP_TLS_FAILED: 'TLS failed',
+  /** The offences for which a control node ends an agent's session. */
+  XMPP_DUPLICATE_NAME: 'another session has this name',
+  XMPP_SUBSCRIBED_TWICE: 'subscribed already',
+  XMPP_NOT_SUBSCRIBED: 'not subscribed',
+  XMPP_TOO_MANY_SUBSCRIPTIONS: 'too many subscriptions',
+  XMPP_TOO_MANY_ROUTES: 'too many routes',
   /** Ours: a value that cannot be sent. */
   XMPP_CANNOT_SEND: 'cannot be sent',
 } as const;

@@ -49,3 +49,17 @@ export const MAX_ITEMS_A_MESSAGE = 32;
 export const MAX_RETRACTS_A_MESSAGE = 256;
 /** Publishes whose collection has not come yet. They come in pairs, so one is usual. */
 export const MAX_UNPAIRED = 1024;
+
+/** Of one agent: 4,000 VRFs on a compute node have been tried with the ancestor. */
+export const MAX_SUBSCRIPTIONS = 16384;
+export const MAX_PUBLISHED = 1 << 20;
+
+/** From its first byte to its last: 4 MB at 70 kB/s. A peer that drips bytes holds no stanza open for ever. */
+export const STANZA_MS = 60_000;
+/** A peer that has not taken so much is sent no more for now ... */
+export const BLOCKED_BYTES = 1 << 20;
+/** ... one that has let this wait is closed; a change and a whole small table are below it, ... */
+export const MAX_WAITING_BYTES = 32 << 20;
+/** ... and so is one that has not caught up for this long. */
+export const STALLED_MS = 90_000;
+export const MAX_SESSIONS = 4096;

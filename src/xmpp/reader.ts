@@ -71,6 +71,11 @@ export class XmlReader {
     this.#saxes = this.#parser();
   }
 
+  /** Whether what has been read ends within a header, a stanza or a comment. */
+  get unfinished(): boolean {
+    return this.#where === 'inside' || this.#where === 'header' || this.#cut.length > 0;
+  }
+
   push(bytes: Uint8Array): void {
     if (this.#where === 'failed') throw xmppFault('XMPP_NOT_XML', 'read on after a fault');
     try {

@@ -44,7 +44,7 @@ function encapsOf(named: readonly string[]): readonly EncapName[] | undefined {
   return known.length === 0 ? undefined : known;
 }
 
-interface AnyHop {
+export interface AnyHop {
   readonly address: string;
   readonly label: number;
   readonly encaps: readonly string[];
@@ -54,6 +54,16 @@ interface AnyHop {
 
 /** The hop as the data plane wants it, or undefined if it leads nowhere for us. */
 function toHop(hop: AnyHop): PathHop | undefined {
+  const given = hop.mac ?? '';
+  return pathHop({
+    ...hop,
+    address: canonicalIp(hop.address),
+    mac: given === '' ? '' : canonicalMac(given),
+  });
+}
+
+/** toHop, of one whose addresses are canonical. */
+export function pathHop(hop: AnyHop): PathHop | undefined {
   let encaps = encapsOf(hop.encaps);
   if (encaps === undefined) return undefined;
   let { label } = hop;
@@ -64,13 +74,12 @@ function toHop(hop: AnyHop): PathHop | undefined {
     else encaps = encaps.filter((name) => name !== 'vxlan');
   }
   if (label === 0) return undefined;
-  const given = hop.mac ?? '';
-  const mac = given === '' ? MAC_ZERO : canonicalMac(given);
+  const { mac = '' } = hop;
   return {
-    address: canonicalIp(hop.address),
+    address: hop.address,
     label,
     encaps,
-    ...(mac !== MAC_ZERO && { mac }),
+    ...(mac !== '' && mac !== MAC_ZERO && { mac }),
   };
 }
 

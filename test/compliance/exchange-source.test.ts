@@ -1,4 +1,4 @@
-import { RouteExchange } from '../../src/rib/exchange.ts';
+import { RouteExchange } from '../../src/control/exchange.ts';
 import { routeSourceCompliance } from './route-source.ts';
 
 routeSourceCompliance('exchange', async () => {

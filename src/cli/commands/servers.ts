@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import type { Command } from 'commander';
 import { id32, seed, wholeNumber } from '../arguments.ts';
 import type { Io } from '../io.ts';
+import { registerControl } from './control.ts';
 
 /** As the command line gives them; program/forwarder.ts. */
 interface ForwarderOptions {
@@ -25,7 +26,7 @@ async function untilSignal(start: () => Promise<{ stop: () => Promise<void> }>):
   await running.stop();
 }
 
-export function registerServers(program: Command, _io: Io): void {
+export function registerServers(program: Command, io: Io): void {
   program
     .command('node')
     .description('a compute node: data plane, agent, and a socket for this command line')
@@ -63,13 +64,5 @@ export function registerServers(program: Command, _io: Io): void {
       const { runForwarder } = await import('../../program/forwarder-main.ts');
       await runForwarder(options);
     });
-  program
-    .command('control')
-    .description('a route exchange that agents connect to')
-    .requiredOption('--config <file>', 'control file (vrouter schema control)')
-    .addHelpText('after', '\nExample:\n  vrouter control --config cent111.yaml\n')
-    .action(async ({ config }: { config: string }) => {
-      const { startControl } = await import('../../program/control.ts');
-      await untilSignal(() => startControl(config));
-    });
+  registerControl(program, io, untilSignal);
 }

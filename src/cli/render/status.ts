@@ -3,7 +3,9 @@ function lines(value: object, indent: string): string {
   let text = '';
   for (const [name, field] of Object.entries(value)) {
     const title = `${indent}${name}:`;
-    if (Array.isArray(field)) text += `${title.padEnd(24)}${field.join(', ')}\n`;
+    if (Array.isArray(field) && field.some((one) => typeof one === 'object'))
+      for (const one of field) text += `${title}\n${lines(one, `${indent}  `)}`;
+    else if (Array.isArray(field)) text += `${title.padEnd(24)}${field.join(', ')}\n`;
     else if (typeof field === 'object' && field !== null)
       text += `${title}\n${lines(field, `${indent}  `)}`;
     else text += `${title.padEnd(24)}${field}\n`;

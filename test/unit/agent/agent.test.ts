@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Agent } from '../../../src/agent/agent.ts';
+import { RouteExchange } from '../../../src/control/exchange.ts';
 import { VRouterError } from '../../../src/errors.ts';
-import { RouteExchange } from '../../../src/rib/exchange.ts';
 import { StaticRouteSource } from '../../../src/rib/static-source.ts';
 import { RecordingDataplane } from '../../support/recording-dataplane.ts';
 import { hop, route } from '../../support/routes.ts';

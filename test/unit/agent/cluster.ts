@@ -1,9 +1,9 @@
 /** Nodes of the clusterip scenario on recording data planes and one exchange, flushed by hand. */
 import { Agent, type AgentOptions } from '../../../src/agent/agent.ts';
 import type { VifIntent } from '../../../src/agent/intents.ts';
+import { RouteExchange } from '../../../src/control/exchange.ts';
 import type { Dataplane, DumpTable, FullOp } from '../../../src/dataplane/api.ts';
 import { openDataplane } from '../../../src/dataplane/dataplane.ts';
-import { RouteExchange } from '../../../src/rib/exchange.ts';
 import { RecordingDataplane } from '../../support/recording-dataplane.ts';
 
 /** The tables' twin, which refuses dangling references, and the real core with ports to bind to. */

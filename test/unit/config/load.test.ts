@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { jsonSchemaText, SCHEMA_NAMES } from '../../../src/config/json-schema.ts';
 import { checkParams, loadControl, loadNode, loadState } from '../../../src/config/load.ts';
 import { editDistance, nearest } from '../../../src/config/nearest.ts';
-import { vifSchema } from '../../../src/config/node.ts';
+import { controlNodeName, vifSchema } from '../../../src/config/node.ts';
 import { ConfigError } from '../../../src/errors.ts';
 
 function problemsOf(run: () => unknown) {
@@ -208,6 +208,38 @@ routes:
       expect.arrayContaining(['nam', 'name', 'port', 'vrf', 'tenant_mac']),
     );
     expect(problems.find((p) => p.key === 'name')?.message).toBe('missing');
+  });
+});
+
+describe('control nodes of a node file', () => {
+  const node = (more: string) => () =>
+    loadNode(
+      'n.yaml',
+      `name: n\nunderlay: { port: { kind: memory }, mac: 02:00:00:00:00:01 }\n${more}`,
+    );
+
+  it('are addresses, with ports', () => {
+    const { value } = node(
+      'control: { xmpp: [ { address: 10.9.0.9, port: 5270 }, { address: "fd00::9" } ] }',
+    )();
+    expect(value.control?.xmpp.map(controlNodeName)).toEqual(['10.9.0.9:5270', '[fd00::9]:5269']);
+  });
+
+  it.each([
+    ['control: { xmpp: [] }', 'control.xmpp'],
+    ['control: { xmpp: [ { address: cent111 } ] }', 'control.xmpp[0].address'],
+    [
+      'control: { xmpp: [ { address: 10.9.0.9 }, { address: 10.9.0.9, port: 5269 } ] }',
+      'control.xmpp[1].address',
+    ],
+    [
+      'control: { xmpp: [ { address: 10.9.0.9 } ], tls: { certificate: a, key: b } }',
+      'control.tls.authority',
+    ],
+    ['exchange: { socket: /x }\ncontrol: { xmpp: [ { address: 10.9.0.9 } ] }', 'control'],
+    ['control: { xmpp: [ { address: 10.9.0.9 } ], hold_seconds: 91 }', 'control.hold_seconds'],
+  ])('%s is refused', (text, key) => {
+    expect(problemsOf(node(text)).map((problem) => problem.key)).toContain(key);
   });
 });
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { RouteExchange } from '../../../src/control/exchange.ts';
 import { VRouterError } from '../../../src/errors.ts';
-import { RouteExchange } from '../../../src/rib/exchange.ts';
 import { keyOf, type RouteSource, type RouteUpdate } from '../../../src/rib/route.ts';
 import { hop, route } from '../../support/routes.ts';
 

@@ -1,0 +1,67 @@
+/** `control`: the control node as a process, and `control show`, a look into a running one. */
+import type { Command } from 'commander';
+import type { ControlRouteView, SessionView, TableView } from '../control-views.ts';
+import { type Io, type SocketOptions, show, socketOptions, UsageError, withClient } from '../io.ts';
+import { renderRoutes, renderSessions, renderTables } from '../render/control.ts';
+
+export function registerControl(
+  program: Command,
+  io: Io,
+  untilSignal: (start: () => Promise<{ stop: () => Promise<void> }>) => Promise<void>,
+): void {
+  const control = program
+    .command('control')
+    .description('a control node that agents connect to; `show`: what a running one has')
+    // Not a required option: `show` would need it, too.
+    .option('--config <file>', 'control file (vrouter schema control)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  vrouter control --config cent111.yaml\n' +
+        '  vrouter control show routes default-domain:k8s-default:vn-blue:vn-blue\n',
+    )
+    .action(async ({ config }: { config?: string }) => {
+      if (config === undefined) throw new UsageError('control: --config <file> is needed');
+      const { startControl } = await import('../../program/control.ts');
+      await untilSignal(() => startControl(config));
+    });
+  const shows = control
+    .command('show')
+    .description('sessions, tables and routes of a control node');
+  socketOptions(shows.command('sessions').description('agents, and what each has said'))
+    .addHelpText(
+      'after',
+      '\nExample:\n  vrouter control show sessions --sock /run/vrouter/cent111.sock\n',
+    )
+    .action((options: SocketOptions) =>
+      withClient(io, options, async (client) =>
+        show(io, options, await client.call<SessionView[]>('session.list'), renderSessions),
+      ),
+    );
+  socketOptions(shows.command('tables').description('routing instances, their targets and sizes'))
+    .addHelpText('after', '\nExample:\n  vrouter control show tables --json\n')
+    .action((options: SocketOptions) =>
+      withClient(io, options, async (client) =>
+        show(io, options, await client.call<TableView[]>('table.list'), renderTables),
+      ),
+    );
+  socketOptions(
+    shows
+      .command('routes')
+      .description('every path of an instance, and why it is used or has lost'),
+  )
+    .argument('<instance>', 'its name')
+    .addHelpText(
+      'after',
+      '\nExample:\n  vrouter control show routes blue --sock /run/vrouter/cent111.sock\n',
+    )
+    .action((instance: string, options: SocketOptions) =>
+      withClient(io, options, async (client) =>
+        show(
+          io,
+          options,
+          await client.all<ControlRouteView>('table.routes', { instance }),
+          renderRoutes,
+        ),
+      ),
+    );
+}

@@ -1,0 +1,255 @@
+/**
+ * Agents of `vrouter control` over XMPP: sessions (xmpp/transport) meet the agents of a ControlNode. One owner a
+ * session; what a stanza brings about ends at most that session.
+ */
+import { readFileSync } from 'node:fs';
+import type { z } from 'zod';
+import type { SessionView } from '../cli/control-views.ts';
+import { listenAddress, type xmppSchema } from '../config/control.ts';
+import type { tlsFiles } from '../config/fields.ts';
+import type { Agent, AgentLink } from '../control/agent.ts';
+import { ControlNode } from '../control/node.ts';
+import type { RouteTables } from '../control/tables.ts';
+import { ConfigError, VRouterError } from '../errors.ts';
+import type { SessionOptions } from '../xmpp/session.ts';
+import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
+import { CONTROL_NAME, type StreamHeader } from '../xmpp/stream.ts';
+import { type ByteStream, type Clock, systemClock } from '../xmpp/transport/byte-stream.ts';
+import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
+import { XmppServer } from '../xmpp/transport/server.ts';
+import type { TlsMaterial } from '../xmpp/transport/sockets.ts';
+
+/** What an agent is waited for after: its network or its process went away, not what it said. */
+const LOST: ReadonlySet<string> = new Set([
+  'XMPP_LOST',
+  'XMPP_HOLD_TIME',
+  'XMPP_TOO_SLOW',
+  'XMPP_DUPLICATE_NAME',
+]);
+
+export interface ControlAgentsOptions {
+  readonly session?: Partial<SessionOptions>;
+  readonly restartMs?: number;
+  readonly endOfRibMs?: number;
+  readonly clock?: Clock;
+  readonly onSession?: (
+    agent: string,
+    address: string,
+    state: 'up' | 'down',
+    why?: VRouterError,
+  ) => void;
+  /** A stream that ended before it was anybody's. */
+  readonly onStranger?: (address: string, why: VRouterError) => void;
+  readonly onRefused?: (agent: string, instance: string, refused: RefusedItem) => void;
+}
+
+export class ControlAgents {
+  readonly server: XmppServer;
+  readonly #node: ControlNode;
+  readonly #tables: RouteTables;
+  readonly #options: ControlAgentsOptions;
+  readonly #clock: Clock;
+  readonly #sessions = new Map<Agent, AgentSession>();
+  #cancelTimer: () => void = () => {};
+
+  constructor(tables: RouteTables, options: ControlAgentsOptions = {}) {
+    this.#tables = tables;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    const { restartMs, endOfRibMs, onRefused } = options;
+    this.#node = new ControlNode(tables, {
+      name: CONTROL_NAME,
+      ...(restartMs !== undefined && { restartMs }),
+      ...(endOfRibMs !== undefined && { endOfRibMs }),
+      ...(onRefused !== undefined && { onRefused }),
+    });
+    this.server = new XmppServer({
+      session: { name: CONTROL_NAME, tls: 'off', ...options.session },
+      clock: this.#clock,
+      onStream: (driver, address) => new AgentSession(this.#calls, driver, address),
+    });
+  }
+
+  /** For streams that are not TCP's. */
+  accept(stream: ByteStream): void {
+    this.server.accept(stream);
+  }
+
+  listen(at: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls?: TlsMaterial;
+  }): Promise<number> {
+    return this.server.listen(at);
+  }
+
+  async close(): Promise<void> {
+    this.#cancelTimer();
+    await this.server.close();
+    for (const agent of this.#node.agents()) agent.leave();
+  }
+
+  sessions(): SessionView[] {
+    return this.#node
+      .agents()
+      .map((agent) => {
+        const session = this.#sessions.get(agent);
+        return {
+          name: agent.name,
+          address: agent.address,
+          state: agent.link === undefined ? ('awaited' as const) : ('established' as const),
+          secure: session?.secure ?? false,
+          upSeconds:
+            session === undefined ? 0 : Math.floor((this.#clock.now() - session.since) / 1000),
+          routes: agent.peer.paths,
+          waitingBytes: session?.waiting ?? 0,
+          subscriptions: agent.subscriptions(),
+          counters: { ...agent.counters },
+        };
+      })
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  readonly #calls: SessionCalls = {
+    up: (session, header) => {
+      const agent = this.#node.up(header.from, session, this.#clock.now());
+      this.#sessions.set(agent, session);
+      this.#options.onSession?.(agent.name, agent.address, 'up');
+      this.#arm();
+      return agent;
+    },
+    take: (agent, stanza) => this.#node.take(agent, stanza),
+    drained: (agent) => this.#tables.resume(agent.peer),
+    down: (session, agent, error) => {
+      if (this.#sessions.get(agent) === session) this.#sessions.delete(agent);
+      this.#node.down(agent, session, LOST.has(error.code), this.#clock.now());
+      this.#options.onSession?.(agent.name, agent.address, 'down', error);
+      this.#arm();
+    },
+    stranger: (address, error) => this.#options.onStranger?.(address, error),
+    now: () => this.#clock.now(),
+  };
+
+  #arm(): void {
+    this.#cancelTimer();
+    const { due } = this.#node;
+    if (due === undefined) return;
+    this.#cancelTimer = this.#clock.after(Math.max(1, Math.ceil(due - this.#clock.now())), () => {
+      this.#node.tick(this.#clock.now());
+      this.#arm();
+    });
+  }
+}
+
+interface SessionCalls {
+  up(session: AgentSession, header: StreamHeader): Agent;
+  take(agent: Agent, stanza: Stanza): void;
+  drained(agent: Agent): void;
+  down(session: AgentSession, agent: Agent, error: VRouterError): void;
+  stranger(address: string, error: VRouterError): void;
+  now(): number;
+}
+
+class AgentSession implements SessionOwner, AgentLink {
+  readonly address: string;
+  secure = false;
+  since = 0;
+  readonly #calls: SessionCalls;
+  readonly #driver: SessionDriver;
+  #agent: Agent | undefined;
+  #wasUp = false;
+
+  constructor(calls: SessionCalls, driver: SessionDriver, address: string) {
+    this.#calls = calls;
+    this.#driver = driver;
+    this.address = address;
+  }
+
+  get waiting(): number {
+    return this.#driver.waiting;
+  }
+
+  up(header: StreamHeader, secure: boolean): void {
+    this.secure = secure;
+    this.since = this.#calls.now();
+    try {
+      this.#agent = this.#calls.up(this, header);
+      this.#wasUp = true;
+    } catch (error) {
+      if (!(error instanceof VRouterError)) throw error;
+      this.#driver.fail(error);
+    }
+  }
+
+  stanza(stanza: Stanza): void {
+    if (this.#agent !== undefined) this.#calls.take(this.#agent, stanza);
+  }
+
+  drained(): void {
+    if (this.#agent !== undefined) this.#calls.drained(this.#agent);
+  }
+
+  down(error: VRouterError): void {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    if (agent !== undefined) this.#calls.down(this, agent, error);
+  }
+
+  closed(error: VRouterError): void {
+    if (!this.#wasUp) this.#calls.stranger(this.address, error);
+  }
+
+  send(head: string, body: Uint8Array): void {
+    this.#driver.send(head, body);
+  }
+
+  blocked(): boolean {
+    return this.#driver.blocked();
+  }
+
+  close(error: VRouterError): void {
+    this.#driver.fail(error);
+  }
+}
+
+function pem(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : 'cannot be read';
+    throw new ConfigError(file, [{ line: 1, key: '(file)', message: why }]);
+  }
+}
+
+export function tlsMaterial(files: z.infer<typeof tlsFiles>): TlsMaterial {
+  return {
+    certificate: pem(files.certificate),
+    key: pem(files.key),
+    authority: pem(files.authority),
+  };
+}
+
+/** As the control file says. */
+export async function serveAgents(
+  tables: RouteTables,
+  file: z.infer<typeof xmppSchema>,
+  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused'>,
+): Promise<{ readonly agents: ControlAgents; readonly port: number }> {
+  const { hold_seconds, sub_cluster, tls, restart_seconds, end_of_rib_seconds } = file;
+  const agents = new ControlAgents(tables, {
+    ...events,
+    session: {
+      tls: tls === undefined ? 'off' : 'required',
+      ...(hold_seconds !== undefined && { holdMs: hold_seconds * 1000 }),
+      ...(sub_cluster !== undefined && { subCluster: sub_cluster }),
+    },
+    ...(restart_seconds !== undefined && { restartMs: restart_seconds * 1000 }),
+    ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
+  });
+  const material = tls && tlsMaterial(tls);
+  const port = await agents.listen({
+    ...listenAddress(file.listen),
+    ...(material !== undefined && { tls: material }),
+  });
+  return { agents, port };
+}

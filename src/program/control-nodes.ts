@@ -1,0 +1,527 @@
+/**
+ * ControlNodes: the route source of an agent that has control nodes of Contrail's kind, over XMPP. Two of the list are
+ * active at once, each told everything and heard in full; one that cannot be had gives its place to a spare.
+ *
+ * Invariants
+ *  * What the agent wants is kept here, and said again in every session (xmpp/said.ts).
+ *  * Losing a session takes nothing away; what its control node said goes when one that is live has had its say:
+ *    SETTLE_MS after it came and with its end of rib, so that other agents have come back to it, too. A control node
+ *    that sends no end of rib is taken to have sent it after END_OF_RIB_MS.
+ *  * Where nothing could be lost, nothing is waited for: the first control node counts from its end of rib.
+ *  * The agent hears of an instance's end of rib once, from whichever control node is first.
+ */
+import { canonicalIp, isIpv4 } from '../addr/ip.ts';
+import type { ControlNodeView } from '../cli/views.ts';
+import {
+  type ControlNodesFile,
+  controlNodeName,
+  type NodeFile,
+  XMPP_PORT,
+} from '../config/node.ts';
+import { VRouterError } from '../errors.ts';
+import { checkKey, checkName, checkRoute } from '../rib/check.ts';
+import { getOrCreate } from '../rib/map-entry.ts';
+import {
+  keyOf,
+  type Route,
+  type RouteKey,
+  type RouteSource,
+  type RouteUpdate,
+  routeKeyText,
+} from '../rib/route.ts';
+import { instanceOf } from '../rib/static-source.ts';
+import { LearnedPaths } from '../xmpp/learned.ts';
+import { updatesOf } from '../xmpp/routes.ts';
+import { Said, type WantedInstance } from '../xmpp/said.ts';
+import type { SessionOptions } from '../xmpp/session.ts';
+import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
+import { CONTROL_NAME } from '../xmpp/stream.ts';
+import { type ByteStream, type Clock, systemClock } from '../xmpp/transport/byte-stream.ts';
+import { xmppClient } from '../xmpp/transport/client.ts';
+import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
+import { connectStream } from '../xmpp/transport/sockets.ts';
+import { tlsMaterial } from './control-agents.ts';
+
+/** As in the ancestor; more of them are spares. */
+const ACTIVE = 2;
+/** Without an end of rib for this long, it counts as sent. */
+export const END_OF_RIB_MS = 60_000;
+/** Agents that lost a control node with us are back by then: above the longest wait between their attempts. */
+export const SETTLE_MS = 40_000;
+/** Two control nodes that live tell the same within this. */
+export const LAG_MS = 5_000;
+/** Instances that are only published into have ids from here down: those of VRFs are from 1 up. */
+const LAST_INSTANCE_ID = 0xffff;
+
+export interface ControlNodesOptions {
+  readonly name: string;
+  /** What they are called, in the order in which they are preferred, and how each is reached. */
+  readonly nodes: readonly { readonly name: string; readonly connect: () => Promise<ByteStream> }[];
+  /** This node's addresses in the underlay. */
+  readonly ownAddresses: readonly string[];
+  readonly session?: Partial<SessionOptions>;
+  readonly endOfRibMs?: number;
+  readonly settleMs?: number;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  /** Asked by close(): what was published stays, for a successor. */
+  readonly leaveRoutes?: () => boolean;
+  readonly onSession?: (control: string, state: 'up' | 'down', why?: VRouterError) => void;
+  /** An attempt that came to nothing. */
+  readonly onFailed?: (control: string, why: VRouterError) => void;
+  readonly onRefused?: (control: string, instance: string, refused: RefusedItem) => void;
+}
+
+type Listener = (updates: readonly RouteUpdate[]) => void;
+
+export class ControlNodes implements RouteSource {
+  readonly name: string;
+  readonly #options: ControlNodesOptions;
+  readonly #clock: Clock;
+  readonly #peers: ControlPeer[];
+  readonly #spares: ControlPeer[];
+  readonly #learned: LearnedPaths;
+  readonly #subscribed = new Map<string, number>();
+  readonly #instances = new Map<string, WantedInstance>();
+  readonly #published = new Map<string, Map<string, Route>>();
+  /** Subscribed to, and the agent has not been told of an end of rib. */
+  readonly #awaited = new Set<string>();
+  #listener: Listener | undefined;
+  #scheduled = false;
+  #closed = false;
+  #started = false;
+
+  constructor(options: ControlNodesOptions) {
+    this.name = checkName(options.name, 'name');
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    const own = new Set(options.ownAddresses);
+    this.#learned = new LearnedPaths(
+      options.nodes.map((node) => node.name),
+      {
+        isOwn: (address) => own.has(address),
+        published: (key) => this.#published.get(key.instance)?.get(routeKeyText(key)),
+      },
+    );
+    this.#peers = options.nodes.map(({ name, connect }) => new ControlPeer(this, name, connect));
+    this.#spares = this.#peers.slice(ACTIVE);
+  }
+
+  /** When everything that is known of what is to be published has been: an end of rib follows it. */
+  start(): void {
+    if (this.#started || this.#closed) return;
+    this.#started = true;
+    for (const peer of this.#peers.slice(0, ACTIVE)) peer.start();
+  }
+
+  // --- what the agent says ---------------------------------------------------------------------------
+
+  onUpdates(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  subscribe(instance: string, instanceId: number): void {
+    this.#checkOpen();
+    checkName(instance, 'instance');
+    if (this.#subscribed.has(instance)) {
+      throw new VRouterError('CONFLICT', `'${this.name}' is subscribed to '${instance}' already`);
+    }
+    this.#subscribed.set(instance, instanceId);
+    this.#awaited.add(instance);
+    this.#want(instance, { id: instanceId, routes: true });
+  }
+
+  unsubscribe(instance: string): void {
+    this.#checkOpen();
+    if (!this.#subscribed.delete(instance)) return;
+    this.#awaited.delete(instance);
+    this.#learned.drop(instance);
+    for (const peer of this.#peers) peer.forget(instance);
+    this.#want(instance, this.#published.has(instance) ? this.#unheard() : undefined);
+  }
+
+  publish(given: Route): void {
+    this.#checkOpen();
+    const route = checkRoute(given);
+    const { instance } = route;
+    if (!this.#instances.has(instance)) this.#want(instance, this.#unheard());
+    const routes = getOrCreate(this.#published, instance, () => new Map<string, Route>());
+    routes.set(routeKeyText(route), route);
+    this.#routeChanged(route);
+  }
+
+  withdraw(given: RouteKey): void {
+    this.#checkOpen();
+    const key = checkKey(keyOf(given));
+    const routes = this.#published.get(key.instance);
+    if (routes?.delete(routeKeyText(key)) !== true) return;
+    if (routes.size === 0) this.#published.delete(key.instance);
+    this.#routeChanged(key);
+    if (routes.size === 0 && !this.#subscribed.has(key.instance)) {
+      this.#want(key.instance, undefined);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const leave = this.#options.leaveRoutes?.() === true;
+    for (const peer of this.#peers) peer.close(leave);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new VRouterError('BUSY', `route source '${this.name}' is closed`);
+  }
+
+  #want(instance: string, wanted: WantedInstance | undefined): void {
+    if (wanted === undefined) this.#instances.delete(instance);
+    else this.#instances.set(instance, wanted);
+    for (const { said } of this.#peers) said?.instanceChanged(instance);
+    this.#soon();
+  }
+
+  /** For an instance that is only published into. */
+  #unheard(): WantedInstance {
+    const taken = new Set([...this.#instances.values()].map(({ id }) => id));
+    let id = LAST_INSTANCE_ID;
+    while (taken.has(id)) id--;
+    return { id, routes: false };
+  }
+
+  #routeChanged(key: RouteKey): void {
+    this.#learned.ownChanged(key);
+    for (const { said } of this.#peers) said?.routeChanged(key.instance, routeKeyText(key));
+    this.#soon();
+  }
+
+  /** Once for what is said in one go, and never during a call. */
+  #soon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#closed) return;
+      for (const { said } of this.#peers) said?.say();
+      this.#deliver();
+    });
+  }
+
+  // --- what control nodes say ------------------------------------------------------------------------
+
+  /** Of a peer's: a new session. */
+  up(peer: ControlPeer): Said {
+    this.#learned.up(peer.name);
+    this.#deliver();
+    const said = new Said({
+      name: this.name,
+      control: CONTROL_NAME,
+      wanted: { instances: this.#instances, published: this.#published },
+      send: (text) => peer.driver?.send(text),
+      blocked: () => peer.driver?.blocked() === true,
+      onSubscribed: (instance) => peer.await(instance),
+      onRefused: (instance, refused) => this.refused(peer, instance, refused),
+    });
+    this.#options.onSession?.(peer.name, 'up');
+    return said;
+  }
+
+  down(peer: ControlPeer, error: VRouterError): void {
+    this.#learned.lost(peer.name);
+    this.#options.onSession?.(peer.name, 'down', error);
+    this.#deliver();
+    if (!this.#closed) this.#clock.after(LAG_MS, () => this.#sweep());
+  }
+
+  take(peer: ControlPeer, { content }: Stanza): void {
+    if (content.type === 'end-of-rib') {
+      peer.ended();
+      return;
+    }
+    if (content.type !== 'items') {
+      peer.ignored++;
+      return;
+    }
+    const { updates, refused } = updatesOf(content);
+    for (const item of refused) this.refused(peer, content.instance, item);
+    // Those of an instance left meanwhile are on their way for a while.
+    if (!this.#subscribed.has(content.instance)) return;
+    for (const update of updates) {
+      if (update.type === 'announce') this.#learned.announce(peer.name, update.route);
+      else if (update.type === 'withdraw') this.#learned.withdraw(peer.name, update.key);
+    }
+    this.#deliver();
+  }
+
+  /** A control node has said all of these. */
+  instancesEnded(peer: ControlPeer, instances: readonly string[]): void {
+    const news = instances.filter((instance) => this.#awaited.delete(instance));
+    this.#deliver(news);
+    if (this.#learned.standing(peer.name) === 'settled') this.#sweep();
+    else this.settle(peer);
+  }
+
+  /** If its time has come. */
+  settle(peer: ControlPeer): void {
+    if (this.#closed || this.#learned.standing(peer.name) !== 'learning' || !peer.complete) return;
+    const safe = !this.#learned.anySettled && !this.#learned.hasOld();
+    const due = peer.since + (this.#options.settleMs ?? SETTLE_MS);
+    if (!safe && this.#clock.now() < due) {
+      peer.settleAt(due);
+      return;
+    }
+    this.#learned.settle(peer.name);
+    this.#sweep();
+  }
+
+  /** What is old goes where a settled control node has said all. */
+  #sweep(): void {
+    if (this.#closed) return;
+    const swept = (name: string) => {
+      for (const peer of this.#peers) if (peer.name === name) peer.swept++;
+    };
+    for (const peer of this.#peers) {
+      if (this.#learned.standing(peer.name) !== 'settled') continue;
+      for (const instance of peer.instances) this.#learned.cover(instance, swept);
+    }
+    this.#deliver();
+  }
+
+  refused(peer: ControlPeer, instance: string, refused: RefusedItem): void {
+    peer.refused++;
+    this.#options.onRefused?.(peer.name, instance, refused);
+  }
+
+  failed(peer: ControlPeer, error: VRouterError): void {
+    this.#options.onFailed?.(peer.name, error);
+  }
+
+  /** Four attempts have failed: a spare has its turn. */
+  giveWay(peer: ControlPeer): void {
+    const next = this.#spares.shift();
+    if (next === undefined) return;
+    this.#spares.push(peer);
+    queueMicrotask(() => {
+      if (this.#closed) return;
+      peer.close(true);
+      next.start();
+    });
+  }
+
+  #deliver(ends: readonly string[] = []): void {
+    if (this.#closed) return;
+    const updates = this.#learned
+      .take()
+      .filter((update) => this.#subscribed.has(instanceOf(update)));
+    for (const instance of ends) updates.push({ type: 'end-of-rib', instance });
+    if (updates.length > 0) this.#listener?.(updates);
+  }
+
+  // --- for peers, and for looking --------------------------------------------------------------------
+
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  get endOfRibMs(): number {
+    return this.#options.endOfRibMs ?? END_OF_RIB_MS;
+  }
+
+  client(connect: () => Promise<ByteStream>, owner: SessionOwner): SessionDriver {
+    const { session, random } = this.#options;
+    return xmppClient(
+      {
+        session: { tls: 'off', ...session, name: this.name, peer: CONTROL_NAME },
+        connect,
+        clock: this.#clock,
+        ...(random !== undefined && { random }),
+      },
+      owner,
+    );
+  }
+
+  view(): ControlNodeView[] {
+    return this.#peers.map((peer) => {
+      const { live, old } = this.#learned.counts(peer.name);
+      const standing = this.#learned.standing(peer.name);
+      return {
+        name: peer.name,
+        state: this.#spares.includes(peer) ? 'spare' : peer.phase,
+        standing,
+        secure: peer.secure,
+        upSeconds: standing === 'lost' ? 0 : Math.floor((this.#clock.now() - peer.since) / 1000),
+        subscribed: peer.said?.subscribed ?? 0,
+        published: peer.said?.published ?? 0,
+        received: live,
+        stale: old,
+        swept: peer.swept,
+        refused: peer.refused,
+        ...(peer.lastError !== undefined && { lastError: peer.lastError }),
+      };
+    });
+  }
+}
+
+/** As the node file says. */
+export function controlNodesOf(
+  file: NodeFile,
+  control: ControlNodesFile,
+  events: Pick<ControlNodesOptions, 'leaveRoutes' | 'onSession' | 'onFailed' | 'onRefused'>,
+): ControlNodes {
+  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds } = control;
+  const tls = control.tls && tlsMaterial(control.tls);
+  const { ipv4, ipv6 } = file.underlay;
+  const ownAddresses = [ipv4, ipv6].filter((address) => address !== undefined).map(canonicalIp);
+  return new ControlNodes({
+    ...events,
+    name: file.name,
+    ownAddresses,
+    nodes: control.xmpp.map((node) => {
+      const localAddress = control.source ?? (isIpv4(node.address) ? ipv4 : ipv6);
+      return {
+        name: controlNodeName(node),
+        connect: () =>
+          connectStream({
+            host: node.address,
+            port: node.port ?? XMPP_PORT,
+            ...(localAddress !== undefined && { localAddress }),
+            ...(tls !== undefined && { tls }),
+          }),
+      };
+    }),
+    session: {
+      tls: tls === undefined ? 'off' : 'required',
+      ...(hold_seconds !== undefined && { holdMs: hold_seconds * 1000 }),
+      ...(sub_cluster !== undefined && { subCluster: sub_cluster }),
+    },
+    ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
+    ...(settle_seconds !== undefined && { settleMs: settle_seconds * 1000 }),
+  });
+}
+
+/** One control node: its session, and how far it has come in it. */
+class ControlPeer implements SessionOwner {
+  readonly name: string;
+  driver: SessionDriver | undefined;
+  said: Said | undefined;
+  since = 0;
+  secure = false;
+  refused = 0;
+  ignored = 0;
+  swept = 0;
+  lastError: string | undefined;
+  readonly #source: ControlNodes;
+  readonly #connect: () => Promise<ByteStream>;
+  /** Subscribed to in this session: told of in full, and not yet. */
+  readonly #ended = new Set<string>();
+  readonly #awaited = new Set<string>();
+  #heardEnd = false;
+  #cancelFallback: () => void = () => {};
+  #cancelSettle: () => void = () => {};
+
+  constructor(source: ControlNodes, name: string, connect: () => Promise<ByteStream>) {
+    this.#source = source;
+    this.name = name;
+    this.#connect = connect;
+  }
+
+  get phase(): string {
+    return this.driver?.state.phase ?? 'idle';
+  }
+
+  get instances(): Iterable<string> {
+    return this.#ended;
+  }
+
+  /** It has said all that it was asked for. */
+  get complete(): boolean {
+    return this.#heardEnd && this.#awaited.size === 0;
+  }
+
+  start(): void {
+    const connect = () =>
+      this.#connect().catch((error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error);
+        this.closed(new VRouterError('XMPP_LOST', why));
+        throw error;
+      });
+    this.driver = this.#source.client(connect, this);
+    this.driver.start();
+  }
+
+  close(leave: boolean): void {
+    if (!leave) this.said?.leave();
+    this.driver?.stop();
+    this.driver = undefined;
+  }
+
+  await(instance: string): void {
+    this.#ended.delete(instance);
+    this.#awaited.add(instance);
+    this.#armFallback();
+  }
+
+  forget(instance: string): void {
+    this.#ended.delete(instance);
+    this.#awaited.delete(instance);
+  }
+
+  settleAt(due: number): void {
+    const { clock } = this.#source;
+    this.#cancelSettle();
+    this.#cancelSettle = clock.after(Math.ceil(due - clock.now()), () => this.#source.settle(this));
+  }
+
+  /** End of rib: of everything it has been asked for so far. */
+  ended(): void {
+    this.#cancelFallback();
+    this.#heardEnd = true;
+    const ended = [...this.#awaited];
+    for (const instance of ended) this.#ended.add(instance);
+    this.#awaited.clear();
+    this.#source.instancesEnded(this, ended);
+  }
+
+  #armFallback(): void {
+    this.#cancelFallback();
+    this.#cancelFallback = this.#source.clock.after(this.#source.endOfRibMs, () => this.ended());
+  }
+
+  // --- SessionOwner ----------------------------------------------------------------------------------
+
+  up(_header: unknown, secure: boolean): void {
+    this.secure = secure;
+    this.since = this.#source.clock.now();
+    this.lastError = undefined;
+    this.#heardEnd = false;
+    this.#armFallback();
+    this.said = this.#source.up(this);
+    this.said.say();
+  }
+
+  stanza(stanza: Stanza): void {
+    this.#source.take(this, stanza);
+  }
+
+  drained(): void {
+    this.said?.say();
+  }
+
+  down(error: VRouterError): void {
+    this.said = undefined;
+    this.lastError = error.message;
+    this.#ended.clear();
+    this.#awaited.clear();
+    this.#cancelFallback();
+    this.#cancelSettle();
+    this.#source.down(this, error);
+  }
+
+  closed(error: VRouterError): void {
+    this.lastError = error.message;
+    this.#source.failed(this, error);
+  }
+
+  giveWay(): void {
+    this.#source.giveWay(this);
+  }
+}

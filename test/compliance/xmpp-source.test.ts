@@ -1,0 +1,54 @@
+/** ControlNodes against our control node: one, and two at once. */
+import { RouteExchange } from '../../src/control/exchange.ts';
+import { ControlAgents } from '../../src/program/control-agents.ts';
+import { ControlNodes } from '../../src/program/control-nodes.ts';
+import type { Route } from '../../src/rib/route.ts';
+import { streamPair, VirtualClock } from '../support/memory-streams.ts';
+import { routeSourceCompliance } from './route-source.ts';
+
+/** Weights are not carried (xmpp/routes.ts). */
+const carried = (route: Route): Route => ({
+  ...route,
+  hops: route.hops.map(({ weight: _, ...hop }) => hop),
+});
+
+for (const count of [1, 2]) {
+  routeSourceCompliance(`XMPP, control nodes: ${count}`, async () => {
+    const clock = new VirtualClock();
+    const controls = Array.from({ length: count }, () => {
+      const exchange = new RouteExchange({ schedule: (run) => clock.after(0, run) });
+      for (const name of ['pods', 'other', 'empty']) exchange.createInstance({ name });
+      const other = exchange.attach('other');
+      return { exchange, other, agents: new ControlAgents(exchange.tables, { clock }) };
+    });
+    const source = new ControlNodes({
+      name: 'node',
+      ownAddresses: ['10.169.25.20'],
+      clock,
+      random: () => 0,
+      nodes: controls.map(({ agents }, i) => ({
+        name: `control-${i}`,
+        connect: async () => {
+          const [near, far] = streamPair(clock);
+          agents.accept(far);
+          return near;
+        },
+      })),
+    });
+    source.start();
+    await clock.settle();
+    return {
+      source,
+      carried,
+      offer: (route) => {
+        for (const { other } of controls) other.publish(route);
+      },
+      retract: (key) => {
+        for (const { other } of controls) other.withdraw(key);
+      },
+      settle: () => clock.settle(),
+      published: () => controls.at(-1)?.exchange.routes('pods') ?? [],
+      close: async () => source.close(),
+    };
+  });
+}
