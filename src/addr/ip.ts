@@ -18,15 +18,34 @@ declare const ipText: unique symbol;
 /** An address in its canonical spelling. */
 export type IpText = string & { readonly [ipText]: true };
 
+const DOT = 0x2e;
+const ZERO = 0x30;
+
+/** Character by character and without a copy of any: routes come by the hundred thousand. False: it is none. */
+function readDotted(text: string, out: Uint8Array, at: number): boolean {
+  let i = 0;
+  for (let part = 0; part < 4; part++) {
+    const from = i;
+    let value = 0;
+    for (; i < text.length; i++) {
+      const digit = text.charCodeAt(i) - ZERO;
+      if (digit < 0 || digit > 9 || value > 25) break;
+      value = value * 10 + digit;
+    }
+    const leadingZero = i - from > 1 && text.charCodeAt(from) === ZERO;
+    if (i === from || value > 255 || leadingZero) return false;
+    if (part < 3 && text.charCodeAt(i++) !== DOT) return false;
+    out[at + part] = value;
+  }
+  return i === text.length;
+}
+
 function readIpv4(text: string, out: Uint8Array, at: number): string | undefined {
+  if (readDotted(text, out, at)) return undefined;
   const parts = text.split('.', 5);
   if (parts.length !== 4) return 'four numbers joined by dots are needed';
-  for (let i = 0; i < 4; i++) {
-    const value = decimal(parts[i] as string, 255);
-    if (value === undefined) return `number ${i + 1} must be 0 to 255 without leading zeros`;
-    out[at + i] = value;
-  }
-  return undefined;
+  const wrong = parts.findIndex((part) => decimal(part, 255) === undefined);
+  return `number ${wrong + 1} must be 0 to 255 without leading zeros`;
 }
 
 function readIpv6(text: string, out: Uint8Array): string | undefined {
@@ -67,13 +86,24 @@ function readIpv6(text: string, out: Uint8Array): string | undefined {
   return undefined;
 }
 
-export function parseIp(text: string): IpAddress {
+/** Into the first 4 or 16 bytes of `out`, which has 16. Throws ParseError. */
+export function readIp(text: string, out: Uint8Array): IpFamily {
   const family = text.includes(':') ? 6 : 4;
-  const bytes = new Uint8Array(family === 6 ? 16 : 4);
-  const problem = family === 6 ? readIpv6(text, bytes) : readIpv4(text, bytes, 0);
+  const problem = family === 6 ? readIpv6(text, out) : readIpv4(text, out, 0);
   if (problem !== undefined)
     refuse(family === 6 ? 'an IPv6 address' : 'an IP address', text, problem);
-  return { family, bytes };
+  return family;
+}
+
+export function ipBytes(family: IpFamily): 4 | 16 {
+  return family === 4 ? 4 : 16;
+}
+
+const scratch = new Uint8Array(16);
+
+export function parseIp(text: string): IpAddress {
+  const family = readIp(text, scratch);
+  return { family, bytes: scratch.slice(0, ipBytes(family)) };
 }
 
 function parses(text: string): IpFamily | undefined {

@@ -2,7 +2,7 @@
  * IP prefixes: strict parsing (bits past the length must be zero), RFC 5952 output, containment.
  * A `PrefixText` has been through `canonicalPrefix`, compares as a value and serves as a map key.
  */
-import { compareBytes, formatIp, type IpFamily, parseIp } from './ip.ts';
+import { compareBytes, formatIp, type IpFamily, ipBytes, parseIp, readIp } from './ip.ts';
 import { decimal, refuse } from './text.ts';
 
 export interface Prefix {
@@ -30,20 +30,40 @@ export function maskBytes(bytes: Uint8Array, length: number): Uint8Array {
   return out;
 }
 
-export function parsePrefix(text: string): Prefix {
+function bitsPast(bytes: Uint8Array, end: number, length: number): boolean {
+  let at = length >> 3;
+  if (at >= end) return false;
+  let bits = (bytes[at] as number) & (0xff >> (length & 7));
+  while (++at < end) bits |= bytes[at] as number;
+  return bits !== 0;
+}
+
+/** The address into the first 4 or 16 bytes of `out`, which has 16. Throws ParseError. */
+export function readPrefix(
+  text: string,
+  out: Uint8Array,
+): { readonly family: IpFamily; readonly length: number } {
   const slash = text.indexOf('/');
   if (slash < 0) refuse('a prefix', text, 'an address, / and a length are needed');
-  const { family, bytes } = parseIp(text.slice(0, slash));
+  const family = readIp(text.slice(0, slash), out);
   const length = decimal(text.slice(slash + 1), addressBits(family));
   if (length === undefined) {
     refuse('a prefix', text, `the length must be 0 to ${addressBits(family)}`);
   }
-  const masked = maskBytes(bytes, length);
-  if (compareBytes(bytes, masked) !== 0) {
-    const meant = formatPrefix({ family, bytes: masked, length });
+  const end = ipBytes(family);
+  if (bitsPast(out, end, length)) {
+    const bytes = maskBytes(out.subarray(0, end), length);
+    const meant = formatPrefix({ family, bytes, length });
     refuse('a prefix', text, `bits are set past its length, ${meant} would be one`);
   }
-  return { family, bytes, length };
+  return { family, length };
+}
+
+const scratch = new Uint8Array(16);
+
+export function parsePrefix(text: string): Prefix {
+  const { family, length } = readPrefix(text, scratch);
+  return { family, bytes: scratch.slice(0, ipBytes(family)), length };
 }
 
 /** An interface's address: with the length of its network, whose other bits say which one it is. */

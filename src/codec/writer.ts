@@ -51,11 +51,13 @@ export class Writer {
     this.#buffer.set(bytes, at);
   }
 
-  /** `bytes`, then zeros up to `width`. */
-  putPadded(bytes: Uint8Array, width: number): void {
+  /** `bytes`, or the first `count` of them, then zeros up to `width`. */
+  putPadded(bytes: Uint8Array, width: number, count = bytes.length): void {
     const at = this.#claim(width);
-    this.#buffer.set(bytes, at);
-    this.#buffer.fill(0, at + bytes.length, at + width);
+    const buffer = this.#buffer;
+    // As few as these are, a loop is faster than set().
+    for (let i = 0; i < count; i++) buffer[at + i] = bytes[i] as number;
+    for (let i = count; i < width; i++) buffer[at + i] = 0;
   }
 
   /** Overwrites 4 bytes written before: lengths and counts known only afterwards. */

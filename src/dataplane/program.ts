@@ -8,9 +8,9 @@
  *
  * Checked here: field present, type, range, text. Everything that needs the tables is the core's to check.
  */
-import { formatIp, type IpFamily, parseIp } from '../addr/ip.ts';
+import { formatIp, type IpFamily, ipBytes, readIp } from '../addr/ip.ts';
 import { formatMac, MAC_ZERO, parseMac } from '../addr/mac.ts';
-import { formatPrefix, parsePrefix } from '../addr/prefix.ts';
+import { formatPrefix, readPrefix } from '../addr/prefix.ts';
 import { Reader } from '../codec/reader.ts';
 import { Writer } from '../codec/writer.ts';
 import { ParseError, VRouterError } from '../errors.ts';
@@ -82,7 +82,8 @@ function text(value: unknown): string {
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true });
 const NO_MAC = new Uint8Array(6);
-const NO_BYTES = new Uint8Array(0);
+const NO_PREFIX = { family: 0, length: 0 } as const;
+const scratch = new Uint8Array(16);
 
 function familyOf(from: Reader, what: string): IpFamily | 0 {
   const family = from.u8(what);
@@ -128,9 +129,9 @@ const SCALARS: Readonly<Record<string, Pick<Field, 'encode' | 'decode'>>> = {
   },
   address: {
     encode(out, value) {
-      const address = value === '' ? undefined : parseIp(text(value));
-      out.u8(address?.family ?? 0);
-      out.putPadded(address?.bytes ?? NO_BYTES, 16);
+      const family = value === '' ? 0 : readIp(text(value), scratch);
+      out.u8(family);
+      out.putPadded(scratch, 16, family === 0 ? 0 : ipBytes(family));
     },
     decode(from, what) {
       const family = familyOf(from, what);
@@ -140,10 +141,10 @@ const SCALARS: Readonly<Record<string, Pick<Field, 'encode' | 'decode'>>> = {
   },
   prefix: {
     encode(out, value) {
-      const prefix = value === '' ? undefined : parsePrefix(text(value));
-      out.u8(prefix?.family ?? 0);
-      out.u8(prefix?.length ?? 0);
-      out.putPadded(prefix?.bytes ?? NO_BYTES, 16);
+      const { family, length } = value === '' ? NO_PREFIX : readPrefix(text(value), scratch);
+      out.u8(family);
+      out.u8(length);
+      out.putPadded(scratch, 16, family === 0 ? 0 : ipBytes(family));
     },
     decode(from, what) {
       const family = familyOf(from, what);
