@@ -88,25 +88,28 @@ uint16_t underlay_leg(Router& router, uint32_t next_hop, uint64_t hash) {
 void copy_address(record::bytes16& out, const uint8_t* bytes) { std::memcpy(out.data, bytes, 16); }
 
 record::Flow render(Context& context, FlowId id) {
-  const FlowTable& flows = context.flows;
-  const Flow& flow = flows[id];
-  const FlowKey key = flow.key();
-  const FlowKey back = flows[FlowId{flow.reverse}].key();
+  FlowTable& flows = context.flows;
+  const FlowHalf half = flows.half(id);
+  const FlowHalf reverse = flows.half(flows.reverse(id));
+  const Flow& flow = half.flow;
+  const uint8_t nat = half.nat();
+  const FlowKey key = half.key();
+  const FlowKey back = reverse.key();
   const NextHopId key_next_hop = scope_next_hop(flow.scope);
 
   record::Flow out{};
-  out.packets = flow.packets;
-  out.bytes = flow.bytes;
+  out.packets = half.packets();
+  out.bytes = half.bytes();
   out.index = id.value;
-  out.reverse = flow.reverse;
+  out.reverse = flows.reverse(id).value;
   out.vrf = flow.vrf;
-  out.destination_vrf = flows[FlowId{flow.reverse}].vrf;
+  out.destination_vrf = reverse.flow.vrf;
   out.key_next_hop = key_next_hop.value;
-  out.rpf_next_hop = flow.rpf_next_hop;
-  out.next_hop = flow.next_hop;
-  out.label = flow.label;
-  out.member = flow.member;
-  out.vif = flow.vif;
+  out.rpf_next_hop = flow.rpf_next_hop();
+  out.next_hop = flow.next_hop();
+  out.label = flow.label();
+  out.member = half.cold.member();
+  out.vif = half.cold.vif;
   out.idle_ms = now_ms(context) - flow.last_seen;
   out.source_port = key.source_port;
   out.destination_port = key.destination_port;
@@ -114,24 +117,24 @@ record::Flow render(Context& context, FlowId id) {
   out.family = static_cast<uint8_t>(key.family);
   out.protocol = flow.protocol;
   out.action = static_cast<uint8_t>(flow.action);
-  out.drop = static_cast<uint8_t>(flow.drop);
-  out.nat = flow.nat;
+  out.drop = static_cast<uint8_t>(half.drop());
+  out.nat = nat;
   out.flags = flow.flags;
-  out.generation_id = flow.generation_id;
+  out.generation_id = half.cold.generation_id();
   copy_address(out.source, key.source);
   copy_address(out.destination, key.destination);
   // The translation is the reverse half's key read backwards: the two can never disagree.
-  copy_address(out.nat_source, (flow.nat & kNatSource) != 0 ? back.destination : key.source);
+  copy_address(out.nat_source, (nat & kNatSource) != 0 ? back.destination : key.source);
   copy_address(out.nat_destination,
-               (flow.nat & kNatDestination) != 0 ? back.source : key.destination);
-  out.nat_source_port = (flow.nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
+               (nat & kNatDestination) != 0 ? back.source : key.destination);
+  out.nat_source_port = (nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
   out.nat_destination_port =
-      (flow.nat & kNatDestinationPort) != 0 ? flow.nat_destination_port : key.destination_port;
-  if (leaves_by_udp(context.router, flow.next_hop)) {
+      (nat & kNatDestinationPort) != 0 ? flow.nat_destination_port : key.destination_port;
+  if (leaves_by_udp(context.router, flow.next_hop())) {
     out.outer_source_port = entropy_port(flows.hash(key));
   }
-  out.underlay_leg = underlay_leg(context.router, flow.next_hop, flows.hash(key));
-  const Address source = far_end(context.router, flow.rpf_next_hop);
+  out.underlay_leg = underlay_leg(context.router, flow.next_hop(), flows.hash(key));
+  const Address source = far_end(context.router, flow.rpf_next_hop());
   out.source_family = static_cast<uint8_t>(source.family);
   copy_address(out.source_info, source.bytes.data());
   return out;

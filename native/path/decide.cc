@@ -138,11 +138,12 @@ uint32_t source_nat_scope(Context& context, VrfId vrf, const FlowKey& translated
 }
 
 // A flow decided again stays with the ECMP member it has.
-void stay(ResolveOptions& options, const Flow& flow) {
-  options.pinned = flow.member;
-  if (flow.member == kNoMember && flow.next_hop != kDiscard.value) {
-    options.kept = NextHopId{flow.next_hop};
-    options.kept_label = flow.label;
+void stay(ResolveOptions& options, const FlowHalf& half) {
+  options.pinned = half.cold.member();
+  const NextHopId next_hop{half.flow.next_hop()};
+  if (half.cold.member() == kNoMember && next_hop != kDiscard) {
+    options.kept = next_hop;
+    options.kept_label = half.flow.label();
   }
 }
 
@@ -194,7 +195,7 @@ void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out) {
 }
 
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
-                const Flow* existing) {
+                const FlowHalf* existing) {
   Router& router = context.router;
   Decision d;
   d.translated = key;
@@ -220,7 +221,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     if (back == kDiscard) return refuse(d, DropReason::InvalidSource);
     d.forward_rpf = back.value;
   } else if (existing != nullptr && !arrival.known_source) {
-    d.forward_rpf = existing->rpf_next_hop;
+    d.forward_rpf = existing->flow.rpf_next_hop();
   }
 
   // Destination.
@@ -315,10 +316,10 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     if (out_vif == nullptr) {
       d.reverse_scope = source_nat_scope(context, d.reverse_vrf, d.translated, d.reverse_scope);
     }
-    if (existing != nullptr && (existing->nat & kNatSourcePort) != 0) {
-      d.translated.source_port = context.flows[FlowId{existing->reverse}].destination_port;
+    if (existing != nullptr && (existing->nat() & kNatSourcePort) != 0) {
+      d.translated.source_port = context.flows[existing->reverse()].destination_port;
       if (is_icmp(key.protocol)) {
-        d.translated.source_port = context.flows[FlowId{existing->reverse}].source_port;
+        d.translated.source_port = context.flows[existing->reverse()].source_port;
       }
     } else if (!take_port(context, *rule, d.translated, d.reverse_scope)) {
       return refuse(d, DropReason::PortExhausted);
@@ -345,7 +346,7 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     ResolveOptions way_back;
     if (from_vif) way_back.prefer_vif = arrival.vif;
     if (!from_vif && arrival.known_source) way_back.prefer_tunnel = &arrival.outer_source;
-    if (existing != nullptr) stay(way_back, context.flows[FlowId{existing->reverse}]);
+    if (existing != nullptr) stay(way_back, context.flows.half(existing->reverse()));
     d.reverse = resolve_address(context, from_vif ? arrival.vrf : d.vrf, key.family, key.source,
                                 back, way_back);
     if (d.reverse.next_hop == kDiscard && tenant) {
@@ -377,8 +378,10 @@ void store_translation(Flow& flow, const FlowKey& from, const FlowKey& to) {
   addresses = delta_add(addresses, checksum_delta(from.destination, to.destination, size));
   uint16_t ports = checksum_delta16(from.source_port, to.source_port);
   ports = delta_add(ports, checksum_delta16(from.destination_port, to.destination_port));
-  std::memcpy(flow.nat_source4, to.source, 4);
-  std::memcpy(flow.nat_destination4, to.destination, 4);
+  if (from.family == Family::V4) {  // of an IPv6 flow they hold a part of its source
+    store_shared4(flow.nat_source4, to.source);
+    store_shared4(flow.nat_destination4, to.destination);
+  }
   flow.nat_source_port = to.source_port;
   flow.nat_destination_port = to.destination_port;
   flow.l3_delta = from.family == Family::V4 ? addresses : uint16_t{0};
@@ -390,22 +393,20 @@ void store_translation(Flow& flow, const FlowKey& from, const FlowKey& to) {
 }  // namespace
 
 void store_decision(Context& context, const FlowKey& key, const Arrival& arrival, const Decision& d,
-                    Flow& forward, Flow& reverse) {
+                    const FlowHalf& forward, const FlowHalf& reverse) {
   const NextHop* out = context.router.next_hop(d.forward.next_hop);
   const bool to_vif = out != nullptr && out->kind == NextHopKind::Interface;
   const bool translated = d.vrf != d.reverse_vrf;
-  const auto place = [&](Flow& flow, VrfId vrf, VifId vif, const Resolved& path, uint32_t rpf,
+  const auto place = [&](const FlowHalf& half, VrfId vrf, VifId vif, const Resolved& path, uint32_t rpf,
                          uint8_t nat) {
+    Flow& flow = half.flow;
+    FlowCold& cold = half.cold;
+    store_first(flow.generation, kDeciding);  // until all of it is stored
     flow.action = d.action;
-    flow.drop = d.drop;
-    flow.nat = nat;
-    flow.generation = context.router.generation;
-    flow.next_hop = path.next_hop.value;
-    flow.label = path.label;
-    flow.member = path.member;
-    flow.vif = vif.valid() ? static_cast<uint16_t>(vif.value) : uint16_t{0xffff};
+    flow.set_path(path.next_hop.value, rpf, path.label, path.member != kNoMember);
     flow.vrf = static_cast<uint16_t>(vrf.value);
-    flow.rpf_next_hop = rpf;
+    cold.set(path.member, d.action == FlowAction::Drop ? static_cast<uint8_t>(d.drop) : nat);
+    cold.vif = vif.valid() ? static_cast<uint16_t>(vif.value) : uint16_t{0xffff};
     flow.flags =
         static_cast<uint8_t>((flow.flags & ~(kFlowTranslated | kFlowFromFabric | kFlowL2)) |
                              (translated ? kFlowTranslated : 0) |
@@ -418,9 +419,11 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
                                      : VifId{},
         d.reverse, d.reverse_rpf, mirrored_nat(d.nat));
   if (d.nat != 0) {
-    store_translation(forward, key, d.translated);
-    store_translation(reverse, reversed(d.translated, d.reverse_scope), reversed(key, key.scope));
+    store_translation(forward.flow, key, d.translated);
+    store_translation(reverse.flow, reversed(d.translated, d.reverse_scope), reversed(key, key.scope));
   }
+  store_release(forward.flow.generation, context.router.generation);
+  store_release(reverse.flow.generation, context.router.generation);
 }
 
 }  // namespace vrouter

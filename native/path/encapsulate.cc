@@ -56,8 +56,8 @@ void clamp(Context& context, Packet& packet, const NextHop& out) {
   if ((context.router.spec().flags & kRouterNoMssClamp) != 0) return;
   uint32_t mtu = out.kind == NextHopKind::Tunnel ? out.mtu : 0;
   if (mtu == 0 && packet.meta.from_fabric && packet.meta.flow.valid()) {
-    const Flow& back = reverse_of(context, packet.meta.flow);
-    const NextHop* way_back = context.router.next_hop(NextHopId{back.next_hop});
+    const Flow& back = reverse_of(context, packet.meta.flow).flow;
+    const NextHop* way_back = context.router.next_hop(NextHopId{back.next_hop()});
     if (way_back != nullptr && way_back->kind == NextHopKind::Tunnel) mtu = way_back->mtu;
   }
   if (mtu != 0) clamp_mss(packet, mtu);

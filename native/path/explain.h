@@ -25,8 +25,8 @@ struct TraceEnd {
 struct Trace {
   std::string text;  // one line per note: "room\tsentence\n"
   std::vector<TraceEnd> ends;
-  Flow forward{};    // the packet's flow, copied or built here; the table is not touched
-  Flow reverse{};
+  FlowEntry forward;  // the packet's flow, copied or built here; the table is not touched
+  FlowEntry reverse;
   // The pair is one that an earlier frame of this trace would have made: a later one finds it.
   bool pretended = false;
   // printf-style; room is a rooms' file name without ".cc".

@@ -4,6 +4,7 @@
 #pragma once
 #include "path/express_parts.h"
 #include "path/push.h"
+#include "path/together.h"
 #include "wire/ip.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
@@ -83,7 +84,11 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
   const Router& router = context.router;
   const FlowId id = context.flows.find(key, parcel.hash, parcel.slot);
   if (!id.valid() || parcel.hash == 0) return false;
-  Flow& flow = context.flows[id];
+  // Alone, the entry itself; else a copy of it that was whole, for others may write it.
+  Flow& live = context.flows[id];
+  Flow copy;
+  if (context.together != nullptr && !context.flows.read(id, copy)) return false;
+  const Flow& flow = context.together != nullptr ? copy : live;
   const bool any = (flow.flags & kFlowTranslated) != 0;
   const bool current = flow.generation == router.generation ||
                        flow.generation >= router.generation_for(flow.vrf, any);
@@ -91,14 +96,17 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
       (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
     return false;
   }
-  Exit& exit = exits[flow.next_hop % kExits];
-  if (exit.id.value != flow.next_hop) exit = exit_by(router, NextHopId{flow.next_hop});
-  if (exit.rewrite == nullptr || flow.label - kNoLabel < exit.unfit ||
+  const uint32_t next_hop = flow.next_hop();
+  const uint32_t label = flow.label();
+  Exit& exit = exits[next_hop % kExits];
+  if (exit.id.value != next_hop) exit = exit_by(router, NextHopId{next_hop});
+  if (exit.rewrite == nullptr || label - kNoLabel < exit.unfit ||
       parcel.l3_length > exit.most || packet.offset + parcel.l3 < exit.rewrite->length) {
     return false;
   }
-  if (parcel.outer_source != 0 && flow.rpf_next_hop != kDiscard.value) {
-    const NextHop* from = router.next_hop(NextHopId{flow.rpf_next_hop});
+  const uint32_t rpf = flow.rpf_next_hop();
+  if (parcel.outer_source != 0 && rpf != kDiscard.value) {
+    const NextHop* from = router.next_hop(NextHopId{rpf});
     if (from == nullptr || from->kind != NextHopKind::Tunnel ||
         from->destination4 != parcel.outer_source) {
       return false;
@@ -110,21 +118,25 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
     const uint8_t* l4 = p + ipv4::kHeaderLength;
     if ((tcp::flags(l4) & tcp::kAck) != 0) {
       if (!settled(flow)) return false;
-      flow.tcp_ack = tcp::ack(l4);
+      live.tcp_ack = tcp::ack(l4);
     } else if ((flow.tcp & kTcpDead) != 0) {
       return false;
     }
   }
-  flow.packets += 1;
-  flow.bytes += parcel.l3_length;
-  flow.last_seen = now_ms;
+  if (context.together == nullptr) {
+    count_packet(context.flows.half(id), parcel.l3_length);
+  } else if (!count_recent(live, parcel.l3_length)) {
+    const InRooms in_rooms(context);
+    count_packet(context.flows.half(id), parcel.l3_length);
+  }
+  live.last_seen = now_ms;
 
   rewrite_packet(p, flow);
   PacketMeta& meta = packet.meta;
   meta.vrf = parcel.vrf;
   meta.flow = id;
-  meta.next_hop = NextHopId{flow.next_hop};
-  meta.label = flow.label;
+  meta.next_hop = NextHopId{next_hop};
+  meta.label = label;
   meta.hash = parcel.hash;
   meta.ttl = ipv4::ttl(p);
   meta.ether_type = ethernet::kTypeIpv4;

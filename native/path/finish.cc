@@ -54,7 +54,7 @@ void count_next_hop(Context& context, const PacketMeta& meta, Tally& tally) {
              c != nullptr ? next_hop_counter(context, meta, *c) : nullptr};
   }
   if (tally.counters == nullptr) return;
-  if (meta.flow.valid() && flow_at(context, meta.flow).member != kNoMember) {
+  if (meta.flow.valid() && flow_at(context, meta.flow).has_member()) {
     ++tally.counters->ecmp_composites;
   }
   if (tally.counter != nullptr) ++*tally.counter;
@@ -94,7 +94,7 @@ void note_end(Context& context, const Packet& packet) {
   context.trace->ends.push_back(TraceEnd{
       .verdict = meta.verdict,
       .drop = meta.drop,
-      .flow_drop = by_flow ? flow_at(context, meta.flow).drop : FlowDrop::Unknown,
+      .flow_drop = by_flow ? half_at(context, meta.flow).drop() : FlowDrop::Unknown,
       .room = meta.room,
       .out_vif = dropped ? VifId{} : meta.out_vif,
       .vrf = meta.vrf,

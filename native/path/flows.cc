@@ -30,11 +30,12 @@ Arrival arrival_of(const Packet& packet) {
 
 // The initiator's arrival as far as its entry remembers it, for a decision that a packet of the
 // other direction makes due. The tunnel's far end is not among it.
-Arrival remembered_arrival(Context& context, const Flow& forward) {
+Arrival remembered_arrival(Context& context, const FlowHalf& half) {
+  const Flow& forward = half.flow;
   Arrival a;
   a.known_source = false;
   if ((forward.flags & kFlowFromFabric) == 0) {
-    a.vif = VifId{forward.vif};
+    a.vif = VifId{half.cold.vif};
     const Vif* vif = context.router.vif(a.vif);
     a.vrf = vif != nullptr ? VrfId{vif->spec.vrf} : VrfId{forward.vrf};
   } else {
@@ -51,23 +52,24 @@ bool stale(Context& context, const Flow& flow) {
 }
 
 // Packets of `flow` come from where its decision said they would.
-bool arrives_right(Context& context, const Packet& packet, Flow& flow, const Flow& other) {
-  if (flow.rpf_next_hop == kDiscard.value || !packet.meta.from_fabric) return true;
-  if (source_matches(context, NextHopId{flow.rpf_next_hop}, VifId{}, packet.meta.outer_source)) {
+bool arrives_right(Context& context, const Packet& packet, FlowId id, const FlowHalf& half) {
+  const uint32_t rpf = half.flow.rpf_next_hop();
+  if (rpf == kDiscard.value || !packet.meta.from_fabric) return true;
+  if (source_matches(context, NextHopId{rpf}, VifId{}, packet.meta.outer_source)) {
     return true;
   }
   // The source may have moved to another member of its route, or another node: follow it.
   bool has_route = false;
-  const FlowKey key = flow.key();
+  const FlowKey key = half.key();
   const uint8_t* source = key.source;
-  const NextHopId now = reverse_next_hop(context, VrfId{other.vrf}, key.family, source, VifId{},
-                                         packet.meta.outer_source, &has_route);
+  const NextHopId now = reverse_next_hop(context, VrfId{reverse_of(context, id).flow.vrf}, key.family,
+                                         source, VifId{}, packet.meta.outer_source, &has_route);
   if (now == kDiscard) return false;
-  flow.rpf_next_hop = now.value;
+  half.flow.set_rpf_next_hop(now.value);
   return true;
 }
 
-bool over_quota(Context& context, const Flow& flow) {
+bool over_quota(Context& context, const FlowHalf& half) {
   const auto used_up = [&](const char* whose, uint32_t id, uint32_t used, uint32_t quota) {
     if (quota == 0 || used < quota) return false;
     if (context.trace != nullptr) {
@@ -76,76 +78,77 @@ bool over_quota(Context& context, const Flow& flow) {
     }
     return true;
   };
-  const Vif* vif = flow.vif != 0xffff ? context.router.vif(VifId{flow.vif}) : nullptr;
-  if (vif != nullptr &&
-      used_up("vif0/", flow.vif, context.quota.vifs[flow.vif], vif->spec.flow_quota)) {
+  const uint32_t by = half.cold.vif;
+  const Vif* vif = by != 0xffff ? context.router.vif(VifId{by}) : nullptr;
+  if (vif != nullptr && used_up("vif0/", by, context.quota.vifs[by], vif->spec.flow_quota)) {
     return true;
   }
-  const Vrf* vrf = context.router.vrf(VrfId{flow.vrf});
-  return vrf != nullptr &&
-         used_up("VRF ", flow.vrf, context.quota.vrfs[flow.vrf], vrf->spec.flow_quota);
+  const uint32_t in = half.flow.vrf;
+  const Vrf* vrf = context.router.vrf(VrfId{in});
+  return vrf != nullptr && used_up("VRF ", in, context.quota.vrfs[in], vrf->spec.flow_quota);
 }
 
-const char* action_text(const Flow& flow) {
-  return flow.action == FlowAction::Drop  ? flow_drop_name(flow.drop)
-         : flow.action == FlowAction::Nat ? "NAT"
-                                          : "forward";
+const char* action_text(const FlowHalf& half) {
+  return half.flow.action == FlowAction::Drop  ? flow_drop_name(half.drop())
+         : half.flow.action == FlowAction::Nat ? "NAT"
+                                               : "forward";
 }
 
 // Uses a flow for a packet: state, counters, path.
 void follow(Context& context, Packet& packet, FlowId id) {
-  Flow& flow = flow_at(context, id);
-  Flow& other = reverse_of(context, id);
+  const FlowHalf half = half_at(context, id);
+  Flow& flow = half.flow;
   PacketMeta& meta = packet.meta;
   meta.flow = id;
-  if (!arrives_right(context, packet, flow, other)) {
+  if (!arrives_right(context, packet, id, half)) {
     packet.drop(DropReason::InvalidSource);
     return;
   }
-  flow.packets += 1;
-  flow.bytes += meta.l3_length;
+  count_packet(half, meta.l3_length);
   if (!meta.icmp_error) {
     flow.last_seen = now_ms(context);
     if ((flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
       flow.flags |= kFlowReplied;
-      other.flags |= kFlowReplied;
+      reverse_of(context, id).flow.flags |= kFlowReplied;
     }
     if (meta.protocol == 6 && !meta.fragment) {
       const uint8_t* tcp = packet.data() + meta.l4;
       const uint32_t header = tcp::header_length(tcp);
       const uint32_t transport = meta.l3_length - (uint32_t{meta.l4} - meta.l3);
-      track_tcp(flow, other, meta.tcp_flags, tcp::sequence(tcp), tcp::ack(tcp),
+      track_tcp(half, reverse_of(context, id), meta.tcp_flags, tcp::sequence(tcp), tcp::ack(tcp),
                 transport > header ? transport - header : 0,
                 (context.router.spec().flags & kRouterUncondRst) != 0);
     }
   }
   if (context.trace != nullptr) {
     context.trace->note("flows", "%s half, %s, next hop %u, label %d",
-                        flow.flags & kFlowInitiator ? "forward" : "reverse", action_text(flow),
-                        flow.next_hop, flow.label == kNoLabel ? -1 : static_cast<int>(flow.label));
+                        flow.flags & kFlowInitiator ? "forward" : "reverse", action_text(half),
+                        flow.next_hop(),
+                        flow.label() == kNoLabel ? -1 : static_cast<int>(flow.label()));
   }
   if (flow.action == FlowAction::Drop) {
-    if (flow.drop == FlowDrop::NoDstRt) send_unreachable(context, packet);
+    if (half.drop() == FlowDrop::NoDstRt) send_unreachable(context, packet);
     packet.drop(DropReason::FlowActionDrop);
     return;
   }
   if ((flow.flags & kFlowL2) == 0) {
-    meta.next_hop = NextHopId{flow.next_hop};
-    meta.label = flow.label;
-    if (flow.next_hop == kDiscard.value) packet.drop(DropReason::Discards);
+    meta.next_hop = NextHopId{flow.next_hop()};
+    meta.label = flow.label();
+    if (meta.next_hop == kDiscard) packet.drop(DropReason::Discards);
   }
 }
 
 // Decides a pair again. Returns false if it had to go; the packet is then as if never seen before,
 // or dropped.
 bool decide_again(Context& context, Packet& packet, FlowId id) {
-  Flow& flow = flow_at(context, id);
-  const bool initiator = (flow.flags & kFlowInitiator) != 0;
-  Flow& forward = initiator ? flow : reverse_of(context, id);
-  Flow& reverse = initiator ? reverse_of(context, id) : flow;
+  const FlowHalf half = half_at(context, id);
+  const bool initiator = (half.flow.flags & kFlowInitiator) != 0;
+  const FlowHalf other = reverse_of(context, id);
+  const FlowHalf& forward = initiator ? half : other;
+  const FlowHalf& reverse = initiator ? other : half;
   Arrival arrival = initiator && !packet.meta.icmp_error ? arrival_of(packet)
                                                          : remembered_arrival(context, forward);
-  if ((forward.flags & kFlowL2) != 0 && !initiator) {
+  if ((forward.flow.flags & kFlowL2) != 0 && !initiator) {
     // A bridged flow's destination MAC is in the initiator's packets only; they decide.
     return true;
   }
@@ -175,8 +178,8 @@ bool decide_again(Context& context, Packet& packet, FlowId id) {
     context.quota.enter(forward);
     context.quota.enter(reverse);
   }
-  forward.flags |= kFlowModified;
-  reverse.flags |= kFlowModified;
+  forward.flow.flags |= kFlowModified;
+  reverse.flow.flags |= kFlowModified;
   return true;
 }
 
@@ -189,10 +192,10 @@ bool reopened(const Packet& packet, const Flow& flow) {
 // Found in the table, or while explaining, in the pair that an earlier frame would have made.
 FlowId find_flow(Context& context, const FlowKey& key, uint64_t hash) {
   const FlowId id = context.flows.find(key, hash);
-  const Trace* trace = context.trace;
+  Trace* trace = context.trace;
   if (id.valid() || trace == nullptr || !trace->pretended) return id;
-  if (trace->forward.matches(key)) return kScratchForward;
-  return trace->reverse.matches(key) ? kScratchReverse : FlowId{};
+  if (trace->forward.half().matches(key)) return kScratchForward;
+  return trace->reverse.half().matches(key) ? kScratchReverse : FlowId{};
 }
 
 void hit(Context& context, Packet& packet, FlowId id) {
@@ -200,9 +203,10 @@ void hit(Context& context, Packet& packet, FlowId id) {
     context.trace->note("flows", "found, as the packet before it would have made it");
   } else if (context.trace != nullptr) {
     context.trace->pretended = false;
-    context.trace->forward = context.flows[id];
-    context.trace->reverse = context.flows[FlowId{context.flows[id].reverse}];
-    context.trace->note("flows", "found %u<=>%u", id.value, context.flows[id].reverse);
+    const FlowId back = context.flows.reverse(id);
+    context.trace->forward.copy(context.flows.half(id));
+    context.trace->reverse.copy(context.flows.half(back));
+    context.trace->note("flows", "found %u<=>%u", id.value, back.value);
     id = kScratchForward;
   }
   packet.meta.flow = id;
@@ -243,10 +247,9 @@ void open(Context& context, Packet& packet) {
     return;
   }
   const FlowKey reply = reversed(d.translated, d.reverse_scope);
-  Flow scratch_forward{};
-  Flow scratch_reverse{};
-  scratch_forward.set_key(meta.key);
-  scratch_reverse.set_key(reply);
+  FlowEntry scratch[2];
+  const FlowHalf scratch_forward = scratch[0].half();
+  const FlowHalf scratch_reverse = scratch[1].half();
   store_decision(context, meta.key, arrival, d, scratch_forward, scratch_reverse);
   if (over_quota(context, scratch_forward) || over_quota(context, scratch_reverse)) {
     packet.drop(DropReason::FlowUnusable);
@@ -255,10 +258,10 @@ void open(Context& context, Packet& packet) {
   if (context.trace != nullptr) {
     scratch_forward.set_key(meta.key);
     scratch_reverse.set_key(reply);
-    scratch_forward.flags |= kFlowInitiator | kFlowInUse;
-    scratch_reverse.flags |= kFlowInUse;
-    context.trace->forward = scratch_forward;
-    context.trace->reverse = scratch_reverse;
+    scratch_forward.flow.flags |= kFlowInitiator | kFlowInUse;
+    scratch_reverse.flow.flags |= kFlowInUse;
+    context.trace->forward = scratch[0];
+    context.trace->reverse = scratch[1];
     context.trace->pretended = true;
     follow(context, packet, kScratchForward);
     return;
@@ -275,8 +278,8 @@ void open(Context& context, Packet& packet) {
                                                 : DropReason::FlowUnusable);
     return;
   }
-  Flow& forward = context.flows[pair.forward];
-  Flow& reverse = context.flows[pair.reverse];
+  const FlowHalf forward = context.flows.half(pair.forward);
+  const FlowHalf reverse = context.flows.half(pair.reverse);
   store_decision(context, meta.key, arrival, d, forward, reverse);
   context.quota.enter(forward);
   context.quota.enter(reverse);
@@ -287,18 +290,18 @@ void open(Context& context, Packet& packet) {
 
 }  // namespace
 
-Flow& scratch_flow(Context& context, FlowId id) {
-  if (id == kScratchForward) return context.trace->forward;
-  if (id == kScratchReverse) return context.trace->reverse;
-  return context.flows[id];
+FlowHalf scratch_half(Context& context, FlowId id) {
+  if (id == kScratchForward) return context.trace->forward.half();
+  if (id == kScratchReverse) return context.trace->reverse.half();
+  return context.flows.half(id);
 }
 
-Flow& reverse_of(Context& context, FlowId id) {
+FlowHalf reverse_of(Context& context, FlowId id) {
   if (context.trace != nullptr) {
-    if (id == kScratchForward) return context.trace->reverse;
-    if (id == kScratchReverse) return context.trace->forward;
+    if (id == kScratchForward) return context.trace->reverse.half();
+    if (id == kScratchReverse) return context.trace->forward.half();
   }
-  return context.flows[FlowId{context.flows[id].reverse}];
+  return context.flows.half(context.flows.reverse(id));
 }
 
 void flow_for_packet(Context& context, Packet& packet) {

@@ -112,23 +112,23 @@ struct Arrival {    // how the initiator's packets come in
   uint8_t mac[6] = {};  // l2: destination MAC
 };
 // existing: the forward half being decided again, or nullptr.
-Decision decide(Context& context, const FlowKey& key, const Arrival& arrival, const Flow* existing);
+Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
+                const FlowHalf* existing);
 // Writes a decision into a pair (both halves, deltas, next hops, generation).
 void store_decision(Context& context, const FlowKey& key, const Arrival& arrival,
-                    const Decision& decision, Flow& forward, Flow& reverse);
+                    const Decision& decision, const FlowHalf& forward, const FlowHalf& reverse);
 
 // The flow table, or the scratch pair while explaining.
-Flow& scratch_flow(Context& context, FlowId id);
-inline Flow& flow_at(Context& context, FlowId id) {
-  return context.trace == nullptr ? context.flows[id] : scratch_flow(context, id);
+FlowHalf scratch_half(Context& context, FlowId id);
+inline FlowHalf half_at(Context& context, FlowId id) {
+  return context.trace == nullptr ? context.flows.half(id) : scratch_half(context, id);
 }
-Flow& reverse_of(Context& context, FlowId id);
+inline Flow& flow_at(Context& context, FlowId id) {
+  return context.trace == nullptr ? context.flows[id] : scratch_half(context, id).flow;
+}
+FlowHalf reverse_of(Context& context, FlowId id);
 // Looks up, decides again or opens: what the two flow rooms do, for one packet.
 void flow_for_packet(Context& context, Packet& packet);
-
-// --- translate.cc
-// ------------------------------------------------------------------------------------
-void translate_packet(Context& context, Packet& packet, const Flow& flow, const Flow& reverse);
 
 // --- reply.cc
 // ------------------------------------------------------------------------------------------ ARP

@@ -14,19 +14,27 @@ namespace vrouter {
 namespace {
 
 struct Translation {
-  const uint8_t* source;
-  const uint8_t* destination;
+  uint8_t source[16];  // IPv4: the first four bytes
+  uint8_t destination[16];
   uint16_t source_port;
   uint16_t destination_port;
 };
 
 // IPv6 addresses are those of the reverse half's key: an entry has no room for two more.
-Translation translation_of(const Flow& flow, const Flow& reverse) {
+Translation translation_of(Context& context, const FlowHalf& half, FlowId id) {
+  const Flow& flow = half.flow;
+  Translation to;
+  to.source_port = flow.nat_source_port;
+  to.destination_port = flow.nat_destination_port;
   if (flow.family == Family::V4) {
-    return {flow.nat_source4, flow.nat_destination4, flow.nat_source_port,
-            flow.nat_destination_port};
+    std::memcpy(to.source, flow.nat_source4, 4);
+    std::memcpy(to.destination, flow.nat_destination4, 4);
+  } else {
+    const FlowKey back = reverse_of(context, id).key();
+    std::memcpy(to.source, back.destination, 16);
+    std::memcpy(to.destination, back.source, 16);
   }
-  return {reverse.destination6, reverse.source6, flow.nat_source_port, flow.nat_destination_port};
+  return to;
 }
 
 uint32_t crc32c(const uint8_t* p, size_t n) {  // RFC 9260 appendix A; only where ports change
@@ -45,14 +53,14 @@ void apply_delta(uint8_t* field, uint16_t delta) {
 // A checksum left undone holds the pseudo header's sum: of the delta, the addresses' part. Without
 // the complement: this is a sum, not yet a checksum.
 void apply_partial_delta(uint8_t* field, const Flow& flow, const Translation& to) {
-  const FlowKey key = flow.key();
-  const uint16_t ports = delta_add(checksum_delta16(key.source_port, to.source_port),
-                                   checksum_delta16(key.destination_port, to.destination_port));
+  const uint16_t ports = delta_add(checksum_delta16(flow.source_port, to.source_port),
+                                   checksum_delta16(flow.destination_port, to.destination_port));
   const uint16_t addresses = delta_add(flow.l4_delta, static_cast<uint16_t>(~ports));
   store_be16(field, checksum_fold(uint32_t{load_be16(field)} + addresses));
 }
 
-void translate_transport(Packet& packet, const Flow& flow, const Translation& to) {
+void translate_transport(Packet& packet, const FlowHalf& half, const Translation& to) {
+  const Flow& flow = half.flow;
   const PacketMeta& meta = packet.meta;
   uint8_t* p = packet.data() + meta.l4;
   if (packet.offload.checksum) {  // TCP or UDP: parse has seen to it
@@ -75,7 +83,7 @@ void translate_transport(Packet& packet, const Flow& flow, const Translation& to
       }
       break;
     case ip::kSctp:
-      if (flow.nat & (kNatSourcePort | kNatDestinationPort)) {
+      if (half.nat() & (kNatSourcePort | kNatDestinationPort)) {
         store_be16(p + sctp::kSourcePortAt, to.source_port);
         store_be16(p + sctp::kDestinationPortAt, to.destination_port);
         if (meta.fragment) break;  // the CRC covers what is not here; the receiver will refuse it
@@ -147,18 +155,18 @@ void translate_quoted(Packet& packet, const Flow& flow, const Translation& to) {
   }
 }
 
-void translate_icmp_error(Packet& packet, const Flow& flow, const Translation& to) {
+void translate_icmp_error(Packet& packet, const FlowHalf& half, const Translation& to) {
   PacketMeta& meta = packet.meta;
   uint8_t* l3 = packet.data() + meta.l3;
   const uint32_t size = meta.family == Family::V4 ? 4 : 16;
   // Who reports: the far end itself is hidden behind its translated address, a router between is
   // not.
   const uint8_t* reporter = meta.family == Family::V4 ? ipv4::source(l3) : ipv6::source(l3);
-  const FlowKey key = flow.key();
+  const FlowKey key = half.key();
   const uint8_t* source = std::memcmp(reporter, key.source, size) == 0 ? to.source : nullptr;
   uint8_t kept[16];
   std::memcpy(kept, reporter, size);
-  translate_quoted(packet, flow, to);
+  translate_quoted(packet, half.flow, to);
   write_addresses(l3, meta.family, source != nullptr ? source : kept, to.destination);
   uint8_t* icmp = packet.data() + meta.l4;
   const uint32_t length = meta.l3_length - (uint32_t{meta.l4} - meta.l3);
@@ -173,30 +181,29 @@ void translate_icmp_error(Packet& packet, const Flow& flow, const Translation& t
   }
 }
 
-}  // namespace
-
-void translate_packet(Context&, Packet& packet, const Flow& flow, const Flow& reverse) {
-  PacketMeta& meta = packet.meta;
-  const Translation to = translation_of(flow, reverse);
-  if (meta.icmp_error) return translate_icmp_error(packet, flow, to);
+void translate_packet(Packet& packet, const FlowHalf& half, const Translation& to) {
+  const PacketMeta& meta = packet.meta;
+  if (meta.icmp_error) return translate_icmp_error(packet, half, to);
   uint8_t* l3 = packet.data() + meta.l3;
   write_addresses(l3, meta.family, to.source, to.destination);
-  if (meta.family == Family::V4) apply_delta(l3 + ipv4::kChecksumAt, flow.l3_delta);
-  if (!meta.fragment || meta.first_fragment) translate_transport(packet, flow, to);
+  if (meta.family == Family::V4) apply_delta(l3 + ipv4::kChecksumAt, half.flow.l3_delta);
+  if (!meta.fragment || meta.first_fragment) translate_transport(packet, half, to);
 }
+
+}  // namespace
 
 void translate(Context& context, Burst& burst) {
   for (uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = *burst.packets[i];
     if (!packet.alive() || !packet.meta.flow.valid()) continue;
-    const Flow& flow = flow_at(context, packet.meta.flow);
-    if (flow.action != FlowAction::Nat) continue;
-    translate_packet(context, packet, flow, reverse_of(context, packet.meta.flow));
+    if (flow_at(context, packet.meta.flow).action != FlowAction::Nat) continue;
+    const FlowHalf half = half_at(context, packet.meta.flow);
+    const Translation to = translation_of(context, half, packet.meta.flow);
+    translate_packet(packet, half, to);
     if (context.trace != nullptr) {
-      const Translation to = translation_of(flow, reverse_of(context, packet.meta.flow));
       context.trace->note(
-          "translate", "%s:%u -> %s:%u", Address::from_bytes(flow.family, to.source).text().c_str(),
-          to.source_port, Address::from_bytes(flow.family, to.destination).text().c_str(),
+          "translate", "%s:%u -> %s:%u", Address::from_bytes(half.flow.family, to.source).text().c_str(),
+          to.source_port, Address::from_bytes(half.flow.family, to.destination).text().c_str(),
           to.destination_port);
     }
   }

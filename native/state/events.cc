@@ -10,20 +10,20 @@
 
 namespace vrouter {
 
-Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow& forward,
-                 const Flow& reverse) {
+Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const FlowHalf& forward,
+                 const FlowHalf& reverse) {
   Event event{};
   event.time_ns = time_ns;
   event.kind = static_cast<uint32_t>(kind);
   event.flow = forward_id.value;
-  event.reverse = forward.reverse;
-  event.vrf = forward.vrf;
+  event.reverse = forward.reverse().value;
+  event.vrf = forward.flow.vrf;
   event.key = forward.key();
-  event.action = static_cast<uint8_t>(forward.action);
-  event.drop = static_cast<uint8_t>(forward.drop);
-  event.vif = forward.vif;
-  event.packets = forward.packets + reverse.packets;
-  event.bytes = forward.bytes + reverse.bytes;
+  event.action = static_cast<uint8_t>(forward.flow.action);
+  event.drop = static_cast<uint8_t>(forward.drop());
+  event.vif = forward.cold.vif;
+  event.packets = forward.packets() + reverse.packets();
+  event.bytes = forward.bytes() + reverse.bytes();
   return event;
 }
 

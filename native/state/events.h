@@ -30,8 +30,8 @@ struct Event {           // 96 bytes, little-endian host layout, exported as it 
 static_assert(sizeof(Event) == 96);
 
 // What a pair has to tell; counters are the sum of both halves.
-Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow& forward,
-                 const Flow& reverse);
+Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const FlowHalf& forward,
+                 const FlowHalf& reverse);
 
 class EventRing {
  public:

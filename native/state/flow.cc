@@ -38,42 +38,71 @@ uint32_t timeout_ms(const FlowTimeouts& timeouts, uint8_t protocol, FlowTimeoutS
 
 // --- one entry -----------------------------------------------------------------------------------
 
-FlowKey Flow::key() const {
+namespace {
+
+// An IPv6 source stands in two runs of eight bytes of the line.
+uint8_t* source6(Flow& flow, uint32_t run) {
+  return reinterpret_cast<uint8_t*>(&flow) +
+         (run == 0 ? offsetof(Flow, source4) : offsetof(Flow, nat_source4));
+}
+
+const uint8_t* source6(const Flow& flow, uint32_t run) {
+  return source6(const_cast<Flow&>(flow), run);
+}
+
+bool matches(const Flow& flow, const FlowAddress6& address6, const FlowKey& key) {
+  if (flow.scope != key.scope || flow.source_port != key.source_port ||
+      flow.destination_port != key.destination_port || flow.protocol != key.protocol ||
+      flow.family != key.family) {
+    return false;
+  }
+  if (flow.family == Family::V4) {
+    return std::memcmp(flow.source4, key.source, 4) == 0 &&
+           std::memcmp(flow.destination4, key.destination, 4) == 0;
+  }
+  return std::memcmp(source6(flow, 0), key.source, 8) == 0 &&
+         std::memcmp(source6(flow, 1), key.source + 8, 8) == 0 &&
+         std::memcmp(address6.bytes, key.destination, 16) == 0;
+}
+
+}  // namespace
+
+FlowKey FlowHalf::key() const {
   FlowKey key{};
-  const bool v4 = family == Family::V4;
-  std::memcpy(key.source, v4 ? source4 : source6, v4 ? 4 : 16);
-  std::memcpy(key.destination, v4 ? destination4 : destination6, v4 ? 4 : 16);
-  key.source_port = source_port;
-  key.destination_port = destination_port;
-  key.scope = scope;
-  key.protocol = protocol;
-  key.family = family;
+  if (flow.family == Family::V4) {
+    std::memcpy(key.source, flow.source4, 4);
+    std::memcpy(key.destination, flow.destination4, 4);
+  } else {
+    std::memcpy(key.source, source6(flow, 0), 8);
+    std::memcpy(key.source + 8, source6(flow, 1), 8);
+    std::memcpy(key.destination, address6.bytes, 16);
+  }
+  key.source_port = flow.source_port;
+  key.destination_port = flow.destination_port;
+  key.scope = flow.scope;
+  key.protocol = flow.protocol;
+  key.family = flow.family;
   return key;
 }
 
-void Flow::set_key(const FlowKey& key) {
-  const bool v4 = key.family == Family::V4;
-  std::memcpy(v4 ? source4 : source6, key.source, v4 ? 4 : 16);
-  std::memcpy(v4 ? destination4 : destination6, key.destination, v4 ? 4 : 16);
-  scope = key.scope;
-  source_port = key.source_port;
-  destination_port = key.destination_port;
-  protocol = key.protocol;
-  family = key.family;
+void FlowHalf::set_key(const FlowKey& key) const {
+  if (key.family == Family::V4) {
+    std::memcpy(flow.source4, key.source, 4);
+    std::memcpy(flow.destination4, key.destination, 4);
+  } else {
+    std::memcpy(source6(flow, 0), key.source, 8);
+    std::memcpy(source6(flow, 1), key.source + 8, 8);
+    std::memcpy(address6.bytes, key.destination, 16);
+  }
+  flow.scope = key.scope;
+  flow.source_port = key.source_port;
+  flow.destination_port = key.destination_port;
+  flow.protocol = key.protocol;
+  flow.family = key.family;
 }
 
-bool Flow::matches(const FlowKey& key) const {
-  if (scope != key.scope || source_port != key.source_port ||
-      destination_port != key.destination_port || protocol != key.protocol ||
-      family != key.family) {
-    return false;
-  }
-  if (family == Family::V4) {
-    return std::memcmp(source4, key.source, 4) == 0 &&
-           std::memcmp(destination4, key.destination, 4) == 0;
-  }
-  return std::memcmp(source6, key.source, 16) == 0 &&
-         std::memcmp(destination6, key.destination, 16) == 0;
+bool FlowHalf::matches(const FlowKey& key) const {
+  return vrouter::matches(flow, address6, key);
 }
 
 FlowTimeoutState timeout_state(const Flow& flow) {
@@ -126,34 +155,51 @@ void FlowTimeouts::set(uint8_t protocol, uint8_t state, uint32_t seconds) {
 FlowTable::FlowTable(uint32_t entries, uint64_t seed)
     : seed_(seed), timeouts_(&default_timeouts()) {
   const uint32_t wanted = std::bit_ceil(std::clamp(entries, kMinFlows, kMaxFlows));
-  if (!flow_memory_.map(size_t{wanted} * sizeof(Flow)) || !tag_memory_.map(wanted)) {
-    flow_memory_.unmap();
+  const size_t sizes[] = {sizeof(Flow), sizeof(FlowCold), sizeof(FlowAddress6), 1};
+  for (uint32_t i = 0; i < 4; ++i) {
+    if (mapped_[i].map(wanted * sizes[i])) continue;
+    for (MappedMemory& memory : mapped_) memory.unmap();
     return;
   }
-  flows_ = static_cast<Flow*>(flow_memory_.data());
-  tags_ = static_cast<uint8_t*>(tag_memory_.data());
+  memory_ = {static_cast<Flow*>(mapped_[0].data()), static_cast<FlowCold*>(mapped_[1].data()),
+             static_cast<FlowAddress6*>(mapped_[2].data()),
+             static_cast<uint8_t*>(mapped_[3].data())};
   capacity_ = wanted;
 }
 
-FlowTable::FlowTable(Flow* flows, uint8_t* tags, uint32_t capacity, uint64_t seed)
-    : flows_(flows), tags_(tags), seed_(seed), capacity_(capacity), timeouts_(&default_timeouts()) {}
+FlowTable::FlowTable(const FlowMemory& memory, uint32_t capacity, uint64_t seed)
+    : memory_(memory),
+      seed_(seed),
+      capacity_(capacity),
+      holds_addresses6_(true),
+      timeouts_(&default_timeouts()) {}
 
 FlowTable::~FlowTable() = default;
 
 bool FlowTable::ok() const { return capacity_ != 0; }
 
-size_t FlowTable::bytes() const { return size_t{capacity_} * (sizeof(Flow) + 1); }
+size_t FlowTable::bytes() const {
+  const size_t entry = sizeof(Flow) + sizeof(FlowCold) + 1;
+  return size_t{capacity_} * (entry + (holds_addresses6_ ? sizeof(FlowAddress6) : 0));
+}
 
 uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
 
-void FlowTable::prefetch_candidate(uint64_t hash) const { candidate(hash); }
+void FlowTable::prefetch_candidate(uint64_t hash) const {
+  const uint32_t slot = candidate(hash);
+  if (slot != kNoSlot) __builtin_prefetch(&memory_.cold[slot]);
+}
+
+bool FlowTable::is_of(const FlowKey& key, uint32_t slot) const {
+  return matches(memory_.flows[slot], memory_.addresses6[slot], key);
+}
 
 FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
+    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
       const uint32_t slot = base + first_of(found);
-      if (key.is_of(flows_[slot])) return FlowId{slot};
+      if (key.is_of(memory_.flows[slot])) return FlowId{slot};
     }
   }
   return FlowId{};
@@ -162,36 +208,38 @@ FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
 FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(tags_ + base, h.tag); found != 0; found &= found - 1) {
+    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
       const uint32_t slot = base + first_of(found);
-      if (flows_[slot].matches(key)) return FlowId{slot};
+      if (is_of(key, slot)) return FlowId{slot};
     }
   }
   return FlowId{};
 }
 
 uint32_t FlowTable::free_slot(const Home& home) const {
-  const uint32_t first = match_bucket(tags_ + home.first, 0);
-  const uint32_t second = match_bucket(tags_ + home.second, 0);
+  const uint32_t first = free_in(home.first);
+  const uint32_t second = free_in(home.second);
   const bool use_first = std::popcount(first) >= std::popcount(second);
   const uint32_t free = use_first ? first : second;
   if (free == 0) return kNoSlot;
   return (use_first ? home.first : home.second) + first_of(free);
 }
 
-uint32_t FlowTable::pair_idle(const Flow& flow, uint32_t now_ms) const {
-  return std::min(idle_ms(now_ms, flow.last_seen), idle_ms(now_ms, flows_[flow.reverse].last_seen));
+uint32_t FlowTable::pair_idle(uint32_t slot, uint32_t now_ms) const {
+  return std::min(idle_ms(now_ms, memory_.flows[slot].last_seen),
+                  idle_ms(now_ms, memory_.flows[memory_.cold[slot].reverse().value].last_seen));
 }
 
-FlowTimeoutState FlowTable::pair_state(const Flow& flow) const {
-  return std::max(timeout_state(flow), timeout_state(flows_[flow.reverse]));
+FlowTimeoutState FlowTable::pair_state(uint32_t slot) const {
+  return std::max(timeout_state(memory_.flows[slot]),
+                  timeout_state(memory_.flows[memory_.cold[slot].reverse().value]));
 }
 
 // The slot to take when both buckets are full; kNoSlot if every pair there is in use.
 uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
   for (uint32_t i = 0; i < kBucketSlots; ++i) {
-    __builtin_prefetch(&flows_[home.first + i]);
-    __builtin_prefetch(&flows_[home.second + i]);
+    __builtin_prefetch(&memory_.flows[home.first + i]);
+    __builtin_prefetch(&memory_.flows[home.second + i]);
   }
   enum Rank { kEstablished, kUnfinished, kExpired };
   uint32_t best = kNoSlot;
@@ -199,13 +247,13 @@ uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
   uint32_t best_idle = 0;
   for (uint32_t i = 0; i < 2 * kBucketSlots; ++i) {
     const uint32_t slot = i < kBucketSlots ? home.first + i : home.second + i - kBucketSlots;
-    const Flow& flow = flows_[slot];
+    const Flow& flow = memory_.flows[slot];
     if (!flow.in_use()) continue;  // tagged for the other half of the pair being inserted
     if ((flow.flags & kFlowEvictable) != 0) return slot;
     if (idle_ms(now_ms, flow.last_seen) <= kMinIdleMs) continue;
-    const uint32_t idle = pair_idle(flow, now_ms);
+    const uint32_t idle = pair_idle(slot, now_ms);
     if (idle <= kMinIdleMs) continue;
-    const FlowTimeoutState state = pair_state(flow);
+    const FlowTimeoutState state = pair_state(slot);
     Rank rank = state == FlowTimeoutState::Established ? kEstablished : kUnfinished;
     if (idle >= timeout_ms(*timeouts_, flow.protocol, state)) rank = kExpired;
     if (best == kNoSlot || rank > best_rank || (rank == best_rank && idle > best_idle)) {
@@ -224,26 +272,69 @@ uint32_t FlowTable::take(const Home& home, uint32_t now_ms) {
     if (slot == kNoSlot) return kNoSlot;
     evicted_ += 2;
     erase(FlowId{slot});
+    if (limbo_.on()) {  // not at once, if another worker is reading just now
+      limbo_.release();
+      slot = free_slot(home);
+      if (slot == kNoSlot) return kNoSlot;
+    }
   }
-  tags_[slot] = home.tag;
+  if (limbo_.on()) {
+    limbo_.fill(slot);
+  } else {
+    memory_.tags[slot] = home.tag;
+  }
   return slot;
+}
+
+// With other workers reading, what is evicted can be taken only later: so one is evicted ahead.
+void FlowTable::keep_room(const Home& home, uint32_t now_ms) {
+  constexpr int kSpare = 2;
+  if (std::popcount(no_tag(home.first)) + std::popcount(no_tag(home.second)) >= kSpare) return;
+  const uint32_t slot = victim(home, now_ms);
+  if (slot == kNoSlot) return;
+  evicted_ += 2;
+  erase(FlowId{slot});
+}
+
+// From here on other workers may find it.
+void FlowTable::publish(uint32_t slot, uint8_t tag) {
+  __atomic_store_n(&memory_.tags[slot], tag, __ATOMIC_RELEASE);
+  limbo_.filled(slot);
 }
 
 void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms,
                      uint8_t flags) {
-  Flow& flow = flows_[slot];
-  flow.set_key(key);
-  flow.flags = flags;
-  flow.reverse = other;
-  flow.last_seen = now_ms;
-  ++flow.generation_id;
+  const FlowHalf half = this->half(FlowId{slot});
+  if (limbo_.on()) {
+    wipe(slot);
+    half.flow.generation = kDeciding;
+  }
+  half.set_key(key);
+  half.flow.flags = flags;
+  half.flow.last_seen = now_ms;
+  half.cold.link(FlowId{other}, static_cast<uint8_t>(half.cold.generation_id() + 1));
+  if (key.family == Family::V6) holds_addresses6_ = true;
+}
+
+void FlowTable::wipe(uint32_t slot) {
+  const uint8_t uses = memory_.cold[slot].generation_id();
+  memory_.flows[slot] = Flow{};
+  memory_.cold[slot] = FlowCold{};
+  memory_.cold[slot].link(FlowId{0}, uses);
 }
 
 void FlowTable::clear(uint32_t slot) {
-  const uint8_t uses = flows_[slot].generation_id;
-  flows_[slot] = Flow{};
-  flows_[slot].generation_id = uses;
-  tags_[slot] = 0;
+  if (!limbo_.on()) {
+    wipe(slot);
+    memory_.tags[slot] = 0;
+    return;
+  }
+  // As it was, but for what keeps others from using it: they may be in the middle of it.
+  Flow& flow = memory_.flows[slot];
+  store_first(flow.generation, kDeciding);
+  flow.flags &= static_cast<uint8_t>(~kFlowInUse);
+  __atomic_store_n(&memory_.tags[slot], uint8_t{0}, __ATOMIC_RELEASE);
+  limbo_.emptied(slot);
 }
 
 FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms) {
@@ -251,10 +342,11 @@ FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse
   const uint64_t forward_hash = hash(forward);
   const uint64_t reverse_hash = hash(reverse);
   const FlowId known = find(forward, forward_hash);
-  if (known.valid()) return {FlowInsert::Exists, known, FlowId{flows_[known.value].reverse}};
+  if (known.valid()) return {FlowInsert::Exists, known, this->reverse(known)};
   const FlowId taken = find(reverse, reverse_hash);
   if (taken.valid()) return {FlowInsert::Exists, FlowId{}, taken};
 
+  if (limbo_.on()) limbo_.release();
   // Nobody is evicted for one half if there is no room for the other.
   const Home forward_home = home(forward_hash);
   const Home reverse_home = home(reverse_hash);
@@ -264,13 +356,20 @@ FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse
     }
   }
   const uint32_t f = take(forward_home, now_ms);
-  const uint32_t r = take(reverse_home, now_ms);
+  const uint32_t r = f != kNoSlot ? take(reverse_home, now_ms) : kNoSlot;
   if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
-    tags_[f] = 0;
+    if (f != kNoSlot && limbo_.on()) limbo_.filled(f);
+    if (f != kNoSlot && !limbo_.on()) memory_.tags[f] = 0;
     return {FlowInsert::Full, {}, {}};
   }
   fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
   fill(r, reverse, f, now_ms, kFlowInUse);
+  if (limbo_.on()) {
+    publish(r, reverse_home.tag);
+    publish(f, forward_home.tag);
+    keep_room(forward_home, now_ms);
+    keep_room(reverse_home, now_ms);
+  }
   used_ += 2;
   created_ += 2;
   return {FlowInsert::Ok, FlowId{f}, FlowId{r}};
@@ -279,8 +378,8 @@ FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse
 void FlowTable::erase(FlowId either) {
   if (!valid(either)) return;
   FlowId forward = either;
-  FlowId reverse{flows_[either.value].reverse};
-  if ((flows_[forward.value].flags & kFlowInitiator) == 0) std::swap(forward, reverse);
+  FlowId reverse = this->reverse(either);
+  if ((memory_.flows[forward.value].flags & kFlowInitiator) == 0) std::swap(forward, reverse);
   if (erase_callback_ != nullptr) erase_callback_(erase_context_, forward, reverse);
   clear(forward.value);
   clear(reverse.value);
@@ -300,23 +399,23 @@ uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& ti
     const uint32_t base = clock_ & ~(kGroupSlots - 1);
     const uint32_t from = clock_ - base;
     const uint32_t slots = std::min(kGroupSlots - from, left);
-    uint32_t used = ~match_tags(tags_ + base, 0) & ((1u << slots) - 1) << from;
+    uint32_t used = ~match_tags(memory_.tags + base, 0) & ((1u << slots) - 1) << from;
     left -= slots;
     clock_ = (clock_ + slots) & (capacity_ - 1);
     if (left != 0) {
       const uint32_t next = clock_ & ~(kGroupSlots - 1);
-      for (uint32_t ahead = ~match_tags(tags_ + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
-        __builtin_prefetch(&flows_[next + first_of(ahead)]);
+      for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
+        __builtin_prefetch(&memory_.flows[next + first_of(ahead)]);
       }
     }
     for (; used != 0; used &= used - 1) {
       const uint32_t slot = base + first_of(used);
-      const Flow& flow = flows_[slot];
+      const Flow& flow = memory_.flows[slot];
       // A pair is looked at once, and its other half read only if this one has been idle.
       if ((flow.flags & (kFlowInUse | kFlowInitiator)) != (kFlowInUse | kFlowInitiator)) continue;
       const uint32_t* limits = timeouts.ms[flow.protocol];
       if (idle_ms(now_ms, flow.last_seen) < std::min({limits[0], limits[1], limits[2]})) continue;
-      if (pair_idle(flow, now_ms) < timeout_ms(timeouts, flow.protocol, pair_state(flow))) continue;
+      if (pair_idle(slot, now_ms) < timeout_ms(timeouts, flow.protocol, pair_state(slot))) continue;
       erase(FlowId{slot});
       ++erased;
     }
@@ -344,23 +443,26 @@ void close_pair(Flow& flow, Flow& reverse) {
   }
 }
 
-void reopen_pair(Flow& flow, Flow& reverse) {
-  for (Flow* half : {&flow, &reverse}) {
-    half->tcp = 0;
-    half->tcp_sequence = 0;
-    half->tcp_ack = 0;
-    half->flags = static_cast<uint8_t>(half->flags & ~kFlowEvictable);
+void reopen_pair(const FlowHalf& one, const FlowHalf& other) {
+  for (const FlowHalf* half : {&one, &other}) {
+    half->flow.tcp = 0;
+    half->flow.tcp_ack = 0;
+    half->flow.flags = static_cast<uint8_t>(half->flow.flags & ~kFlowEvictable);
+    half->cold.tcp_sequence = 0;
   }
 }
 
 void add(Flow& flow, uint16_t bits) { flow.tcp = static_cast<uint16_t>(flow.tcp | bits); }
 
-bool rst_in_sequence(const Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack) {
+bool rst_in_sequence(const FlowHalf& half, uint8_t tcp_flags, uint32_t sequence, uint32_t ack) {
+  const Flow& reverse = half.flow;
   if ((reverse.tcp & kTcpAck) != 0) return sequence == reverse.tcp_ack;
-  return (reverse.tcp & kTcpSyn) != 0 && (tcp_flags & kAck) != 0 && ack == reverse.tcp_sequence + 1;
+  return (reverse.tcp & kTcpSyn) != 0 && (tcp_flags & kAck) != 0 &&
+         ack == half.cold.tcp_sequence + 1;
 }
 
-void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
+void saw_ack(Flow& flow, const FlowHalf& other, uint32_t ack) {
+  Flow& reverse = other.flow;
   flow.tcp_ack = ack;
   if ((flow.tcp & kTcpAck) == 0) {
     add(flow, kTcpAck);
@@ -368,11 +470,11 @@ void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
   }
   // From here on `reverse` is read only while something of it waits to be acknowledged.
   const bool fin_waits = (flow.tcp & kTcpFinR) != 0 && (reverse.tcp & kTcpHalfClose) == 0;
-  const bool fin_acked = fin_waits && static_cast<int32_t>(ack - reverse.tcp_sequence) > 0;
+  const bool fin_acked = fin_waits && static_cast<int32_t>(ack - other.cold.tcp_sequence) > 0;
   // Once a FIN has been sent, tcp_sequence is the FIN's; what acknowledges that acknowledges the
   // SYN.
   if ((flow.tcp & (kTcpSynR | kTcpEstablishedR)) == kTcpSynR &&
-      ack - (reverse.tcp_sequence + 1) <= kFirstWindow) {
+      ack - (other.cold.tcp_sequence + 1) <= kFirstWindow) {
     add(reverse, kTcpEstablished);
     add(flow, kTcpEstablishedR);
   }
@@ -384,10 +486,12 @@ void saw_ack(Flow& flow, Flow& reverse, uint32_t ack) {
 
 }  // namespace
 
-bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack,
-               uint32_t payload, bool any_rst) {
+bool track_tcp(const FlowHalf& half, const FlowHalf& other, uint8_t tcp_flags, uint32_t sequence,
+               uint32_t ack, uint32_t payload, bool any_rst) {
+  Flow& flow = half.flow;
+  Flow& reverse = other.flow;
   if ((tcp_flags & kRst) != 0) {
-    if (!any_rst && !rst_in_sequence(reverse, tcp_flags, sequence, ack)) return false;
+    if (!any_rst && !rst_in_sequence(other, tcp_flags, sequence, ack)) return false;
     add(flow, kTcpRst);
     close_pair(flow, reverse);
     return true;
@@ -395,19 +499,19 @@ bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, 
   const bool syn = (tcp_flags & kSyn) != 0;
   if ((flow.tcp & kTcpDead) != 0) {
     if (!syn || (tcp_flags & kAck) != 0) return true;  // late copies of the end
-    reopen_pair(flow, reverse);
+    reopen_pair(half, other);
   }
   // A SYN after ours was acknowledged is a copy or a guess; the sequence to wait for stays.
   if (syn && (flow.tcp & (kTcpEstablished | kTcpFin)) == 0) {
     add(flow, kTcpSyn);
     add(reverse, kTcpSynR);
-    flow.tcp_sequence = sequence;
+    half.cold.tcp_sequence = sequence;
   }
-  if ((tcp_flags & kAck) != 0) saw_ack(flow, reverse, ack);
+  if ((tcp_flags & kAck) != 0) saw_ack(flow, other, ack);
   if ((tcp_flags & kFin) != 0 && !syn) {
     add(flow, kTcpFin);
     add(reverse, kTcpFinR);
-    flow.tcp_sequence = sequence + payload;
+    half.cold.tcp_sequence = sequence + payload;
   }
   return true;
 }

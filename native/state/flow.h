@@ -6,10 +6,19 @@
 //  * `generation` is that of the decision; a packet that finds it older than the router's re-decides.
 //  * Forward (initiator) entries have kFlowInitiator set; exactly one of a pair has it.
 //
-// Layout: line 0 has all an established IPv4 packet needs (key, action, NAT result, resolved next
-// hop); line 1 has counters, the IPv6 addresses, and what only set-up and display read. 128 bytes an
-// entry, 256 a pair.
-// Written and read by the worker that owns the table; by the control side only while it is held.
+// Layout: an entry is in three arrays under one index. Flow, one cache line, is all that an
+// established IPv4 packet reads and writes; FlowCold, 26 bytes, has totals and what set-up, TCP's
+// ends and display need; FlowAddress6, 16 bytes, only IPv6 flows touch. With its tag an IPv4 entry is
+// 91 bytes, an IPv6 entry 107 (docs/decisions/0045-flow-entry.md). FlowHalf holds the three together.
+// Written by one at a time: a worker that is InRooms (path/together.h), or the control side while
+// all are held. Read by the express rooms of the other workers meanwhile, which see an entry only
+// whole:
+//  * An entry is written before its tag is, and its tag is cleared before it is written again; in
+//    between it stays in limbo until nobody can be reading it (state/limbo.h).
+//  * While a decision is being stored, `generation` is kDeciding. A reader copies the line and takes
+//    the copy only if generation was the same before and after, and not that: read().
+//  * last_seen, recent and tcp_ack are written by whoever has a packet of the half, without a lock:
+//    of two workers at once one's count may be lost, never more than that.
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -19,7 +28,10 @@
 #include "base/drop.h"
 #include "base/hash.h"
 #include "base/ids.h"
+#include "base/limits.h"
 #include "packet/packet.h"
+#include "state/limbo.h"
+#include "state/shared.h"
 #include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
@@ -62,51 +74,149 @@ enum FlowFlag : uint8_t {
 // Which idle time applies (Timeout::state in objects.def).
 enum class FlowTimeoutState : uint8_t { New = 0, Established = 1, Closing = 2 };
 
+struct FlowAddress6 {
+  uint8_t bytes[16];  // destination; the source is in Flow, where an IPv4 flow has its addresses
+};
+
 struct alignas(64) Flow {
-  // line 0
   uint32_t scope;
-  uint8_t source4[4];
+  uint8_t source4[4];          // IPv6: with destination4 the first half of the source
   uint8_t destination4[4];
   uint16_t source_port;
   uint16_t destination_port;
   uint8_t protocol;
   Family family;
-  FlowAction action;
-  uint8_t nat;                 // FlowNat
-  uint16_t tcp;                // FlowTcp
-  uint8_t flags;               // FlowFlag
-  FlowDrop drop;               // why, when action is Drop
-  uint32_t generation;
-  uint32_t reverse;            // FlowId of the other half
-  uint32_t next_hop;           // resolved, concrete; kDiscard when none
-  uint32_t label;
-  uint16_t member;             // pinned ECMP member id, or kNoMember
-  uint16_t vif;                // where its packets enter, 0xffff: fabric
+  Shared<uint8_t> flags;               // FlowFlag
+  Shared<FlowAction> action;
+  Shared<uint16_t> tcp;                // FlowTcp
+  Shared<uint16_t> vrf;                // where its packets come in; its destination is looked up in the reverse's
+  Shared<uint64_t> path;               // one word, so that it is never seen half written: see set_path()
   uint8_t nat_source4[4];      // translated addresses, IPv4; IPv6 takes them from the reverse's key
-  uint8_t nat_destination4[4];
-  uint16_t nat_source_port;
-  uint16_t nat_destination_port;
-  uint16_t l3_delta;           // one's complement to add to the IPv4 header checksum
-  uint16_t l4_delta;           // … to the TCP / UDP / ICMP checksum
-  uint32_t last_seen;          // milliseconds since the router started, wraps
-  // line 1
-  uint64_t packets;
-  uint64_t bytes;
-  uint8_t source6[16];
-  uint8_t destination6[16];
-  uint32_t rpf_next_hop;       // concrete next hop its packets must come from; kDiscard: not checked
-  uint32_t tcp_sequence;       // SYN's sequence, later FIN's
-  uint32_t tcp_ack;            // last acknowledgement sent in this direction
-  uint16_t vrf;                // where its packets come in; its destination is looked up in the reverse's
-  uint8_t generation_id;       // of the slot: counts uses, `Gen:`
-  uint8_t ecmp_source;         // spare, zero
+  uint8_t nat_destination4[4]; // … and has the second half of its source in these two
+  Shared<uint16_t> nat_source_port;
+  Shared<uint16_t> nat_destination_port;
+  Shared<uint16_t> l3_delta;           // one's complement to add to the IPv4 header checksum
+  Shared<uint16_t> l4_delta;           // … to the TCP / UDP / ICMP checksum
+  Shared<uint32_t> generation;
+  Shared<uint32_t> last_seen;          // milliseconds since the router started, wraps
+  Shared<uint32_t> recent;             // packets (8 bits) and bytes (24) not yet in FlowCold's totals
+  Shared<uint32_t> tcp_ack;            // last acknowledgement sent in this direction
 
   bool in_use() const { return (flags & kFlowInUse) != 0; }
-  FlowKey key() const;
-  void set_key(const FlowKey& key);  // precondition: addresses are zero
-  bool matches(const FlowKey& key) const;
+
+  // Resolved, concrete; kDiscard when none.
+  uint32_t next_hop() const { return static_cast<uint32_t>(path & kNextHopMask); }
+  // Concrete next hop its packets must come from; kDiscard: not checked.
+  uint32_t rpf_next_hop() const {
+    return static_cast<uint32_t>(path >> kNextHopBits & kNextHopMask);
+  }
+  bool has_member() const { return (path & kHasMember) != 0; }  // FlowCold::member is one
+  uint32_t label() const { return static_cast<uint32_t>(path >> kLabelAt); }
+  void set_path(uint32_t next_hop, uint32_t rpf_next_hop, uint32_t label, bool has_member) {
+    path = next_hop | uint64_t{rpf_next_hop} << kNextHopBits | (has_member ? kHasMember : 0) |
+           uint64_t{label} << kLabelAt;
+  }
+  void set_rpf_next_hop(uint32_t next_hop) {
+    path = (path & ~(kNextHopMask << kNextHopBits)) | uint64_t{next_hop} << kNextHopBits;
+  }
+
+  static constexpr uint32_t kNextHopBits = 19;
+  static constexpr uint64_t kNextHopMask = (uint64_t{1} << kNextHopBits) - 1;
+  static constexpr uint64_t kHasMember = uint64_t{1} << 38;
+  static constexpr uint32_t kLabelAt = 40;
+  static_assert(kMaxNextHops <= 1u << kNextHopBits && kMaxVni < 1u << (64 - kLabelAt));
 };
-static_assert(sizeof(Flow) == 128, "two cache lines; a pair is 256 bytes");
+static_assert(sizeof(Flow) == 64, "one cache line: the express room touches no other");
+static_assert(offsetof(Flow, destination4) == 8 && offsetof(Flow, nat_destination4) == 36,
+              "an IPv6 source is two runs of eight bytes");
+
+// 26 bytes and not 32: aligned to two, and what is not a whole number of bytes long shares a word.
+struct FlowCold {
+  uint64_t packets() const { return packets_member_ & kPackets; }  // a year of 8 million a second
+  uint64_t bytes() const { return bytes_detail_ & kBytes; }        // two months of 100 Gbit/s
+  void count(uint64_t packets, uint64_t bytes) {
+    packets_member_ = (packets_member_ & ~kPackets) | ((packets_member_ + packets) & kPackets);
+    bytes_detail_ = (bytes_detail_ & ~kBytes) | ((bytes_detail_ + bytes) & kBytes);
+  }
+  // Pinned ECMP member id, or kNoMember.
+  uint16_t member() const { return static_cast<uint16_t>(packets_member_ >> 48); }
+  // FlowDrop where the action is Drop, FlowNat elsewhere.
+  uint8_t detail() const { return static_cast<uint8_t>(bytes_detail_ >> 56); }
+  void set(uint16_t member, uint8_t detail) {
+    packets_member_ = (packets_member_ & kPackets) | uint64_t{member} << 48;
+    bytes_detail_ = (bytes_detail_ & kBytes) | uint64_t{detail} << 56;
+  }
+  FlowId reverse() const { return FlowId{link_ & (kMaxFlows - 1)}; }  // the other half
+  uint8_t generation_id() const { return static_cast<uint8_t>(link_ >> 24); }  // `Gen:`
+  void link(FlowId reverse, uint8_t generation_id) {
+    link_ = reverse.value | uint32_t{generation_id} << 24;
+  }
+
+  static constexpr uint64_t kPackets = (uint64_t{1} << 48) - 1;
+  static constexpr uint64_t kBytes = (uint64_t{1} << 56) - 1;
+  using Word = uint64_t __attribute__((aligned(2)));
+  using Half = uint32_t __attribute__((aligned(2)));
+
+  Word packets_member_;
+  Word bytes_detail_;
+  Half link_;           // reverse, and of the slot how often it was used
+  Half tcp_sequence;    // SYN's sequence, later FIN's
+  uint16_t vif;         // where its packets enter, 0xffff: fabric
+};
+static_assert(sizeof(FlowCold) == 26 && kMaxFlows == 1u << 24);
+
+// One half of a pair, wherever it stands: in the table, or in the trace of an explained packet.
+struct FlowHalf {
+  Flow& flow;
+  FlowCold& cold;
+  FlowAddress6& address6;
+
+  FlowKey key() const;
+  void set_key(const FlowKey& key) const;
+  bool matches(const FlowKey& key) const;
+
+  FlowDrop drop() const {  // why, when the action is Drop
+    return flow.action == FlowAction::Drop ? static_cast<FlowDrop>(cold.detail())
+                                           : FlowDrop::Unknown;
+  }
+  uint8_t nat() const { return flow.action == FlowAction::Drop ? uint8_t{0} : cold.detail(); }
+  FlowId reverse() const { return cold.reverse(); }
+  uint64_t packets() const { return cold.packets() + (flow.recent >> 24); }
+  uint64_t bytes() const { return cold.bytes() + (flow.recent & 0xffffff); }
+};
+
+// A half of nobody's table.
+struct FlowEntry {
+  Flow flow{};
+  FlowCold cold{};
+  FlowAddress6 address6{};
+
+  FlowHalf half() { return {flow, cold, address6}; }
+  void copy(const FlowHalf& from) {
+    flow = from.flow;
+    cold = from.cold;
+    address6 = from.address6;
+  }
+};
+
+// 256 packets of at most 65,535 bytes fit `recent`; every 256th takes them to the totals, so that the
+// others leave the cold part alone.
+inline void count_packet(const FlowHalf& half, uint16_t bytes) {
+  half.flow.recent += 1u << 24 | bytes;
+  if (half.flow.recent >> 24 == 0) [[unlikely]] {
+    half.cold.count(256, half.flow.recent);
+    half.flow.recent = 0;
+  }
+}
+
+// The same while others may count too, unless it is for the totals, which share their words with what
+// decisions are made of: those are for one at a time.
+inline bool count_recent(Flow& flow, uint16_t bytes) {
+  const uint32_t recent = load_acquire(flow.recent);
+  if (recent >> 24 == 255) return false;
+  flow.recent = recent + (1u << 24 | bytes);
+  return true;
+}
 
 // The key of an IPv4 flow in three registers, laid out as the first 18 bytes of a Flow: compared and hashed
 // without a FlowKey's 44 bytes being written. Same hash, same matches (flow_test.cc).
@@ -195,20 +305,41 @@ struct FlowAdoption {
   uint32_t faults[static_cast<uint32_t>(FlowFault::kCount)] = {}; // of these, by reason
 };
 
+// No decision is this old or new: the entry is being written, or has been erased.
+inline constexpr uint32_t kDeciding = ~0u;
+
 enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
+
+// An element for each slot. The IPv6 addresses may be stale: they count where the family says so.
+struct FlowMemory {
+  Flow* flows = nullptr;
+  FlowCold* cold = nullptr;
+  FlowAddress6* addresses6 = nullptr;
+  uint8_t* tags = nullptr;
+};
 
 class FlowTable {
  public:
   // entries: rounded up to a power of two, 1024 … kMaxFlows. seed: of the hash, fixed per run.
   FlowTable(uint32_t entries, uint64_t seed);
-  // Over memory of somebody else, which outlives the table: `capacity` entries (a power of two in
-  // the range above) and tags, zeros or what a table of the same capacity and seed left; then
-  // adopt() comes first.
-  FlowTable(Flow* flows, uint8_t* tags, uint32_t capacity, uint64_t seed);
+  // Over memory of somebody else, which outlives the table: `capacity` (a power of two in the range
+  // above) of each, zeros or what a table of the same capacity and seed left; then adopt() comes
+  // first.
+  FlowTable(const FlowMemory& memory, uint32_t capacity, uint64_t seed);
   ~FlowTable();
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
   bool ok() const;
+
+  // From now on other workers read it, as they tell `readers`. False: no memory for that.
+  bool share(const Quiescence* readers) { return limbo_.open(capacity_, readers); }
+  // The entry as it was at one moment; false: it is just being written, or gone.
+  bool read(FlowId id, Flow& copy) const {
+    const Flow& flow = memory_.flows[id.value];
+    const uint32_t before = load_acquire(flow.generation);
+    load_line(&copy, &flow);
+    return before != kDeciding && load_acquire(flow.generation) == before;
+  }
 
   // Takes over what the memory holds, trusting none of it: a pair that is wrong in any way is
   // dropped and counted, tags are made anew. Entries keep their places. All are marked as decided at
@@ -217,7 +348,7 @@ class FlowTable {
 
   uint64_t hash(const FlowKey& key) const;
   void prefetch_bucket(uint64_t hash) const;            // tags
-  void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, if any
+  void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, all of it
   FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
 
   // The same for IPv4, in the two steps of a burst: the slot to prefetch and look at first (kNoSlot:
@@ -227,7 +358,7 @@ class FlowTable {
   uint32_t candidate(uint64_t hash) const;
   FlowId find(const FlowKey4& key, uint64_t hash, uint32_t candidate) const {
     if (candidate == kNoSlot) return FlowId{};
-    return key.is_of(flows_[candidate]) ? FlowId{candidate} : find(key, hash);
+    return key.is_of(memory_.flows[candidate]) ? FlowId{candidate} : find(key, hash);
   }
 
   // Ok: the new pair. Exists: `forward` is the entry that has the forward key, `reverse` its other
@@ -245,9 +376,15 @@ class FlowTable {
   Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
   void erase(FlowId either);                            // the pair
 
-  Flow& operator[](FlowId id) { return flows_[id.value]; }
-  const Flow& operator[](FlowId id) const { return flows_[id.value]; }
-  bool valid(FlowId id) const { return id.value < capacity_ && flows_[id.value].in_use(); }
+  Flow& operator[](FlowId id) { return memory_.flows[id.value]; }
+  const Flow& operator[](FlowId id) const { return memory_.flows[id.value]; }
+  FlowCold& cold(FlowId id) { return memory_.cold[id.value]; }
+  const FlowCold& cold(FlowId id) const { return memory_.cold[id.value]; }
+  FlowHalf half(FlowId id) {
+    return {memory_.flows[id.value], memory_.cold[id.value], memory_.addresses6[id.value]};
+  }
+  FlowId reverse(FlowId id) const { return memory_.cold[id.value].reverse(); }
+  bool valid(FlowId id) const { return id.value < capacity_ && memory_.flows[id.value].in_use(); }
 
   // The timeouts that eviction goes by (defaults until called); must outlive the table.
   void use_timeouts(const FlowTimeouts* timeouts) { timeouts_ = timeouts; }
@@ -266,7 +403,8 @@ class FlowTable {
   uint64_t created() const { return created_; }         // entries, ever
   uint64_t deleted() const { return deleted_; }         // for whatever reason: used = created - deleted
   uint64_t evicted() const { return evicted_; }         // of these, to make room
-  size_t bytes() const;                                 // memory held
+  // Memory held. Of a table of its own, the IPv6 addresses are none until the first IPv6 flow.
+  size_t bytes() const;
 
  private:
   // Where a key may be: two buckets of 32 slots, under one tag byte. Slot = FlowId; tag 0 = free.
@@ -296,15 +434,22 @@ class FlowTable {
   uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
   void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
   void clear(uint32_t slot);
-  FlowFault check_half(const Flow& flow, uint32_t slot, uint32_t now_ms) const;
-  FlowFault check_pair(uint32_t slot, uint32_t now_ms) const;
-  uint32_t pair_idle(const Flow& flow, uint32_t now_ms) const;
-  FlowTimeoutState pair_state(const Flow& flow) const;
+  void wipe(uint32_t slot);
+  void publish(uint32_t slot, uint8_t tag);
+  uint32_t no_tag(uint32_t base) const { return match_bucket(memory_.tags + base, 0); }
+  uint32_t free_in(uint32_t base) const {
+    return limbo_.on() ? no_tag(base) & ~limbo_.at(base) : no_tag(base);
+  }
+  void keep_room(const Home& home, uint32_t now_ms);
+  FlowFault check_half(uint32_t slot, uint32_t now_ms);
+  FlowFault check_pair(uint32_t slot, uint32_t now_ms);
+  uint32_t pair_idle(uint32_t slot, uint32_t now_ms) const;
+  FlowTimeoutState pair_state(uint32_t slot) const;
+  bool is_of(const FlowKey& key, uint32_t slot) const;
 
-  MappedMemory flow_memory_;
-  MappedMemory tag_memory_;
-  Flow* flows_ = nullptr;    // capacity_ entries
-  uint8_t* tags_ = nullptr;  // capacity_ bytes
+  MappedMemory mapped_[4];  // of a table of its own
+  FlowMemory memory_;
+  Limbo limbo_;  // of a table that several workers read
   uint64_t seed_ = 0;
   uint32_t capacity_ = 0;
   uint32_t used_ = 0;
@@ -312,6 +457,7 @@ class FlowTable {
   uint64_t created_ = 0;
   uint64_t deleted_ = 0;
   uint64_t evicted_ = 0;
+  bool holds_addresses6_ = false;  // that memory has been touched
   const FlowTimeouts* timeouts_ = nullptr;
   void (*erase_callback_)(void*, FlowId, FlowId) = nullptr;
   void* erase_context_ = nullptr;
@@ -319,33 +465,30 @@ class FlowTable {
 
 inline void FlowTable::prefetch_bucket(uint64_t hash) const {
   const Home h = home(hash);
-  __builtin_prefetch(tags_ + h.first);
-  __builtin_prefetch(tags_ + h.second);
+  __builtin_prefetch(memory_.tags + h.first);
+  __builtin_prefetch(memory_.tags + h.second);
 }
 
 inline uint32_t FlowTable::candidate(uint64_t hash) const {
   const Home h = home(hash);
   uint32_t base = h.first;
-  uint32_t found = match_bucket(tags_ + h.first, h.tag);
+  uint32_t found = match_bucket(memory_.tags + h.first, h.tag);
   if (found == 0) {
     base = h.second;
-    found = match_bucket(tags_ + h.second, h.tag);
+    found = match_bucket(memory_.tags + h.second, h.tag);
     if (found == 0) return kNoSlot;
   }
   const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(found));
-  // Both lines: the counters in the second are written for every packet.
-  const char* entry = reinterpret_cast<const char*>(&flows_[slot]);
-  __builtin_prefetch(entry, 1);
-  __builtin_prefetch(entry + 64, 1);
+  __builtin_prefetch(&memory_.flows[slot], 1);
   return slot;
 }
 
-// TCP state of a pair after a segment in `flow`'s direction (ancestor's letters; RFC 9293 and the
+// TCP state of a pair after a segment in `half`'s direction (ancestor's letters; RFC 9293 and the
 // RST rule of RFC 5961: accepted only at the sequence the other side expects, or, from one who
 // refuses a SYN, if it acknowledges that SYN). A SYN on a dead pair begins a new connection. Returns
 // false for an RST out of sequence (packet still forwarded; state unchanged).
-bool track_tcp(Flow& flow, Flow& reverse, uint8_t tcp_flags, uint32_t sequence, uint32_t ack,
-               uint32_t payload, bool any_rst);
+bool track_tcp(const FlowHalf& half, const FlowHalf& reverse, uint8_t tcp_flags, uint32_t sequence,
+               uint32_t ack, uint32_t payload, bool any_rst);
 
 // As far as this half knows; of a pair, the more advanced counts. TCP goes by its letters, or, taken
 // up in mid-stream (a SYN was missed), by ACKs in both directions; others by kFlowReplied. What is

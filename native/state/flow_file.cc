@@ -12,8 +12,9 @@ namespace {
 
 constexpr uint8_t kMagic[8] = {'V', 'R', 'F', 'L', 'O', 'W', 'S', '\n'};
 // One more whenever the meaning of a field changes that the digest below does not see.
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 constexpr size_t kHeaderBytes = 4096;
+constexpr size_t kEntryBytes = 1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddress6);
 // Later than any clock that began at 0 and counts nanoseconds.
 constexpr uint64_t kLatest = uint64_t{1} << 62;
 
@@ -22,17 +23,17 @@ constexpr uint64_t kLatest = uint64_t{1} << 62;
 uint64_t FlowFile::layout() {
   uint64_t digest = kVersion;
   for (const uint64_t part :
-       {uint64_t{sizeof(Flow)}, uint64_t{sizeof(FlowFileHeader)}, uint64_t{sizeof(FlowKey)},
+       {uint64_t{sizeof(Flow)}, uint64_t{sizeof(FlowCold)}, uint64_t{sizeof(FlowAddress6)},
+        uint64_t{sizeof(FlowFileHeader)}, uint64_t{sizeof(FlowKey)},
         uint64_t{offsetof(Flow, source_port)}, uint64_t{offsetof(Flow, protocol)},
-        uint64_t{offsetof(Flow, action)}, uint64_t{offsetof(Flow, flags)},
-        uint64_t{offsetof(Flow, generation)}, uint64_t{offsetof(Flow, reverse)},
-        uint64_t{offsetof(Flow, next_hop)}, uint64_t{offsetof(Flow, label)},
-        uint64_t{offsetof(Flow, member)}, uint64_t{offsetof(Flow, vif)},
+        uint64_t{offsetof(Flow, flags)}, uint64_t{offsetof(Flow, action)},
+        uint64_t{offsetof(Flow, tcp)}, uint64_t{offsetof(Flow, vrf)}, uint64_t{offsetof(Flow, path)},
+        uint64_t{Flow::kNextHopBits}, uint64_t{Flow::kHasMember}, uint64_t{Flow::kLabelAt},
         uint64_t{offsetof(Flow, nat_source4)}, uint64_t{offsetof(Flow, l3_delta)},
-        uint64_t{offsetof(Flow, last_seen)}, uint64_t{offsetof(Flow, packets)},
-        uint64_t{offsetof(Flow, source6)}, uint64_t{offsetof(Flow, rpf_next_hop)},
-        uint64_t{offsetof(Flow, tcp_sequence)}, uint64_t{offsetof(Flow, vrf)},
-        uint64_t{offsetof(Flow, generation_id)}, uint64_t{static_cast<uint32_t>(FlowDrop::kCount)},
+        uint64_t{offsetof(Flow, generation)}, uint64_t{offsetof(Flow, last_seen)},
+        uint64_t{offsetof(Flow, recent)}, uint64_t{offsetof(Flow, tcp_ack)},
+        uint64_t{offsetof(FlowCold, tcp_sequence)}, uint64_t{offsetof(FlowCold, vif)},
+        uint64_t{static_cast<uint32_t>(FlowDrop::kCount)},
         uint64_t{kMaxNextHops}, uint64_t{kMaxVifs}, uint64_t{kScopeIdBits}}) {
     digest = mix64(digest ^ part);
   }
@@ -50,9 +51,16 @@ uint64_t FlowFile::check(const FlowFileHeader& header) {
 }
 
 uint8_t* FlowFile::tags() const { return static_cast<uint8_t*>(memory_.data()) + kHeaderBytes; }
-Flow* FlowFile::flows() const { return reinterpret_cast<Flow*>(tags() + capacity_); }
+FlowMemory FlowFile::flows() const {
+  FlowMemory m;
+  m.tags = tags();
+  m.flows = reinterpret_cast<Flow*>(m.tags + capacity_);
+  m.cold = reinterpret_cast<FlowCold*>(m.flows + capacity_);
+  m.addresses6 = reinterpret_cast<FlowAddress6*>(m.cold + capacity_);
+  return m;
+}
 uint16_t* FlowFile::incarnations() const {
-  return reinterpret_cast<uint16_t*>(flows() + capacity_);
+  return reinterpret_cast<uint16_t*>(flows().addresses6 + capacity_);
 }
 
 const char* FlowFile::wrong(uint32_t capacity, uint64_t seed) const {
@@ -67,7 +75,7 @@ const char* FlowFile::wrong(uint32_t capacity, uint64_t seed) const {
 }
 
 void FlowFile::open(const std::string& path, uint32_t capacity, uint64_t seed) {
-  const size_t bytes = kHeaderBytes + size_t{capacity} * (1 + sizeof(Flow)) +
+  const size_t bytes = kHeaderBytes + size_t{capacity} * kEntryBytes +
                        size_t{kMaxNextHops} * sizeof(uint16_t);
   capacity_ = capacity;
   bool same_size = false;

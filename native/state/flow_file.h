@@ -1,6 +1,6 @@
 // FlowFile: the memory of a flow table as a file, normally on a tmpfs, so that flows outlive the
-// process that forwards. One page of header, then tags, entries, and the incarnations of next hops
-// that the entries' scopes contain (next_hop.h).
+// process that forwards. One page of header, then tags, the three arrays of entries, and the
+// incarnations of next hops that the entries' scopes contain (next_hop.h).
 //
 // Invariants
 //  * open() always ends with memory: what the file holds if its header is this build's, of the
@@ -49,14 +49,14 @@ class FlowFile {
   bool kept() const { return kept_; }                      // there may be entries to adopt
   const std::string& reason() const { return reason_; }   // why not; "" if kept
   FlowFileHeader* header() const { return static_cast<FlowFileHeader*>(memory_.data()); }
-  uint8_t* tags() const;
-  Flow* flows() const;
+  FlowMemory flows() const;
   uint16_t* incarnations() const;  // kMaxNextHops
 
   static uint64_t layout();
   static uint64_t check(const FlowFileHeader& header);
 
  private:
+  uint8_t* tags() const;
   const char* wrong(uint32_t capacity, uint64_t seed) const;
 
   MappedMemory memory_;

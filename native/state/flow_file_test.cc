@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "state/ecmp.h"
 #include "state/router.h"
 
 namespace vrouter {
@@ -71,13 +72,14 @@ FlowId add(FlowTable& table, uint32_t number, Family family = Family::V4) {
   const FlowTable::Pair pair = table.insert(key, back_of(key), kNow);
   EXPECT_EQ(pair.result, FlowInsert::Ok);
   for (const FlowId id : {pair.forward, pair.reverse}) {
-    Flow& flow = table[id];
-    flow.action = FlowAction::Forward;
-    flow.next_hop = number % 1000;
-    flow.generation = 17;
-    flow.member = static_cast<uint16_t>(number);
-    flow.vif = static_cast<uint16_t>(number % kMaxVifs);
-    flow.packets = number;
+    const FlowHalf half = table.half(id);
+    half.flow.action = FlowAction::Forward;
+    half.flow.set_path(number % 1000, number % 900, number & kMaxVni, number % 2 == 0);
+    half.flow.generation = 17;
+    half.cold.set(number % 2 == 0 ? static_cast<uint16_t>(number) : kNoMember, 0);
+    half.cold.vif = static_cast<uint16_t>(number % kMaxVifs);
+    half.cold.count(number, 0);
+    count_packet(half, 1400);
   }
   return pair.forward;
 }
@@ -87,7 +89,7 @@ struct Crashed {
   explicit Crashed(const std::string& path) : path(path) {
     file.open(path, kEntries, kSeed);
     EXPECT_TRUE(file.file()) << file.reason();
-    table = std::make_unique<FlowTable>(file.flows(), file.tags(), kEntries, kSeed);
+    table = std::make_unique<FlowTable>(file.flows(), kEntries, kSeed);
     if (file.kept()) adopted = table->adopt(kNow);
   }
   std::string path;
@@ -101,10 +103,17 @@ Entries entries_of(FlowTable& table) {
   Entries out;
   for (uint32_t at = 0; at < table.capacity(); ++at) {
     if (!table.valid(FlowId{at})) continue;
-    Flow flow = table[FlowId{at}];
-    flow.generation = 0;
-    const auto* bytes = reinterpret_cast<const uint8_t*>(&flow);
-    out[at].assign(bytes, bytes + sizeof flow);
+    FlowEntry entry;
+    entry.copy(table.half(FlowId{at}));
+    entry.flow.generation = 0;
+    const FlowKey key = entry.half().key();  // IPv4: what else stands in address6 is nobody's
+    const auto append = [&](const auto& part) {
+      const auto* bytes = reinterpret_cast<const uint8_t*>(&part);
+      out[at].insert(out[at].end(), bytes, bytes + sizeof part);
+    };
+    append(entry.flow);
+    append(entry.cold);
+    append(key);
   }
   return out;
 }
@@ -166,35 +175,38 @@ TEST_F(FlowFileTest, EveryDamageToAnEntryCostsItsPairOnly) {
   struct Damage {
     const char* what;
     FlowFault fault;
-    std::function<void(FlowTable&, Flow&, Flow&)> make;
+    std::function<void(FlowTable&, Flow&, Flow&, FlowCold&)> make;
   };
   const std::vector<Damage> damages = {
-      {"family", FlowFault::Value, [](auto&, Flow& f, Flow& r) { f.family = r.family = Family(5); }},
-      {"action", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.action = FlowAction(4); }},
-      {"drop", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.drop = FlowDrop::kCount; }},
-      {"nat", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.nat = 0x10; }},
-      {"tcp", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.tcp = 0x4000; }},
-      {"next hop", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.next_hop = kMaxNextHops; }},
-      {"rpf next hop", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.rpf_next_hop = ~0u; }},
-      {"label", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.label = kMaxVni + 1; }},
-      {"vif", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.vif = kMaxVifs; }},
-      {"clock", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.last_seen = kNow + 1; }},
+      {"family", FlowFault::Value, [](auto&, Flow& f, Flow& r, FlowCold&) { f.family = r.family = Family(5); }},
+      {"action", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.action = FlowAction(4); }},
+      {"drop", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold& c) { f.action = FlowAction::Drop;
+         c.set(c.member(), static_cast<uint8_t>(FlowDrop::kCount));
+       }},
+      {"nat", FlowFault::Value, [](auto&, Flow&, Flow&, FlowCold& c) { c.set(c.member(), 0x10); }},
+      {"tcp", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.tcp = 0x4000; }},
+      {"spare bit of the path", FlowFault::Value,
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.path |= uint64_t{1} << 39; }},
+      {"member that is none", FlowFault::Value,
+       [](auto&, Flow&, Flow&, FlowCold& c) { c.set(7, 0); }},
+      {"vif", FlowFault::Value, [](auto&, Flow&, Flow&, FlowCold& c) { c.vif = kMaxVifs; }},
+      {"clock", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.last_seen = kNow + 1; }},
       {"too long ago", FlowFault::Value,
-       [](auto&, Flow& f, Flow&) { f.last_seen = kNow - FlowTimeouts::kMaxSeconds * 1000 - 1; }},
-      {"scope", FlowFault::Value, [](auto&, Flow& f, Flow&) { f.scope = kMaxNextHops; }},
-      {"reverse out of range", FlowFault::Reverse, [](auto&, Flow& f, Flow&) { f.reverse = kEntries; }},
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.last_seen = kNow - FlowTimeouts::kMaxSeconds * 1000 - 1; }},
+      {"scope", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.scope = kMaxNextHops; }},
+      {"reverse out of range", FlowFault::Reverse, [](auto&, Flow&, Flow&, FlowCold& c) { c.link(FlowId{kEntries}, 1); }},
       {"reverse itself", FlowFault::Reverse,
-       [](auto& t, Flow& f, Flow&) { f.reverse = static_cast<uint32_t>(&f - &t[FlowId{0}]); }},
+       [](auto& t, Flow& f, Flow&, FlowCold& c) { c.link(FlowId{static_cast<uint32_t>(&f - &t[FlowId{0}])}, 1); }},
       {"reverse another's", FlowFault::Reverse,
-       [](auto& t, Flow& f, Flow&) { f.reverse = add(t, 77).value; }},
-      {"half gone", FlowFault::Reverse, [](auto&, Flow&, Flow& r) { r.flags = 0; }},
+       [](auto& t, Flow&, Flow&, FlowCold& c) { c.link(FlowId{add(t, 77).value}, 1); }},
+      {"half gone", FlowFault::Reverse, [](auto&, Flow&, Flow& r, FlowCold&) { r.flags = 0; }},
       {"two initiators", FlowFault::Initiator,
-       [](auto&, Flow&, Flow& r) { r.flags |= kFlowInitiator; }},
+       [](auto&, Flow&, Flow& r, FlowCold&) { r.flags |= kFlowInitiator; }},
       {"no initiator", FlowFault::Initiator,
-       [](auto&, Flow& f, Flow&) { f.flags &= static_cast<uint8_t>(~kFlowInitiator); }},
-      {"protocols differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&) { f.protocol ^= 1; }},
-      {"families differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&) { f.family = Family::V6; }},
-      {"key of elsewhere", FlowFault::Place, [](auto&, Flow& f, Flow&) { f.source_port ^= 0x5a5a; }},
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.flags &= static_cast<uint8_t>(~kFlowInitiator); }},
+      {"protocols differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&, FlowCold&) { f.protocol ^= 1; }},
+      {"families differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&, FlowCold&) { f.family = Family::V6; }},
+      {"key of elsewhere", FlowFault::Place, [](auto&, Flow& f, Flow&, FlowCold&) { f.source_port ^= 0x5a5a; }},
   };
   for (const Damage& damage : damages) {
     SCOPED_TRACE(damage.what);
@@ -205,8 +217,8 @@ TEST_F(FlowFileTest, EveryDamageToAnEntryCostsItsPairOnly) {
       const FlowId id = add(*first.table, 3);
       add(*first.table, 4);
       Flow& forward = (*first.table)[id];
-      Flow& reverse = (*first.table)[FlowId{forward.reverse}];
-      damage.make(*first.table, forward, reverse);
+      Flow& reverse = (*first.table)[first.table->reverse(id)];
+      damage.make(*first.table, forward, reverse, first.table->cold(id));
       others = std::string(damage.what) == "reverse another's" ? 4 : 2;
     }
     Crashed second(path_);
@@ -225,19 +237,18 @@ TEST_F(FlowFileTest, ACopyOfAnEntryIsNotTakenTwice) {
     const FlowId id = add(*first.table, 5);
     FlowTable& t = *first.table;
     // A second pair in the free places of the same buckets: right in all but that it is there twice.
-    const auto copy = [&](const Flow& flow, uint32_t from) {
-      for (uint32_t at = from & ~31u;; ++at) {
-        if (!t.valid(FlowId{at})) {
-          t[FlowId{at}] = flow;
-          return at;
-        }
+    const auto copy = [&](FlowId from) {
+      for (FlowId at{from.value & ~31u};; ++at.value) {
+        if (t.valid(at)) continue;
+        t[at] = t[from];
+        t.cold(at) = t.cold(from);
+        return at;
       }
     };
-    const uint32_t other = t[id].reverse;
-    const uint32_t f = copy(t[id], id.value);
-    const uint32_t r = copy(t[FlowId{other}], other);
-    t[FlowId{f}].reverse = r;
-    t[FlowId{r}].reverse = f;
+    const FlowId f = copy(id);
+    const FlowId r = copy(t.reverse(id));
+    t.cold(f).link(r, 1);
+    t.cold(r).link(f, 1);
   }
   Crashed second(path_);
   EXPECT_EQ(second.adopted.entries, 2u);
@@ -252,8 +263,8 @@ TEST_F(FlowFileTest, NoiseLeavesATable) {
     {
       Crashed first(path_);
       for (uint32_t i = 0; i < 200; ++i) add(*first.table, i);
-      auto* bytes = first.file.tags();
-      const size_t size = kEntries * (1 + sizeof(Flow));
+      auto* bytes = first.file.flows().tags;  // the first of the arrays
+      const size_t size = kEntries * (1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddress6));
       const uint32_t hits = 1u << random() % 14;
       for (uint32_t i = 0; i < hits; ++i) bytes[random() % size] = static_cast<uint8_t>(random());
     }
@@ -264,8 +275,9 @@ TEST_F(FlowFileTest, NoiseLeavesATable) {
       const FlowId id{at};
       if (!table.valid(id)) continue;
       ++used;
-      ASSERT_EQ(table[FlowId{table[id].reverse}].reverse, at);
-      ASSERT_EQ(table.find(table[id].key(), table.hash(table[id].key())), id);
+      ASSERT_EQ(table.reverse(table.reverse(id)), id);
+      const FlowKey key = table.half(id).key();
+      ASSERT_EQ(table.find(key, table.hash(key)), id);
     }
     ASSERT_EQ(used, table.used());
     ASSERT_EQ(used, second.adopted.entries);

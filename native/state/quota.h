@@ -14,13 +14,13 @@ struct FlowQuota {
   std::vector<uint32_t> vifs = std::vector<uint32_t>(kMaxVifs);
   std::vector<uint32_t> vrfs = std::vector<uint32_t>(kMaxVrfs);
 
-  void enter(const Flow& flow) {
-    if (flow.vif < kMaxVifs) ++vifs[flow.vif];
-    ++vrfs[flow.vrf];
+  void enter(const FlowHalf& half) {
+    if (half.cold.vif < kMaxVifs) ++vifs[half.cold.vif];
+    ++vrfs[half.flow.vrf];
   }
-  void leave(const Flow& flow) {
-    if (flow.vif < kMaxVifs) --vifs[flow.vif];
-    --vrfs[flow.vrf];
+  void leave(const FlowHalf& half) {
+    if (half.cold.vif < kMaxVifs) --vifs[half.cold.vif];
+    --vrfs[half.flow.vrf];
   }
 };
 

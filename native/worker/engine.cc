@@ -18,6 +18,7 @@ struct Engine::State {
                             FlowId reverse) { static_cast<State*>(self)->flow_erased(forward, reverse); },
                          this);
     if (house.flow_file != nullptr) adopt_flows();
+    shared = alone() || house.flows.share(&house.together.readers);
     slots.reserve(kMaxPorts);
   }
 
@@ -35,6 +36,7 @@ struct Engine::State {
   House house;
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::unique_ptr<Slot>> slots;  // by PortId; changed only while the gates are held
+  bool shared = false;                       // the flow table can be read by all
   Counters sum;                              // of several workers
   uint32_t started = 0;                      // workers that have a thread; control side only
 };
@@ -43,8 +45,8 @@ struct Engine::State {
 
 // InRooms, or by the control side.
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
-  const Flow& forward = house.flows[forward_id];
-  const Flow& reverse = house.flows[reverse_id];
+  const FlowHalf forward = house.flows.half(forward_id);
+  const FlowHalf reverse = house.flows.half(reverse_id);
   house.quota.leave(forward);
   house.quota.leave(reverse);
   const uint64_t now = alone() ? first().context.now_ns : house.together.now_ns;
@@ -64,7 +66,7 @@ void Engine::State::adopt_flows() {
   house.report.adopted = true;
   house.report.flows = flows.adopt(now_ms(first().context));
   for (uint32_t at = 0; at < flows.capacity(); ++at) {
-    if (flows.valid(FlowId{at})) house.quota.enter(flows[FlowId{at}]);
+    if (flows.valid(FlowId{at})) house.quota.enter(flows.half(FlowId{at}));
   }
   house.flow_changes_told.store(flows.created());
   house.together.flow_changes.store(flows.created());
@@ -111,7 +113,7 @@ Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(op
 Engine::~Engine() { stop(); }
 
 Status Engine::status() const {
-  if (!state_->house.flows.ok()) return Status::fail(StatusCode::NoMemory, "flowEntries");
+  if (!state_->house.flows.ok() || !state_->shared) return Status::fail(StatusCode::NoMemory, "flowEntries");
   for (const auto& worker : state_->workers) {
     if (!worker->pool.ok()) return Status::fail(StatusCode::NoMemory, "buffers");
     if (!worker->wake.ok()) return Status::fail(StatusCode::NoMemory, "wake");
@@ -203,7 +205,7 @@ void Engine::flush_flows(uint32_t vrf) {
   for (uint32_t at = 0; at < flows.capacity() && flows.used() != 0; ++at) {
     const FlowId id{at};
     if (!flows.valid(id) || (flows[id].flags & kFlowInitiator) == 0) continue;
-    if (vrf == ~0u || flows[id].vrf == vrf || flows[FlowId{flows[id].reverse}].vrf == vrf) {
+    if (vrf == ~0u || flows[id].vrf == vrf || flows[flows.reverse(id)].vrf == vrf) {
       flows.erase(id);
     }
   }

@@ -618,7 +618,7 @@ TEST(EngineFlowFile, FlowsGoOnWithTheirPlacesClockAndQuota) {
         id = FlowId{at};
       }
     }
-    packets = lab.engine.flows()[id].packets;
+    packets = lab.engine.flows().half(id).packets();
   }
   Lab lab(kVifPolicy, options, 2);
   const FlowFileReport& report = lab.engine.flow_file();
@@ -635,7 +635,7 @@ TEST(EngineFlowFile, FlowsGoOnWithTheirPlacesClockAndQuota) {
   lab.engine.step(0);
   EXPECT_EQ(lab.collect(1).size(), 1u);
   EXPECT_EQ(lab.engine.flows().used(), 2u);
-  EXPECT_EQ(lab.engine.flows()[id].packets, packets + 1);
+  EXPECT_EQ(lab.engine.flows().half(id).packets(), packets + 1);
   EXPECT_NE(lab.engine.flows()[id].flags & kFlowModified, 0);
   EXPECT_GT(lab.engine.flows()[id].generation, 0u);
   EXPECT_EQ(lab.engine.context().quota.vifs[1], 1u);

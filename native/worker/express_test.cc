@@ -366,11 +366,13 @@ void expect_equal(Side& a, Side& b, bool exact) {
 }
 
 void expect_equal_flows(Side& a, Side& b) {
-  const FlowTable& x = a.engine.flows();
-  const FlowTable& y = b.engine.flows();
+  FlowTable& x = a.engine.flows();
+  FlowTable& y = b.engine.flows();
   ASSERT_EQ(x.used(), y.used());
   for (FlowId id{0}; id.value < x.capacity(); ++id.value) {
     ASSERT_EQ(std::memcmp(&x[id], &y[id], sizeof(Flow)), 0) << "flow " << id.value;
+    ASSERT_EQ(std::memcmp(&x.cold(id), &y.cold(id), sizeof(FlowCold)), 0) << "flow " << id.value;
+    ASSERT_TRUE(x.half(id).key() == y.half(id).key()) << "flow " << id.value;
   }
 }
 

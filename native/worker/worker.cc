@@ -29,7 +29,7 @@ House::House(const EngineOptions& given)
       workers(std::clamp(given.workers, 1u, kMaxWorkers)),
       flow_file(open_flow_file()),
       flows(flow_file != nullptr
-                ? FlowTable(flow_file->flows(), flow_file->tags(), flow_capacity(), options.seed)
+                ? FlowTable(flow_file->flows(), flow_capacity(), options.seed)
                 : FlowTable(options.flow_entries, options.seed)) {}
 
 uint32_t House::flow_capacity() const {
