@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
+#include "base/lock.h"
 #include "state/flow.h"
 
 namespace vrouter {
@@ -79,7 +81,6 @@ TEST(FlowTableShared, IsReadWholeOrNotAtAll) {
   ASSERT_TRUE(table.share(&readers));
   const FlowId id = table.insert(key_of(1, 5), key_of(1, 6), 0).forward;
   std::atomic<bool> done{false};
-  std::atomic<bool> read{false};
   std::thread writer([&] {
     Flow& flow = table[id];
     for (uint32_t g = 1; g < 200'000'000 && !done.load(std::memory_order_relaxed); ++g) {
@@ -90,15 +91,20 @@ TEST(FlowTableShared, IsReadWholeOrNotAtAll) {
       flow.nat_source_port = static_cast<uint16_t>(g);
       flow.l4_delta = static_cast<uint16_t>(g);
       store_release(flow.generation, g);
-      if (g % 64 == 0 && !read.load(std::memory_order_relaxed)) std::this_thread::yield();
+      for (uint32_t pause = g % 32; pause != 0; --pause) pause_processor();
     }
   });
   uint32_t whole = 0;
   uint32_t torn = 0;
-  for (uint32_t i = 0; i < 3'000'000; ++i) {
+  uint32_t changed = 0;  // what was read is not what was read before: both have been running
+  uint32_t last = 0;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  for (uint32_t i = 0; changed < 20'000; ++i) {
+    if (i % 1024 == 0 && std::chrono::steady_clock::now() > until) break;
     Flow copy;
     if (!table.read(id, copy)) continue;
-    read.store(true, std::memory_order_relaxed);
+    changed += copy.generation != last;
+    last = copy.generation;
     const uint16_t g = static_cast<uint16_t>(copy.generation);
     ++(copy.vrf == g && copy.l3_delta == g && copy.next_hop() == g && copy.nat_source_port == g &&
                copy.l4_delta == g
@@ -109,6 +115,7 @@ TEST(FlowTableShared, IsReadWholeOrNotAtAll) {
   writer.join();
   EXPECT_EQ(torn, 0u);
   EXPECT_GT(whole, 100u);
+  EXPECT_GT(changed, 100u);
 }
 
 }  // namespace
