@@ -33,10 +33,10 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr uint32_t kNode = 0xc0000201;
 constexpr uint32_t kFarNode = 0xc0000202;
-constexpr uint32_t kPod = 0x0a000001;      // and on; one a port
-constexpr uint32_t kPublic = 0x0a630001;   // its floating IP, and on
-constexpr uint32_t kClient = 0x0a010001;   // and on
-constexpr uint32_t kLabelIn = 40;          // and on; one a pod
+constexpr uint32_t kPod = 0x0a000001;     // and on; one a port
+constexpr uint32_t kPublic = 0x0a630001;  // its floating IP, and on
+constexpr uint32_t kClient = 0x0a010001;  // and on
+constexpr uint32_t kLabelIn = 40;         // and on; one a pod
 constexpr uint32_t kLabelOut = 50;
 constexpr uint32_t kFlows = 512;  // of one queue
 constexpr uint32_t kPayload = 18;
@@ -51,7 +51,9 @@ class QueuesPort : public Port {
     for (const auto& frames : queues) queues_.push_back(std::make_unique<GeneratorPort>(frames));
   }
   bool apart() const override { return true; }
-  uint32_t rx_queues() const override { return std::max<uint32_t>(1, static_cast<uint32_t>(queues_.size())); }
+  uint32_t rx_queues() const override {
+    return std::max<uint32_t>(1, static_cast<uint32_t>(queues_.size()));
+  }
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override {
     return rx_burst_of(0, pool, out, max);
   }
@@ -95,14 +97,14 @@ Bytes ethernet(const Mac& to, const Mac& from, const Bytes& packet) {
 }
 
 Bytes from_pod(uint32_t pod, uint32_t flow) {
-  return ethernet(kGatewayMac, pod_mac(pod),
-                  udp_packet(kPod + pod, 8080, kClient + flow % 64,
-                             static_cast<uint16_t>(1024 + flow / 64)));
+  return ethernet(
+      kGatewayMac, pod_mac(pod),
+      udp_packet(kPod + pod, 8080, kClient + flow % 64, static_cast<uint16_t>(1024 + flow / 64)));
 }
 
 Bytes from_fabric(uint32_t pod, uint32_t flow) {
-  const Bytes inner = udp_packet(kClient + flow % 64, static_cast<uint16_t>(1024 + flow / 64),
-                                 kPublic + pod, 8080);
+  const Bytes inner =
+      udp_packet(kClient + flow % 64, static_cast<uint16_t>(1024 + flow / 64), kPublic + pod, 80);
   Bytes p(32);
   const uint32_t length = 32 + static_cast<uint32_t>(inner.size());
   p[0] = 0x45;
@@ -122,7 +124,7 @@ Bytes from_fabric(uint32_t pod, uint32_t flow) {
 
 // Fabric on port 0, pods on 1 and 2: with two workers one each.
 struct Bench {
-  Bench(bool by_fabric, uint32_t workers) : engine(options(workers)) {
+  Bench(bool by_fabric, uint32_t workers) : engine(options(workers)), reachable(by_fabric ? 1 : 2) {
     std::vector<std::vector<Bytes>> in[3];
     for (uint32_t pod = 0; pod < 2; ++pod) {
       std::vector<Bytes> frames;
@@ -203,16 +205,20 @@ struct Bench {
       label.next_hop = 10 + pod;
       r.exchange_label(label.label, label);
       route(1, kPod + pod, 10 + pod, kNoLabel);
-      route(2, kPublic + pod, 10 + pod, kNoLabel);
+      route(reachable, kPublic + pod, 10 + pod, kNoLabel);
       FloatingIpSpec fip;
       fip.floating_ip = 1 + pod;
       fip.vif = 1 + pod;
-      fip.vrf = 2;
+      fip.vrf = reachable;
       fip.address = Address::from_v4(kPublic + pod);
       fip.fixed = Address::from_v4(kPod + pod);
+      if (reachable == 1) {
+        fip.port_map = 1;
+        fip.ports = {{17, 80, 8080}};
+      }
       r.exchange_floating_ip(1 + pod, fip);
     }
-    for (uint32_t i = 0; i < 64; ++i) route(2, kClient + i, 20, kLabelOut);
+    for (uint32_t i = 0; i < 64; ++i) route(reachable, kClient + i, 20, kLabelOut);
     ++r.generation;
   }
 
@@ -252,6 +258,7 @@ struct Bench {
   }
 
   Engine engine;
+  const uint32_t reachable;  // the VRF where the clients are, and the floating IPs
   uint64_t now = 0;
 };
 

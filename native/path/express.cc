@@ -153,14 +153,18 @@ void express(Context& context, Burst& burst, Burst& done) {
     if (parcels[i].look == Look::Plain) parcels[i].slot = context.flows.candidate(parcels[i].hash);
   }
   const uint32_t now = now_ms(context);
+  const bool together = context.together != nullptr;
+  const auto carry = [&](Packet& packet, uint32_t i) {
+    return together ? carry_flow<true>(context, packet, parcels[i], keys[i], now, exits)
+                    : carry_flow<false>(context, packet, parcels[i], keys[i], now, exits);
+  };
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
   for (uint32_t i = 0; i < burst.count; ++i) {
     const Parcel& parcel = parcels[i];
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
-    if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry_flow(context, *packet, parcel, keys[i], now, exits)) {
+    if (parcel.look == Look::Plain && (waiting & bit) == 0 && carry(*packet, i)) {
       done.packets[done.count++] = packet;
       continue;
     }

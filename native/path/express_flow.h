@@ -78,17 +78,20 @@ inline void rewrite_packet(uint8_t* p, const Flow& flow) {
   ipv4::set_checksum(p, checksum_finish(sum));
 }
 
-// Does all there is to do for a packet, or nothing (false).
+// Does all there is to do for a packet, or nothing (false). kTogether: other workers may write the
+// entry meanwhile, so what is done is done by a copy of it that was whole.
+template <bool kTogether>
 inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
                        uint32_t now_ms, Exit* exits) {
   const Router& router = context.router;
   const FlowId id = context.flows.find(key, parcel.hash, parcel.slot);
   if (!id.valid() || parcel.hash == 0) return false;
-  // Alone, the entry itself; else a copy of it that was whole, for others may write it.
   Flow& live = context.flows[id];
   Flow copy;
-  if (context.together != nullptr && !context.flows.read(id, copy)) return false;
-  const Flow& flow = context.together != nullptr ? copy : live;
+  if constexpr (kTogether) {
+    if (!context.flows.read(id, copy)) return false;
+  }
+  const Flow& flow = kTogether ? copy : live;
   const bool any = (flow.flags & kFlowTranslated) != 0;
   const bool current = flow.generation == router.generation ||
                        flow.generation >= router.generation_for(flow.vrf, any);
@@ -123,7 +126,7 @@ inline bool carry_flow(Context& context, Packet& packet, const Parcel& parcel, c
       return false;
     }
   }
-  if (context.together == nullptr) {
+  if constexpr (!kTogether) {
     count_packet(context.flows.half(id), parcel.l3_length);
   } else if (!count_recent(live, parcel.l3_length)) {
     const InRooms in_rooms(context);

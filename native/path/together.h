@@ -4,11 +4,14 @@
 // needs no further thought.
 //
 // Invariants
-//  * Whoever changes a flow, or touches quotas, limits, events, the drop log or captures, is InRooms,
+//  * Whoever changes a flow, or touches quotas, limits, events, the drop log or captures, is
+//  InRooms,
 //    or the control side while all workers are held.
-//  * Nobody waits for a reader, and a reader may become InRooms (a frame that its port did not take):
+//  * Nobody waits for a reader, and a reader may become InRooms (a frame that its port did not
+//  take):
 //    so neither can wait for the other for ever.
-//  * InRooms time does not go back, though each worker has its own clock: token buckets count on it.
+//  * InRooms time does not go back, though each worker has its own clock: token buckets count on
+//  it.
 // A worker that is alone (Context::together is null) does nothing in either.
 #pragma once
 #include <atomic>

@@ -54,7 +54,8 @@ class Quiescence {
   bool passed(const Ticket& ticket) const {
     for (uint32_t i = 0; i < kMaxWorkers; ++i) {
       const bool inside = (ticket.seen[i] & 1) != 0;
-      if (inside && words_[i].bursts.load(std::memory_order_acquire) == ticket.seen[i]) return false;
+      if (inside && words_[i].bursts.load(std::memory_order_acquire) == ticket.seen[i])
+        return false;
     }
     return true;
   }

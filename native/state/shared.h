@@ -15,8 +15,7 @@ struct SharedWord {
   T word;
   operator T() const { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
   template <class U>
-    requires(std::is_enum_v<T> && std::is_integral_v<U>)
-  explicit operator U() const {
+  requires(std::is_enum_v<T>&& std::is_integral_v<U>) explicit operator U() const {
     return static_cast<U>(T(*this));
   }
   T operator=(T value) {

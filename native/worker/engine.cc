@@ -14,9 +14,11 @@ struct Engine::State {
     for (uint32_t i = 0; i < house.workers; ++i) {
       workers.push_back(std::make_unique<Worker>(house, i));
     }
-    house.flows.on_erase([](void* self, FlowId forward,
-                            FlowId reverse) { static_cast<State*>(self)->flow_erased(forward, reverse); },
-                         this);
+    house.flows.on_erase(
+        [](void* self, FlowId forward, FlowId reverse) {
+          static_cast<State*>(self)->flow_erased(forward, reverse);
+        },
+        this);
     if (house.flow_file != nullptr) adopt_flows();
     shared = alone() || house.flows.share(&house.together.readers);
     slots.reserve(kMaxPorts);
@@ -113,7 +115,8 @@ Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(op
 Engine::~Engine() { stop(); }
 
 Status Engine::status() const {
-  if (!state_->house.flows.ok() || !state_->shared) return Status::fail(StatusCode::NoMemory, "flowEntries");
+  if (!state_->house.flows.ok() || !state_->shared)
+    return Status::fail(StatusCode::NoMemory, "flowEntries");
   for (const auto& worker : state_->workers) {
     if (!worker->pool.ok()) return Status::fail(StatusCode::NoMemory, "buffers");
     if (!worker->wake.ok()) return Status::fail(StatusCode::NoMemory, "wake");

@@ -1,6 +1,6 @@
-// Several workers in one engine: threads that forward over flows which others make, decide again and
-// erase at the same time. Every client's packets carry who they are of, so that one that leaves with
-// another flow's translation is seen; and every frame has one end.
+// Several workers in one engine: threads that forward over flows which others make, decide again
+// and erase at the same time. Every client's packets carry who they are of, so that one that leaves
+// with another flow's translation is seen; and every frame has one end.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -136,8 +136,9 @@ Bytes packet(int from, uint16_t who) {
 // answer whose flow has been erased meanwhile opens one of its own, without a translation.
 bool is_right(int at, const Bytes& f) {
   const uint16_t who = load_be16(&f[42]);
-  const bool addresses = at == 1 ? load_be32(&f[26]) == kTenant[0] && load_be32(&f[30]) == kTenant[1]
-                                 : load_be32(&f[30]) == kTenant[0];
+  const bool addresses = at == 1
+                             ? load_be32(&f[26]) == kTenant[0] && load_be32(&f[30]) == kTenant[1]
+                             : load_be32(&f[30]) == kTenant[0];
   const bool translated = load_be32(&f[26]) == kService && load_be16(&f[34]) == 80;
   const bool own = load_be32(&f[26]) == kTenant[1] && load_be16(&f[34]) == 8080;
   const bool ports = at == 1 ? load_be16(&f[34]) == who && load_be16(&f[36]) == 8080
@@ -235,7 +236,8 @@ TEST(EngineWorkers, FlowsThatAreDecidedAgainEvictedAndErasedNeverMix) {
         lab.engine.hold([&] { lab.engine.flush_flows(1); });
         break;
       default:  // an entry or two
-        lab.engine.hold([&] { lab.engine.flows().erase(FlowId{static_cast<uint32_t>(random() % 1024)}); });
+        lab.engine.hold(
+            [&] { lab.engine.flows().erase(FlowId{static_cast<uint32_t>(random() % 1024)}); });
     }
     while (lab.engine.events().drain(events.data(), 256) != 0) {
     }

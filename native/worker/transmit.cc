@@ -65,8 +65,7 @@ void Worker::flush_dirty() {
 void Worker::flush(Link& to) {
   const uint32_t features = to.port->plain ? 0 : to.port->features();
   // Towards a tenant's stack, not towards the fabric: its segments are inside tunnels.
-  const bool merges =
-      to.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;
+  const bool merges = to.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;
   if (merges && to.count > 1) to.count = coalesce(pool, to.packets, to.count);
   if (house.captures.any()) {
     const InRooms in_rooms(context);

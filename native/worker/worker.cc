@@ -28,9 +28,8 @@ House::House(const EngineOptions& given)
     : options(given),
       workers(std::clamp(given.workers, 1u, kMaxWorkers)),
       flow_file(open_flow_file()),
-      flows(flow_file != nullptr
-                ? FlowTable(flow_file->flows(), flow_capacity(), options.seed)
-                : FlowTable(options.flow_entries, options.seed)) {}
+      flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_capacity(), options.seed)
+                                 : FlowTable(options.flow_entries, options.seed)) {}
 
 uint32_t House::flow_capacity() const {
   return std::bit_ceil(std::clamp(options.flow_entries, 1024u, kMaxFlows));
@@ -48,14 +47,15 @@ std::unique_ptr<FlowFile> House::open_flow_file() {
   return made;
 }
 
-// ----------------------------------------------------------------------------------------- a breath
+// ----------------------------------------------------------------------------------------- a
+// breath
 
 Worker::Worker(House& shared, uint32_t which)
     : house(shared),
       index(which),
       fragments(shared.options.seed),
       pool(shared.options.buffers, shared.options.buffer_bytes),
-      context{shared.router, shared.flows,    fragments,    pool,          counters,
+      context{shared.router, shared.flows,    fragments,    pool,         counters,
               shared.events, shared.timeouts, shared.quota, shared.punts, shared.icmp_limit} {
   context.seed = house.options.seed;
   context.transmit = [](void* sink, Packet* packet) {
@@ -190,8 +190,8 @@ uint32_t Worker::receive_burst(PortId id, Link& link, uint32_t queue) {
   return received + discarded;
 }
 
-// The same, looked at. A packet that is traced waits until those in front of it are through, so that
-// what is said of it is what it will find. One worker at a time.
+// The same, looked at. A packet that is traced waits until those in front of it are through, so
+// that what is said of it is what it will find. One worker at a time.
 void Worker::forward_seen(Burst& burst, VifId vif) {
   const InRooms in_rooms(context);
   Burst part;
@@ -234,7 +234,8 @@ uint32_t Worker::account_port(Link& link, uint32_t queue, VifCounters* of_vif) {
   return static_cast<uint32_t>(discarded);
 }
 
-// ------------------------------------------------------------------------------------------- thread
+// -------------------------------------------------------------------------------------------
+// thread
 
 // Every flow made or ended is an event, so the table's own totals say whether any wait.
 void Worker::tell_events() {

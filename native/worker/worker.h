@@ -1,11 +1,13 @@
-// Worker: one thread of an engine, or a turn of step(): takes packets from its receive queues, takes
-// them through the rooms, and gives them to the ports they leave by. A packet stays with the worker
-// that received it, to the end, and goes back to that one's pool.
+// Worker: one thread of an engine, or a turn of step(): takes packets from its receive queues,
+// takes them through the rooms, and gives them to the ports they leave by. A packet stays with the
+// worker that received it, to the end, and goes back to that one's pool.
 //
 // What is whose
 //  * a worker's own: context, pool, counters, fragments that wait, the frames waiting for a port
-//  * House, of all: tables, flows, events, limits, drop log, captures; by whom and when: path/together.h
-//  * a Port: its receive queues each one worker's; sent to by any, one at a time (Slot::lock). A lock
+//  * House, of all: tables, flows, events, limits, drop log, captures; by whom and when:
+//  path/together.h
+//  * a Port: its receive queues each one worker's; sent to by any, one at a time (Slot::lock). A
+//  lock
 //    a flush, not a packet.
 // With one worker no lock is taken and no flag is written.
 #pragma once
@@ -82,7 +84,8 @@ inline constexpr uint32_t kQueue = kBurstsABreath * kBurst;
 
 inline constexpr uint32_t kQueuesAWorker = 16;  // of one port; ports have no more
 
-// A port as one worker sees it: its queues there, and the frames waiting to go out within this breath.
+// A port as one worker sees it: its queues there, and the frames waiting to go out within this
+// breath.
 struct Link {
   Slot* slot;
   Port* port;

@@ -52,7 +52,11 @@ export function registerServers(program: Command, _io: Io): void {
     .option('--buffer-bytes <n>', 'bytes of each', id32)
     .option('--seed <n>', 'of every hash; flows of another seed are not taken over', seed)
     .option('--workers <n>', 'threads that forward; 1 to 16', id32)
-    .option('--cpu <n>', 'the first worker runs on this CPU only, others on those behind it', wholeNumber(cpus().length - 1))
+    .option(
+      '--cpu <n>',
+      'the first worker runs on this CPU only, others on those behind it',
+      wholeNumber(cpus().length - 1),
+    )
     .addHelpText(
       'after',
       '\n`vrouter node` starts one by itself where its file has the key `forwarder`. By hand, so that it\n' +
