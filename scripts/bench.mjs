@@ -1,213 +1,212 @@
-// npm run bench [-- --gate] [--trials N] [--only TEXT] [--json] [--save NAME]
-//   builds, runs each benchmark N times (5), each time in a fresh process, and prints median, min and max.
-//   --only  those whose file name contains TEXT        --json  one document instead of the table
-//   --save  also into bench/results/NAME.json          --gate  exit status 1 below a floor (FLOORS)
-// Native: bench/native/*.cc by CMake, -O3, no sanitizer. TypeScript: bench/*.bench.ts by tsc.
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
-import { join } from 'node:path';
+// npm run bench [-- options]
+//   The table of what the data plane must show, measured on this machine: rows, floors and targets are in
+//   scripts/bench/rows.mjs, how to read it in docs/benchmark.md. Every job runs in a fresh process; trials are
+//   interleaved (A B C, A B C), each behind a calibration of the machine.
+//   --trials N      how many (5)                 --only TEXT     jobs and rows whose name contains TEXT
+//   --json          one document, no table       --save NAME     also into bench/results/NAME.json
+//   --svg FILE      a picture                    --against FILE  compared with a saved run
+//   --from FILE     measures nothing: shows a saved run
+//   --beside DIR    native jobs run from this build too, by turns (DIR is another tree's out/bench)
+//   --peers         DPDK and OVS beside it       --all           every figure there is, not the table's only
+//   --gate          exit status 1 below GATE, or if it was not measured
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { have, jobs, modified, root, run, SetupError, step } from './machine.mjs';
-import { ADDONS, setup } from './setup.mjs';
+import { compare, comparePaired } from './bench/compare.mjs';
+import { documentOf, readDocument } from './bench/document.mjs';
+import { buildNative, buildTypeScript, runJob } from './bench/jobs.mjs';
+import { machine, watch } from './bench/machine.mjs';
+import { PEER_JOBS, preparePeers } from './bench/peers.mjs';
+import { picture } from './bench/picture.mjs';
+import { GATE, JOBS, PEERS, ROWS } from './bench/rows.mjs';
+import { comparisonText, text } from './bench/table.mjs';
+import { root, SetupError, step } from './machine.mjs';
+import { setup } from './setup.mjs';
 
-const ESTABLISHED = '100,000 established flows, NAT, MPLSoUDP, 64 bytes';
+const CALIBRATE = { name: 'calibration', program: 'calibrate', args: [] };
 
-/** What --gate holds: by name of the figure. */
-const FLOORS = { [ESTABLISHED]: { least: 3e6, unit: 'packets/s' } };
-
-/** What pipeline_bench runs: workload, flows (or destinations), bytes a frame, and what it is called. */
-const PIPELINE = [
-  ['forward', 1_000, 64, '1,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
-  ['forward', 100_000, 64, '100,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
-  ['forward', 1_000_000, 64, '1,000,000 established flows, policy passed, MPLSoUDP, 64 bytes'],
-  ['nat', 1_000, 64, '1,000 established flows, NAT, MPLSoUDP, 64 bytes'],
-  ['nat', 100_000, 64, ESTABLISHED],
-  ['nat', 1_000_000, 64, '1,000,000 established flows, NAT, MPLSoUDP, 64 bytes'],
-  ['nat', 100_000, 1514, '100,000 established flows, NAT, MPLSoUDP, 1,514 bytes'],
-  ['nat-gre', 100_000, 64, '100,000 established flows, NAT, MPLSoGRE, 64 bytes'],
-  ['nat-vxlan', 100_000, 64, '100,000 established flows, NAT, VXLAN routed, 64 bytes'],
-  ['deliver', 100_000, 64, '100,000 established flows, MPLSoUDP ends, NAT, local vif, 64 bytes'],
-  ['bridge', 100_000, 64, '100,000 MACs, VXLAN bridged, no flow, 64 bytes'],
-  ['flowless', 100_000, 64, '100,000 destinations, ECMP of 4, MPLSoUDP, no flow, 64 bytes'],
-  ['new-flows', 100_000, 64, 'new flows: policy, NAT, ECMP of 4, MPLSoUDP, 64 bytes'],
-];
-const PIPELINE_PACKETS = 2_000_000; // a round, where flows are not new
-
-const { values: options } = parseArgs({
+const OPTIONS = {
   options: {
+    all: { type: 'boolean', default: false },
+    against: { type: 'string' },
+    beside: { type: 'string' },
+    from: { type: 'string' },
     gate: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
-    trials: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    peers: { type: 'boolean', default: false },
     save: { type: 'string' },
+    svg: { type: 'string' },
+    trials: { type: 'string', default: '5' },
   },
-});
+};
+const options = (() => {
+  try {
+    return parseArgs(OPTIONS).values;
+  } catch (error) {
+    console.error(error.message);
+    return process.exit(2);
+  }
+})();
 const trials = Number(options.trials);
 if (!Number.isInteger(trials) || trials < 1) {
   console.error(`--trials takes a whole number from 1, not ${options.trials}`);
   process.exit(2);
 }
-const say = options.json ? console.error : console.log;
 
-async function must(command, args, settings) {
-  const result = await run(command, args, settings);
-  if (result.status !== 0) {
-    throw new SetupError(`${result.output}\n${command} failed (exit status ${result.status}).`);
-  }
-  return result.output;
-}
+/** Figures that a row is made of: names of jobs, each up to its first point. */
+const jobsOf = ({ of, ours }) => [of, ours ?? []].flat().map((figure) => figure.split('.')[0]);
 
-async function buildNative() {
-  if (!have('cmake')) {
-    say('No native benchmarks: cmake is not installed.');
-    return [];
-  }
-  const names = readdirSync(join(root, 'bench/native'))
-    .filter((name) => name.endsWith('_bench.cc') && name.includes(options.only))
-    .map((name) => name.replace(/\.cc$/, ''));
-  await must('cmake', ['-S', '.', '-B', 'out/bench', '-DCMAKE_BUILD_TYPE=RelWithDebInfo']);
-  const known = await must('cmake', ['--build', 'out/bench', '--target', 'help']);
-  const built = names.filter((name) => new RegExp(`\\b${name}\\b`).test(known));
-  for (const name of names.filter((one) => !built.includes(one))) {
-    say(`Without ${name}: Google Benchmark (libbenchmark-dev) is not installed.`);
-  }
-  if (built.length > 0) {
-    await must('cmake', ['--build', 'out/bench', '-j', String(jobs), '--target', ...built]);
-  }
-  return built;
-}
-
-async function buildTypeScript() {
-  const names = readdirSync(join(root, 'bench'))
-    .filter((name) => name.endsWith('.bench.ts') && name.includes(options.only))
-    .map((name) => name.replace(/\.ts$/, ''));
-  if (names.length > 0) {
-    await must(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.bench.json']);
-  }
-  return names;
-}
-
-const lines = (output) =>
-  output
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-
-/** Figures of one trial: { name, value, unit }. */
-async function nativeTrial(name) {
-  if (name === 'pipeline_bench') {
-    const figures = [];
-    for (const [workload, flows, bytes, called] of PIPELINE) {
-      const args = [workload, flows, PIPELINE_PACKETS, bytes].map(String);
-      const [told] = lines(await must(`out/bench/${name}`, args));
-      figures.push({ name: called, value: told.packetsPerSecond.median, unit: 'packets/s' });
-      const clocks = told.tscClocksPerPacket?.median;
-      if (clocks !== undefined) {
-        figures.push({ name: `${called}: a packet`, value: clocks, unit: 'TSC clocks' });
-      }
-    }
-    return figures;
-  }
-  const { benchmarks } = JSON.parse(
-    (
-      await must(`out/bench/${name}`, ['--benchmark_format=json', '--benchmark_min_time=0.2'])
-    ).replace(/^[^{]*/, ''),
-  );
-  return benchmarks.map((one) =>
-    one.items_per_second === undefined
-      ? { name: one.name, value: one.real_time, unit: one.time_unit }
-      : { name: one.name, value: one.items_per_second, unit: 'items/s' },
-  );
-}
-
-async function typeScriptTrial(name) {
-  const newest = ADDONS.reduce((a, b) => (modified(a) >= modified(b) ? a : b));
-  const env = { VROUTER_ADDON: process.env.VROUTER_ADDON ?? join(root, newest) };
-  return lines(await must(process.execPath, [`out/bench/js/bench/${name}.js`], { env }));
-}
-
-function median(sorted) {
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-async function measure(file, trial) {
-  const figures = new Map();
-  for (let i = 0; i < trials; i++) {
-    for (const { name, value, unit } of await trial(file)) {
-      const figure = figures.get(name) ?? { file, name, unit, values: [] };
-      figure.values.push(value);
-      figures.set(name, figure);
-    }
-  }
-  return [...figures.values()].map(({ values, ...rest }) => {
-    values.sort((a, b) => a - b);
-    return { ...rest, median: median(values), min: values[0], max: values.at(-1), trials };
+/** Those asked for: by their own name, their program's or script's, or that of a row they are needed for. */
+function chosenJobs() {
+  const rows = [...ROWS, ...(options.peers ? PEERS : [])];
+  const named = new Set(rows.filter(({ id }) => id.includes(options.only)).flatMap(jobsOf));
+  return [...JOBS, ...(options.peers ? PEER_JOBS : [])].filter((job) => {
+    if (options.only === '') return options.all || !job.extra;
+    const own = [job.name, job.program ?? '', job.script ?? ''].some((name) =>
+      name.includes(options.only),
+    );
+    return own || (named.has(job.name) && !job.extra);
   });
 }
 
-function shown(value) {
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
-  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
-  return value.toFixed(2);
+/** Builds what the jobs need; jobs that cannot run are left out, and why is told. */
+async function prepare(jobs, why) {
+  const programs = [...new Set([CALIBRATE, ...jobs].map(({ program }) => program))];
+  const missing = await step('Building native benchmarks', () =>
+    buildNative(programs.filter((program) => program !== undefined)),
+  );
+  if (missing.has(CALIBRATE.program)) throw new SetupError(missing.get(CALIBRATE.program));
+  if (jobs.some(({ script }) => script !== undefined)) {
+    await step('Building TypeScript benchmarks', buildTypeScript);
+  }
+  const wanted = jobs.filter(({ peer }) => peer !== undefined);
+  const peers = wanted.length > 0 ? await step('Preparing peers', () => preparePeers(wanted)) : {};
+  return jobs.filter((job) => {
+    const reason = missing.get(job.program) ?? peers[job.name];
+    if (reason !== undefined) {
+      why.set(job.name, reason);
+      if (!job.optional) console.log(`Without ${job.name}: ${reason}`);
+    }
+    return reason === undefined;
+  });
 }
 
-async function machine() {
-  const commit = await run('git', ['rev-parse', '--short', 'HEAD']);
-  return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown',
-    cores: jobs,
-    kernel: release(),
-    node: process.versions.node,
-    commit: commit.status === 0 ? commit.output.trim() : 'unknown',
-    date: new Date().toISOString().slice(0, 10),
+/** A peer that fails is told of and left out; one of our own that fails ends the run. */
+async function tryJob(job, before, why) {
+  try {
+    return await runJob(job, before);
+  } catch (error) {
+    if (job.peer === undefined) throw error;
+    const reason = error.message.trim().split('\n').at(-1);
+    why.set(job.name, reason);
+    console.log(`  Without ${job.name}: ${reason}`);
+    return {};
+  }
+}
+
+async function measure() {
+  if (options.beside !== undefined && !existsSync(join(options.beside, 'pipeline_bench'))) {
+    throw new SetupError(`There is no pipeline_bench in ${options.beside}: build it there first.`);
+  }
+  await setup();
+  const why = new Map();
+  const jobs = await prepare(chosenJobs(), why);
+  const about = await machine();
+  const watched = watch();
+  const measured = [];
+  const others = [];
+  const other = options.beside === undefined ? undefined : resolve(options.beside);
+  for (let trial = 1; trial <= trials; trial++) {
+    await step(`Trial ${trial} of ${trials}`, async () => {
+      const figures = await runJob(CALIBRATE, {});
+      const besides = { ...figures };
+      const ours = async (job) => Object.assign(figures, await tryJob(job, figures, why));
+      const theirs = async (job) =>
+        other !== undefined && existsSync(join(other, job.program ?? '-'))
+          ? Object.assign(besides, await runJob(job, besides, other))
+          : undefined;
+      for (const job of jobs.filter(({ name }) => !why.has(name))) {
+        for (const turn of trial % 2 === 1 ? [ours, theirs] : [theirs, ours]) await turn(job);
+        watched.look();
+      }
+      measured.push(figures);
+      others.push(besides);
+    });
+  }
+  const ran = new Set(jobs.map(({ name }) => name));
+  const shownRow = (row) => options.only === '' || jobsOf(row).some((name) => ran.has(name));
+  const missing = (row) => {
+    const job = jobsOf(row).find((name) => why.has(name));
+    return job === undefined ? 'not asked for' : why.get(job);
   };
+  return documentOf({
+    machine: about,
+    load: watched.told(),
+    trials: measured,
+    rows: ROWS.filter(shownRow),
+    peers: options.peers ? PEERS.filter(shownRow) : [],
+    missing,
+    ...(other === undefined
+      ? {}
+      : {
+          beside: {
+            build: options.beside,
+            ...comparePaired(ROWS.filter(shownRow), measured, others),
+          },
+        }),
+  });
+}
+
+/** A file, or the name of one in bench/results. */
+function load(name) {
+  const saved = join(root, 'bench/results', `${name}.json`);
+  const path = existsSync(resolve(name)) || !existsSync(saved) ? resolve(name) : saved;
+  try {
+    return readDocument(readFileSync(path, 'utf8'), name);
+  } catch (error) {
+    throw new SetupError(error.message);
+  }
+}
+
+function gate({ figures }) {
+  for (const { of, least, called } of GATE) {
+    const value = figures[of]?.median;
+    if (value !== undefined && value >= least) continue;
+    const told = value === undefined ? 'not measured' : value.toExponential(3);
+    console.error(`Below the gate: ${called}: ${told}, at least ${least} packets/s`);
+    process.exitCode = 1;
+  }
 }
 
 async function main() {
+  const before = options.against === undefined ? undefined : load(options.against);
   const log = console.log;
   if (options.json) console.log = console.error;
-  await setup();
-  const native = await step('Building native benchmarks', buildNative);
-  const typeScript = await step('Building TypeScript benchmarks', buildTypeScript);
-  const results = [];
-  for (const name of native) {
-    results.push(...(await step(`Running ${name}`, () => measure(name, nativeTrial))));
-  }
-  for (const name of typeScript) {
-    results.push(...(await step(`Running ${name}`, () => measure(name, typeScriptTrial))));
-  }
+  const document = options.from === undefined ? await measure() : load(options.from);
   console.log = log;
 
-  const about = await machine();
-  const document = JSON.stringify({ machine: about, results }, undefined, 2);
-  if (options.json) console.log(document);
-  else {
-    const wide = Math.max(...results.map((one) => one.name.length), 4);
-    console.log(`\n${about.cpu}, ${about.cores} cores, Linux ${about.kernel}, Node ${about.node}`);
+  const comparison = before === undefined ? undefined : compare(document, before);
+  const printed = JSON.stringify(document, undefined, 2);
+  if (options.json) {
     console.log(
-      `  ${'name'.padEnd(wide)}  ${'median'.padStart(10)} ${'min'.padStart(10)} ${'max'.padStart(10)}`,
+      comparison === undefined
+        ? printed
+        : JSON.stringify({ ...document, comparison }, undefined, 2),
     );
-    for (const [i, { file, name, unit, ...figure }] of results.entries()) {
-      if (file !== results[i - 1]?.file) console.log(file);
-      const numbers = [figure.median, figure.min, figure.max].map((v) => shown(v).padStart(10));
-      console.log(`  ${name.padEnd(wide)}  ${numbers.join(' ')}  ${unit}`);
+  } else {
+    console.log(`\n${text(document, { figures: options.all || options.only !== '' })}`);
+    if (document.beside !== undefined) {
+      console.log(`\n${comparisonText(document.beside, `${document.beside.build}, by turns`)}`);
     }
+    if (comparison !== undefined) console.log(`\n${comparisonText(comparison, options.against)}`);
   }
   if (options.save !== undefined) {
     mkdirSync(join(root, 'bench/results'), { recursive: true });
-    writeFileSync(join(root, 'bench/results', `${options.save}.json`), `${document}\n`);
+    writeFileSync(join(root, 'bench/results', `${options.save}.json`), `${printed}\n`);
   }
-  if (!options.gate) return;
-  for (const [name, { least, unit }] of Object.entries(FLOORS)) {
-    const figure = results.find((one) => one.name === name);
-    if (figure === undefined || figure.median < least) {
-      console.error(
-        `Below the floor: ${name}: ${figure?.median ?? 'not measured'}, at least ${least} ${unit}`,
-      );
-      process.exitCode = 1;
-    }
-  }
+  if (options.svg !== undefined) writeFileSync(options.svg, picture(document));
+  if (options.gate) gate(document);
 }
 
 try {

@@ -62,7 +62,8 @@ async function count(binary, workload) {
   ]);
   const events = /Events\s*: (.+)/.exec(output)?.[1].trim().split(' ') ?? [];
   const totals = /Collected : (.+)/.exec(output)?.[1].trim().split(' ').map(Number) ?? [];
-  const packets = ROUNDS * (workload === 'new-flows' ? Number(options.flows) : PACKETS_PER_ROUND);
+  const packets =
+    ROUNDS * (workload.startsWith('new-flows') ? Number(options.flows) : PACKETS_PER_ROUND);
   const sum = (prefix, suffix) =>
     events.reduce((all, event, i) => {
       const wanted = event.startsWith(prefix) && event.includes(suffix);

@@ -79,9 +79,7 @@ PacketPool::~PacketPool() {
   delete[] free_;
 }
 
-Packet* PacketPool::allocate() {
-  if (free_count_ == 0) return nullptr;
-  Packet* packet = free_[--free_count_];
+inline Packet* PacketPool::prepare(Packet* packet) {
   packet->base = slab_ + static_cast<size_t>(packet - packets_) * stride_;
   packet->capacity = kHeadroom + buffer_bytes_;
   packet->offset = kHeadroom;
@@ -92,13 +90,30 @@ Packet* PacketPool::allocate() {
   return packet;
 }
 
-void PacketPool::free(Packet* packet) {
-  if (packet == nullptr) return;
+Packet* PacketPool::allocate() {
+  return free_count_ != 0 ? prepare(free_[--free_count_]) : nullptr;
+}
+
+uint32_t PacketPool::allocate(Packet** out, uint32_t count) {
+  if (count > free_count_) count = free_count_;
+  for (uint32_t i = 0; i < count; ++i) out[i] = prepare(free_[--free_count_]);
+  return count;
+}
+
+inline void PacketPool::take_back(Packet* packet) {
   const bool ours = packet >= packets_ && packet < packets_ + total_;
   if (!ours || packet->base == nullptr) std::abort();
   forbid(packet->base, packet->capacity + kSpill);
   packet->base = nullptr;
   free_[free_count_++] = packet;
+}
+
+void PacketPool::free(Packet* packet) {
+  if (packet != nullptr) take_back(packet);
+}
+
+void PacketPool::free(Packet* const* packets, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) take_back(packets[i]);
 }
 
 Packet* PacketPool::copy(const Packet& from) {

@@ -145,7 +145,9 @@ class PacketPool {
   PacketPool& operator=(const PacketPool&) = delete;
 
   Packet* allocate();          // meta zeroed, length 0, headroom kHeadroom; nullptr when empty
+  uint32_t allocate(Packet** out, uint32_t count);  // the same, as many as there are
   void free(Packet* packet);
+  void free(Packet* const* packets, uint32_t count);
   Packet* copy(const Packet& from);  // bytes and meta; nullptr when empty
   uint32_t available() const { return free_count_; }
   uint32_t total() const { return total_; }
@@ -153,6 +155,9 @@ class PacketPool {
   bool ok() const { return slab_ != nullptr; }
 
  private:
+  Packet* prepare(Packet* packet);
+  void take_back(Packet* packet);
+
   uint8_t* slab_ = nullptr;
   Packet* packets_ = nullptr;
   Packet** free_ = nullptr;

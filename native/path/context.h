@@ -42,10 +42,13 @@ struct Context {
   uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
   Burst released{};         // fragments whose first has come; next through the rooms
   bool express = true;      // false: every packet goes room by room (express_test.cc)
+  bool in_groups = true;    // false: new flows are decided one by one (new_flows_test.cc)
   Trace* trace = nullptr;   // explain only
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;
+  // The same for several, in order; nullptr: one by one.
+  void (*transmit_all)(void* sink, Packet* const* packets, uint32_t count) = nullptr;
   void* sink = nullptr;
   // Of several workers (path/together.h); nullptr: it is alone.
   Together* together = nullptr;

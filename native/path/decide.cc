@@ -10,6 +10,7 @@
 // floating IP or a source NAT carries the flow from one network into another.
 #include <cstring>
 
+#include "base/bytes.h"
 #include "base/checksum.h"
 #include "path/rooms.h"
 
@@ -161,9 +162,7 @@ void note_policy(Context& context, const Vif& vif, bool towards, FlowDrop verdic
                       verdict == FlowDrop::Unknown ? "passes" : flow_drop_name(verdict));
 }
 
-bool is_service(const Vif* vif) {
-  return vif != nullptr && (vif->spec.flags & kVifService) != 0;
-}
+bool is_service(const Vif* vif) { return vif != nullptr && (vif->spec.flags & kVifService) != 0; }
 
 Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key) {
   Mac mac;
@@ -178,6 +177,21 @@ Resolved resolve_l2(Context& context, const Arrival& arrival, const FlowKey& key
   out = resolve_next_hop(context, entry->next_hop, entry->label, 0, key, {});
   out.vrf = arrival.vrf;
   return out;
+}
+
+// Fills `memory`, unless it is of this source already.
+void look_up_source(Context& context, const FlowKey& key, const Arrival& arrival,
+                    SourceMemory& memory) {
+  if (memory.vif.valid() && memory.vif == arrival.vif && memory.vrf == arrival.vrf &&
+      std::memcmp(memory.source4, key.source, 4) == 0) {
+    return;
+  }
+  memory.route = context.router.route(arrival.vrf, key.family, key.source);
+  memory.back = reverse_next_hop_by(context, memory.route, key.family, key.source, arrival.vif,
+                                    arrival.outer_source, &memory.has_route);
+  memory.vif = arrival.vif;
+  memory.vrf = arrival.vrf;
+  std::memcpy(memory.source4, key.source, 4);
 }
 
 }  // namespace
@@ -195,7 +209,7 @@ void scope_to_receiver(Context& context, PacketMeta& meta, const NextHop& out) {
 }
 
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
-                const FlowHalf* existing) {
+                const FlowHalf* existing, SourceMemory* memory) {
   Router& router = context.router;
   Decision d;
   d.translated = key;
@@ -208,10 +222,17 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
   const bool tenant = from_vif && in_vif->spec.type == static_cast<uint8_t>(VifType::Virtual);
 
   // Source. Frames bridged inside a network and plain packets of the fabric have no route back.
+  // Its route is asked for once: the way back often begins with the same.
+  const Route* source_route = nullptr;
+  VrfId source_vrf;  // where that was looked up
   if (arrival.known_source && !arrival.l2 && (tenant || !from_vif)) {
-    bool has_route = false;
-    const NextHopId back = reverse_next_hop(context, arrival.vrf, key.family, key.source,
-                                            arrival.vif, arrival.outer_source, &has_route);
+    SourceMemory found;
+    if (memory == nullptr || !from_vif || key.family != Family::V4) memory = &found;
+    look_up_source(context, key, arrival, *memory);
+    source_vrf = arrival.vrf;
+    source_route = memory->route;
+    const NextHopId back = memory->back;
+    const bool has_route = memory->has_route;
     if (context.trace != nullptr) {
       context.trace->note("decide", "source: %s",
                           back != kDiscard ? "its route leads back there"
@@ -347,8 +368,10 @@ Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
     if (from_vif) way_back.prefer_vif = arrival.vif;
     if (!from_vif && arrival.known_source) way_back.prefer_tunnel = &arrival.outer_source;
     if (existing != nullptr) stay(way_back, context.flows.half(existing->reverse()));
-    d.reverse = resolve_address(context, from_vif ? arrival.vrf : d.vrf, key.family, key.source,
-                                back, way_back);
+    const VrfId back_vrf = from_vif ? arrival.vrf : d.vrf;
+    if (back_vrf != source_vrf) source_route = router.route(back_vrf, key.family, key.source);
+    d.reverse =
+        resolve_route(context, back_vrf, source_route, key.family, key.source, back, way_back);
     if (d.reverse.next_hop == kDiscard && tenant) {
       return deny(d, key, FlowDrop::NoSrcRt, DropReason::InvalidSource);
     }
@@ -371,34 +394,62 @@ uint8_t mirrored_nat(uint8_t nat) {
   return out;
 }
 
-// Translated values and checksum deltas of one half: packets keyed `from` leave as `to`.
-void store_translation(Flow& flow, const FlowKey& from, const FlowKey& to) {
-  const uint32_t size = from.family == Family::V4 ? 4 : 16;
-  uint16_t addresses = checksum_delta(from.source, to.source, size);
-  addresses = delta_add(addresses, checksum_delta(from.destination, to.destination, size));
-  uint16_t ports = checksum_delta16(from.source_port, to.source_port);
-  ports = delta_add(ports, checksum_delta16(from.destination_port, to.destination_port));
-  if (from.family == Family::V4) {  // of an IPv6 flow they hold a part of its source
-    store_shared4(flow.nat_source4, to.source);
-    store_shared4(flow.nat_destination4, to.destination);
+// What the sum of both addresses changes by. Of IPv4, at once: a word's complement is its negative,
+// in one's complement, also when the word is of 32 bits.
+uint16_t address_delta(const FlowKey& from, const FlowKey& to) {
+  if (from.family != Family::V4) {
+    return delta_add(checksum_delta(from.source, to.source, 16),
+                     checksum_delta(from.destination, to.destination, 16));
   }
-  flow.nat_source_port = to.source_port;
-  flow.nat_destination_port = to.destination_port;
-  flow.l3_delta = from.family == Family::V4 ? addresses : uint16_t{0};
+  const uint64_t sum = uint64_t{~load_be32(from.source)} + load_be32(to.source) +
+                       uint64_t{~load_be32(from.destination)} + load_be32(to.destination);
+  return delta_add(checksum_fold(static_cast<uint32_t>(sum)), static_cast<uint16_t>(sum >> 32));
+}
+
+// Translated values and checksum deltas of both halves. Packets keyed `key` leave as `translated`;
+// their replies are turned back, so what the sums of those change by is the negative.
+void store_translation(Flow& forward, Flow& reverse, const FlowKey& key,
+                       const FlowKey& translated) {
+  const uint16_t addresses = address_delta(key, translated);
+  const uint16_t ports =
+      delta_add(checksum_delta16(key.source_port, translated.source_port),
+                checksum_delta16(key.destination_port, translated.destination_port));
   // ICMP for IPv4 has no pseudo header; SCTP's CRC is made anew.
-  const bool pseudo = from.protocol == 6 || from.protocol == 17 || from.protocol == 58;
-  flow.l4_delta = pseudo ? delta_add(addresses, ports) : ports;
+  const bool pseudo = key.protocol == 6 || key.protocol == 17 || key.protocol == 58;
+  const uint16_t l3 = key.family == Family::V4 ? addresses : uint16_t{0};
+  const uint16_t l4 = pseudo ? delta_add(addresses, ports) : ports;
+
+  if (key.family == Family::V4) {  // of an IPv6 flow they hold a part of its source
+    store_shared4(forward.nat_source4, translated.source);
+    store_shared4(forward.nat_destination4, translated.destination);
+    store_shared4(reverse.nat_source4, key.destination);
+    store_shared4(reverse.nat_destination4, key.source);
+  }
+  forward.nat_source_port = translated.source_port;
+  forward.nat_destination_port = translated.destination_port;
+  forward.l3_delta = l3;
+  forward.l4_delta = l4;
+
+  const bool turned = has_ports(key.protocol);
+  reverse.nat_source_port = turned ? key.destination_port : key.source_port;
+  reverse.nat_destination_port = turned ? key.source_port : key.destination_port;
+  reverse.l3_delta = checksum_delta16(l3, 0);
+  reverse.l4_delta = checksum_delta16(l4, 0);
 }
 
 }  // namespace
 
+VifId reverse_entrance(Context& context, const Arrival& arrival, const Decision& d) {
+  if (d.action == FlowAction::Drop) return arrival.vif;
+  const NextHop* out = context.router.next_hop(d.forward.next_hop);
+  return out != nullptr && out->kind == NextHopKind::Interface ? out->vif : VifId{};
+}
+
 void store_decision(Context& context, const FlowKey& key, const Arrival& arrival, const Decision& d,
                     const FlowHalf& forward, const FlowHalf& reverse) {
-  const NextHop* out = context.router.next_hop(d.forward.next_hop);
-  const bool to_vif = out != nullptr && out->kind == NextHopKind::Interface;
   const bool translated = d.vrf != d.reverse_vrf;
-  const auto place = [&](const FlowHalf& half, VrfId vrf, VifId vif, const Resolved& path, uint32_t rpf,
-                         uint8_t nat) {
+  const auto place = [&](const FlowHalf& half, VrfId vrf, VifId vif, const Resolved& path,
+                         uint32_t rpf, uint8_t nat) {
     Flow& flow = half.flow;
     FlowCold& cold = half.cold;
     store_first(flow.generation, kDeciding);  // until all of it is stored
@@ -413,15 +464,9 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
                              (vif.valid() ? 0 : kFlowFromFabric) | (d.l2 ? kFlowL2 : 0));
   };
   place(forward, d.vrf, arrival.vif, d.forward, d.forward_rpf, d.nat);
-  place(reverse, d.reverse_vrf,
-        d.action == FlowAction::Drop ? arrival.vif
-        : to_vif                     ? out->vif
-                                     : VifId{},
-        d.reverse, d.reverse_rpf, mirrored_nat(d.nat));
-  if (d.nat != 0) {
-    store_translation(forward.flow, key, d.translated);
-    store_translation(reverse.flow, reversed(d.translated, d.reverse_scope), reversed(key, key.scope));
-  }
+  place(reverse, d.reverse_vrf, reverse_entrance(context, arrival, d), d.reverse, d.reverse_rpf,
+        mirrored_nat(d.nat));
+  if (d.nat != 0) store_translation(forward.flow, reverse.flow, key, d.translated);
   store_release(forward.flow.generation, context.router.generation);
   store_release(reverse.flow.generation, context.router.generation);
 }

@@ -9,42 +9,56 @@
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
+#include "wire/ipv6.h"
 
 namespace vrouter {
 
 // What a packet looks like from outside.
 enum class Look : uint8_t {
-  Plain,    // may be carried
+  Unknown,  // for the rooms, and of whatever flow
+  Apart,    // for the rooms, and of no flow that a plain packet could be of
   Special,  // of a known flow, for the rooms: it opens or ends the connection, or leaves something
             // undone
-  Apart,    // for the rooms, and of no flow that a plain packet could be of
-  Unknown,  // for the rooms, and of whatever flow
+  Plain,    // may be carried
 };
 
-// A packet as far as it has been recognised. l3: of the packet that has the flow, from data().
+// What names its way out.
+enum class By : uint8_t { Flow, Route };
+
+// A packet as far as it has been recognised. l3: of the packet that has the flow or is routed, from
+// data().
 struct Parcel {
-  Look look = Look::Unknown;
-  uint16_t l3 = 0;
-  uint16_t l3_length = 0;
-  uint32_t end = 0;    // of what may belong to it; behind that is the wire's padding
-  uint32_t label = 0;  // it came with; from_fabric
-  uint32_t scope = 0;
-  uint32_t outer_source = 0;  // as it stands in the header; 0: from a tenant
+  Look look;
+  Family family;
+  By by;
+  uint16_t l3;
+  uint16_t l3_length;
+  uint16_t outer_source6;  // where that stands, from data(); 0: none
+  uint32_t end;            // of what may belong to it; behind that is the wire's padding
+  uint32_t label;          // it came with, or VNI; from the fabric
+  uint32_t scope;
+  uint32_t outer_source;  // as it stands in the header; 0: none, as of a tenant's packet
+  uint32_t slot;          // of its flow, perhaps; by route: which one
   VrfId vrf;
-  uint32_t slot = FlowTable::kNoSlot;
-  uint64_t hash = 0;
+  uint64_t hash;
+  NextHopId entry;    // by route: what its label leads to, where that is a way out
+  const Lpm* routes;  // … else where it is looked up
+
+  bool from_fabric() const { return outer_source != 0 || outer_source6 != 0; }
 };
 
 // Where packets of a vif come from, as far as all of them have it in common.
 struct Entrance {
   VifId id;  // invalid: none known yet
   enum : uint8_t { Other, Tenant, Fabric } kind = Other;
+  By by = By::Flow;
   Mac mac;
   VrfId vrf;
   uint32_t scope = 0;
   bool dhcp_trap = false;
   bool gateway_trap = false;
   uint32_t gateway = 0;  // with gateway_trap
+  const Vif* vif = nullptr;
 };
 
 // The way out by a next hop, as far as all packets that take it have it in common.
@@ -55,27 +69,50 @@ struct Exit {
   PortId port;
   uint32_t most = 0;   // bytes of a packet that fits
   uint32_t unfit = 0;  // so many labels from kNoLabel on are none for it
+  bool tunnel = false;
+  bool policy = false;  // a receiver with flows of its own
+  uint8_t hash_fields = 0;
+  const EcmpSet* ecmp = nullptr;  // not a way out, but the choice of one
 };
 constexpr uint32_t kExits = 16;  // remembered; by the low bits of their ids
 
-// Where a label leads; and an address of the underlay, to us or not. The last of each is
-// remembered: within a burst no table changes.
+// Whose flows the packets with a label or VNI are of.
+enum class Owner : uint8_t {
+  None,      // nobody's that this room knows
+  Label,     // of what it names
+  Receiver,  // of the tenant that their address leads to, if that one has flows
+  Nobody,    // they need none
+};
+
+// Where a label or VNI leads; an address of the underlay, to us or not; an address behind a VNI.
+// The last of each is remembered: within a burst no table changes.
 struct Memory {
   Entrance entrance;
-  uint32_t label = ~0u;
-  bool label_plain = false;
-  uint32_t scope = 0;
+  uint32_t label = ~0u;  // with kIsVni for a VNI
+  Owner owner = Owner::None;
+  bool bridges = false;  // frames that are not for the router itself
+  NextHopId entry;       // Owner::Nobody: the way out itself
+  uint32_t scope = 0;    // Owner::Label
   VrfId vrf;
-  uint32_t underlay = 0;
+  Family underlay = Family::None;
   bool own = false;
+  uint8_t underlay_address[16];
+  Family receiver = Family::None;
+  bool receiver_known = false;
+  uint32_t receiver_scope = 0;
+  uint8_t receiver_address[16];
 };
+constexpr uint32_t kIsVni = 1u << 31;
 
 inline Exit exit_by(const Router& router, NextHopId id) {
   Exit e;
   e.id = id;
   const NextHop* out = router.next_hop(id);
   if (out == nullptr) return e;
-  const bool tunnel = out->kind == NextHopKind::Tunnel;
+  e.ecmp = out->kind == NextHopKind::Ecmp ? out->ecmp : nullptr;
+  e.hash_fields = out->hash_fields;
+  e.policy = out->policy();
+  const bool tunnel = e.tunnel = out->kind == NextHopKind::Tunnel;
   if (!tunnel && out->kind != NextHopKind::Interface) return e;
   const Vif* vif = router.vif(out->vif);
   if (vif == nullptr || !PortId{vif->spec.port}.valid()) return e;
@@ -108,5 +145,33 @@ inline bool plain_ipv4(const uint8_t* p, size_t n) {
   return total >= ipv4::kHeaderLength && total <= n && (ipv4::fragment_word(p) & kSplit) == 0 &&
          half >> 16 == 0xffff;
 }
+
+// What is asked of an IP header, by its family.
+struct Ip4 {
+  static constexpr Family kFamily = Family::V4;
+  static constexpr uint32_t kHeaderLength = ipv4::kHeaderLength;
+  static constexpr uint32_t kAddress = 4;
+  static constexpr uint32_t kTtlAt = ipv4::kTtlAt;
+  static constexpr uint32_t kSourceAt = ipv4::kSourceAt;
+  static constexpr uint32_t kDestinationAt = ipv4::kDestinationAt;
+  static constexpr uint16_t kEtherType = ethernet::kTypeIpv4;
+  static bool plain(const uint8_t* p, size_t n) { return plain_ipv4(p, n); }
+  static uint32_t total_length(const uint8_t* p) { return ipv4::total_length(p); }
+  static uint8_t protocol(const uint8_t* p) { return ipv4::protocol(p); }
+};
+struct Ip6 {
+  static constexpr Family kFamily = Family::V6;
+  static constexpr uint32_t kHeaderLength = ipv6::kHeaderLength;
+  static constexpr uint32_t kAddress = 16;
+  static constexpr uint32_t kTtlAt = ipv6::kHopLimitAt;
+  static constexpr uint32_t kSourceAt = ipv6::kSourceAt;
+  static constexpr uint32_t kDestinationAt = ipv6::kDestinationAt;
+  static constexpr uint16_t kEtherType = ethernet::kTypeIpv6;
+  static bool plain(const uint8_t* p, size_t n) {
+    return ipv6::check(p, n) && ipv6::total_length(p) <= UINT16_MAX;
+  }
+  static uint32_t total_length(const uint8_t* p) { return ipv6::total_length(p); }
+  static uint8_t protocol(const uint8_t* p) { return ipv6::next_header(p); }
+};
 
 }  // namespace vrouter

@@ -47,12 +47,16 @@ struct Tally {
   uint64_t* counter = nullptr;
 };
 
-void count_next_hop(Context& context, const PacketMeta& meta, Tally& tally) {
+void find_next_hop_counter(Context& context, const PacketMeta& meta, Tally& tally) {
   if (meta.vrf != tally.vrf || meta.next_hop != tally.next_hop || meta.l2 != tally.l2) {
     VrfCounters* c = vrf_counters(context, meta.vrf);
     tally = {meta.vrf, meta.next_hop, meta.l2, c,
              c != nullptr ? next_hop_counter(context, meta, *c) : nullptr};
   }
+}
+
+void count_next_hop(Context& context, const PacketMeta& meta, Tally& tally) {
+  find_next_hop_counter(context, meta, tally);
   if (tally.counters == nullptr) return;
   if (meta.flow.valid() && flow_at(context, meta.flow).has_member()) {
     ++tally.counters->ecmp_composites;
@@ -147,6 +151,45 @@ void finish(Context& context, Burst& burst) {
       continue;
     }
     context.transmit(context.sink, packet);
+  }
+  burst.count = 0;
+}
+
+// They came in by a port and leave by one, each with its next hop: counted by runs that have
+// network, next hop and vif in common.
+void finish_carried(Context& context, Burst& burst) {
+  Tally tally;
+  context.counters.forwarded += burst.count;
+  for (uint32_t at = 0; at < burst.count;) {
+    const PacketMeta& first = burst.packets[at]->meta;
+    uint64_t bytes = 0;
+    uint64_t composites = 0;
+    const uint32_t from = at;
+    for (; at < burst.count; ++at) {
+      const Packet& packet = *burst.packets[at];
+      const PacketMeta& meta = packet.meta;
+      if (meta.next_hop != first.next_hop || meta.vrf != first.vrf ||
+          meta.out_vif != first.out_vif || meta.l2 != first.l2) {
+        break;
+      }
+      bytes += packet.length;
+      composites += meta.flow.valid() && context.flows[meta.flow].has_member() ? 1 : 0;
+    }
+    const uint32_t count = at - from;
+    find_next_hop_counter(context, first, tally);
+    if (tally.counters != nullptr) {
+      tally.counters->ecmp_composites += composites;
+      if (tally.counter != nullptr) *tally.counter += count;
+    }
+    if (VifCounters* out = vif_counters(context, first.out_vif)) {
+      out->tx_packets += count;
+      out->tx_bytes += bytes;
+    }
+  }
+  if (context.transmit_all != nullptr) {
+    context.transmit_all(context.sink, burst.packets, burst.count);
+  } else {
+    for (uint32_t i = 0; i < burst.count; ++i) context.transmit(context.sink, burst.packets[i]);
   }
   burst.count = 0;
 }

@@ -1,11 +1,14 @@
 // The two flow rooms. look_up_flows() finds the flows of a whole burst (hash and prefetch,
 // prefetch, find, act: separate loops, so that the memory accesses of many packets overlap);
-// open_flows() decides the first packets. Writes the flow table, the quotas, FlowCreated events.
+// open_flows() decides the first packets, many before it stores the first pair, for the same
+// reason. Writes the flow table, the quotas, FlowCreated events.
 //
 // While explaining (context.trace) nothing is written to the table: a flow that is hit is copied to
-// the trace's scratch pair, one that would be made is built there and found there by later frames of
-// the same trace.
+// the trace's scratch pair, one that would be made is built there and found there by later frames
+// of the same trace.
+#include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "path/rooms.h"
 #include "wire/tcp.h"
@@ -62,14 +65,16 @@ bool arrives_right(Context& context, const Packet& packet, FlowId id, const Flow
   bool has_route = false;
   const FlowKey key = half.key();
   const uint8_t* source = key.source;
-  const NextHopId now = reverse_next_hop(context, VrfId{reverse_of(context, id).flow.vrf}, key.family,
-                                         source, VifId{}, packet.meta.outer_source, &has_route);
+  const NextHopId now =
+      reverse_next_hop(context, VrfId{reverse_of(context, id).flow.vrf}, key.family, source,
+                       VifId{}, packet.meta.outer_source, &has_route);
   if (now == kDiscard) return false;
   half.flow.set_rpf_next_hop(now.value);
   return true;
 }
 
-bool over_quota(Context& context, const FlowHalf& half) {
+// One half more, of packets that enter by `vif_id` and are routed in `vrf_id`.
+bool over_quota(Context& context, VifId vif_id, VrfId vrf_id) {
   const auto used_up = [&](const char* whose, uint32_t id, uint32_t used, uint32_t quota) {
     if (quota == 0 || used < quota) return false;
     if (context.trace != nullptr) {
@@ -78,14 +83,14 @@ bool over_quota(Context& context, const FlowHalf& half) {
     }
     return true;
   };
-  const uint32_t by = half.cold.vif;
-  const Vif* vif = by != 0xffff ? context.router.vif(VifId{by}) : nullptr;
-  if (vif != nullptr && used_up("vif0/", by, context.quota.vifs[by], vif->spec.flow_quota)) {
+  const Vif* vif = vif_id.valid() ? context.router.vif(vif_id) : nullptr;
+  if (vif != nullptr &&
+      used_up("vif0/", vif_id.value, context.quota.vifs[vif_id.value], vif->spec.flow_quota)) {
     return true;
   }
-  const uint32_t in = half.flow.vrf;
-  const Vrf* vrf = context.router.vrf(VrfId{in});
-  return vrf != nullptr && used_up("VRF ", in, context.quota.vrfs[in], vrf->spec.flow_quota);
+  const Vrf* vrf = context.router.vrf(vrf_id);
+  return vrf != nullptr &&
+         used_up("VRF ", vrf_id.value, context.quota.vrfs[vrf_id.value], vrf->spec.flow_quota);
 }
 
 const char* action_text(const FlowHalf& half) {
@@ -219,73 +224,160 @@ void hit(Context& context, Packet& packet, FlowId id) {
   follow(context, packet, id);
 }
 
-void open(Context& context, Packet& packet) {
-  PacketMeta& meta = packet.meta;
-  if (meta.icmp_error) {
-    packet.drop(DropReason::IcmpError);
-    return;
+// All that is known of a new pair before anything is written.
+struct Opening {
+  Opening(Context& context, const Packet& packet, SourceMemory* memory)
+      : arrival(arrival_of(packet)), d(decide(context, packet.meta.key, arrival, nullptr, memory)) {
+    if (d.refuse) return;
+    reply = reversed(d.translated, d.reverse_scope);
+    reply_hash = context.flows.hash(reply);
   }
-  const Vif* vif = context.router.vif(meta.vif);
+
+  const Arrival arrival;
+  const Decision d;
+  FlowKey reply;  // unless refused, as the next
+  uint64_t reply_hash = 0;
+};
+
+// Whether a new flow may begin with this packet, whatever the tables say.
+bool may_open(Context& context, Packet& packet) {
+  if (packet.meta.icmp_error) {
+    packet.drop(DropReason::IcmpError);
+    return false;
+  }
+  const Vif* vif = context.router.vif(packet.meta.vif);
   if (vif != nullptr && (vif->spec.flags & kVifDropNewFlows) != 0) {
     packet.drop(DropReason::NewFlowDrops);
-    return;
+    return false;
   }
-  const Arrival arrival = arrival_of(packet);
-  const Decision d = decide(context, meta.key, arrival, nullptr);
-  if (context.trace != nullptr) {
-    context.trace->note("open_flow", "no flow; %s%s",
-                        d.refuse                       ? "refused: "
-                        : d.action == FlowAction::Drop ? "a flow that drops: "
-                        : d.action == FlowAction::Nat  ? "a flow with NAT would be made"
-                                                       : "a flow would be made",
-                        d.refuse                       ? drop_name(d.packet_drop)
-                        : d.action == FlowAction::Drop ? flow_drop_name(d.drop)
-                                                       : "");
-  }
+  return true;
+}
+
+// While explaining: the pair is built beside the table.
+void pretend(Context& context, Packet& packet, const Opening& opening) {
+  Trace& trace = *context.trace;
+  const FlowHalf forward = trace.forward.half();
+  const FlowHalf reverse = trace.reverse.half();
+  trace.forward = FlowEntry{};
+  trace.reverse = FlowEntry{};
+  forward.set_key(packet.meta.key);
+  reverse.set_key(opening.reply);
+  store_decision(context, packet.meta.key, opening.arrival, opening.d, forward, reverse);
+  forward.flow.flags |= kFlowInitiator | kFlowInUse;
+  reverse.flow.flags |= kFlowInUse;
+  trace.pretended = true;
+  follow(context, packet, kScratchForward);
+}
+
+void note_opening(Context& context, const Decision& d) {
+  if (context.trace == nullptr) return;
+  context.trace->note("open_flow", "no flow; %s%s",
+                      d.refuse                       ? "refused: "
+                      : d.action == FlowAction::Drop ? "a flow that drops: "
+                      : d.action == FlowAction::Nat  ? "a flow with NAT would be made"
+                                                     : "a flow would be made",
+                      d.refuse                       ? drop_name(d.packet_drop)
+                      : d.action == FlowAction::Drop ? flow_drop_name(d.drop)
+                                                     : "");
+}
+
+// Carries out a decision. False: another flow has got the port that it chose (open_flows()), which
+// is to be chosen again.
+bool carry_out(Context& context, Packet& packet, const Opening& opening) {
+  const PacketMeta& meta = packet.meta;
+  const Decision& d = opening.d;
+  note_opening(context, d);
   if (d.refuse) {
     packet.drop(d.packet_drop);
-    return;
+    return true;
   }
-  const FlowKey reply = reversed(d.translated, d.reverse_scope);
-  FlowEntry scratch[2];
-  const FlowHalf scratch_forward = scratch[0].half();
-  const FlowHalf scratch_reverse = scratch[1].half();
-  store_decision(context, meta.key, arrival, d, scratch_forward, scratch_reverse);
-  if (over_quota(context, scratch_forward) || over_quota(context, scratch_reverse)) {
+  if (over_quota(context, opening.arrival.vif, d.vrf) ||
+      over_quota(context, reverse_entrance(context, opening.arrival, d), d.reverse_vrf)) {
     packet.drop(DropReason::FlowUnusable);
-    return;
+    return true;
   }
   if (context.trace != nullptr) {
-    scratch_forward.set_key(meta.key);
-    scratch_reverse.set_key(reply);
-    scratch_forward.flow.flags |= kFlowInitiator | kFlowInUse;
-    scratch_reverse.flow.flags |= kFlowInUse;
-    context.trace->forward = scratch[0];
-    context.trace->reverse = scratch[1];
-    context.trace->pretended = true;
-    follow(context, packet, kScratchForward);
-    return;
+    pretend(context, packet, opening);
+    return true;
   }
-  FlowTable::Pair pair = context.flows.insert(meta.key, reply, now_ms(context));
-  if (pair.result == FlowInsert::Exists && pair.reverse.valid() &&
-      reopened(packet, context.flows[pair.reverse])) {
-    // Translated, it is what a dead connection to another address was: that one makes room.
-    context.flows.erase(pair.reverse);
-    pair = context.flows.insert(meta.key, reply, now_ms(context));
+  const auto insert = [&] {
+    return context.flows.insert_absent(meta.key, meta.hash, opening.reply, opening.reply_hash,
+                                       now_ms(context));
+  };
+  FlowTable::Pair pair = insert();
+  if (pair.result == FlowInsert::Exists) {
+    if (d.source_nat != ~0u) return false;
+    if (reopened(packet, context.flows[pair.reverse])) {
+      // Translated, it is what a dead connection to another address was: that one makes room.
+      context.flows.erase(pair.reverse);
+      pair = insert();
+    }
   }
   if (pair.result != FlowInsert::Ok) {
     packet.drop(pair.result == FlowInsert::Full ? DropReason::FlowTableFull
                                                 : DropReason::FlowUnusable);
-    return;
+    return true;
   }
   const FlowHalf forward = context.flows.half(pair.forward);
   const FlowHalf reverse = context.flows.half(pair.reverse);
-  store_decision(context, meta.key, arrival, d, forward, reverse);
+  store_decision(context, meta.key, opening.arrival, d, forward, reverse);
   context.quota.enter(forward);
   context.quota.enter(reverse);
-  context.events.push(
-      flow_event(EventKind::FlowCreated, context.now_ns, pair.forward, forward, reverse));
+  if (Event* event = context.events.begin_push()) {
+    describe_flow(*event, EventKind::FlowCreated, context.now_ns, pair.forward, forward, reverse);
+    context.events.end_push();
+  }
   follow(context, packet, pair.forward);
+  return true;
+}
+
+void open(Context& context, Packet& packet) {
+  if (!may_open(context, packet)) return;
+  if (carry_out(context, packet, Opening(context, packet, nullptr))) return;
+  packet.drop(DropReason::FlowUnusable);
+}
+
+// Room by room: first packets whose decisions are under way together.
+constexpr uint32_t kAhead = 16;
+
+// Flows that this burst has begun, by a few bits of their hashes: one that is found may be another.
+struct Begun {
+  uint64_t words[16] = {};
+
+  bool add(uint64_t hash) {  // false: it was there
+    uint64_t& word = words[hash >> 6 & 15];
+    const uint64_t bit = uint64_t{1} << (hash & 63);
+    if ((word & bit) != 0) return false;
+    word |= bit;
+    return true;
+  }
+};
+
+// First packets of different flows, in order. Their decisions read the router and write nothing but
+// the next port of a source NAT, so they are made before any of the pairs is stored, and the lines
+// that those will be written to are on their way meanwhile.
+// What an earlier one of them changes for a later: its pair may be the later one's flow (looked up
+// again here), and it may hold the port that the later one chose (chosen again).
+void open_together(Context& context, Packet* const* packets, uint32_t count) {
+  std::optional<Opening> openings[kAhead];
+  SourceMemory memory;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (packets[i]->meta.icmp_error) continue;
+    const Opening& opening = openings[i].emplace(context, *packets[i], &memory);
+    if (!opening.d.refuse) context.flows.prefetch_bucket(opening.reply_hash);
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!openings[i] || openings[i]->d.refuse) continue;
+    context.flows.prefetch_free(packets[i]->meta.hash);
+    context.flows.prefetch_free(openings[i]->reply_hash);
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    Packet& packet = *packets[i];
+    const FlowId id = context.flows.find(packet.meta.key, packet.meta.hash);
+    if (id.valid()) hit(context, packet, id);
+    if (!packet.alive() || packet.meta.flow.valid() || !may_open(context, packet)) continue;
+    if (!carry_out(context, packet, *openings[i])) open(context, packet);
+  }
 }
 
 }  // namespace
@@ -332,11 +424,25 @@ void look_up_flows(Context& context, Burst& burst) {
 }
 
 void open_flows(Context& context, Burst& burst) {
+  Packet* missed[kBurst];
+  uint32_t count = 0;
   for (uint32_t i = 0; i < burst.count; ++i) {
     Packet& packet = *burst.packets[i];
     if (!packet.alive() || !packet.meta.wants_flow || packet.meta.flow.valid()) continue;
-    // An earlier packet of this burst may have made it.
-    flow_for_packet(context, packet);
+    missed[count++] = &packet;
+  }
+  const bool together = context.in_groups && context.trace == nullptr;
+  Begun begun;
+  for (uint32_t from = 0; from < count;) {
+    uint32_t to = from;
+    while (together && to < count && to - from < kAhead && begun.add(missed[to]->meta.hash)) ++to;
+    if (to == from) {
+      // An earlier packet of this burst may have made it.
+      flow_for_packet(context, *missed[to++]);
+    } else {
+      open_together(context, missed + from, to - from);
+    }
+    from = to;
   }
 }
 

@@ -67,7 +67,7 @@ void forward(Context& context, Burst& burst) {
     {
       const Reading reading(context);
       express(context, burst, done);
-      finish(context, done);
+      finish_carried(context, done);
     }
     if (burst.count == 0) return;
   }

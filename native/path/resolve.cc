@@ -68,22 +68,24 @@ int pick_member(Context& context, const NextHop& composite, uint8_t hash_fields,
     }
   }
   // The way back of a flow goes where its packets come from, if that is a member.
-  for (size_t i = 0; i < set.members.size(); ++i) {
-    const NextHopId hop{set.members[i].next_hop};
-    if (options.prefer_tunnel != nullptr && options.prefer_tunnel->is_set() &&
-        same_far_end(context, hop, *options.prefer_tunnel)) {
-      return static_cast<int>(i);
-    }
-    if (options.prefer_vif.valid()) {
-      const NextHop* next_hop = context.router.next_hop(hop);
-      if (next_hop != nullptr && is_local(*next_hop) && next_hop->vif == options.prefer_vif) {
-        return static_cast<int>(i);
+  const Address* far_end = options.prefer_tunnel;
+  if (far_end != nullptr && !far_end->is_set()) far_end = nullptr;
+  if (far_end != nullptr || options.prefer_vif.valid()) {
+    for (size_t i = 0; i < set.members.size(); ++i) {
+      const NextHopId hop{set.members[i].next_hop};
+      if (far_end != nullptr && same_far_end(context, hop, *far_end)) return static_cast<int>(i);
+      if (options.prefer_vif.valid()) {
+        const NextHop* next_hop = context.router.next_hop(hop);
+        if (next_hop != nullptr && is_local(*next_hop) && next_hop->vif == options.prefer_vif) {
+          return static_cast<int>(i);
+        }
       }
     }
   }
   const uint8_t fields = hash_fields != 0 ? hash_fields : composite.hash_fields;
-  return choose_member(
-      set, choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed), allowed);
+  const uint64_t hash = choice_hash(key, fields == 0 ? uint8_t{kHashAll} : fields, context.seed);
+  const int first = choose_among_all(set, hash);
+  return first < 0 || allowed(first) ? first : choose_member(set, hash, allowed);
 }
 
 void note_route(Context& context, VrfId vrf, Family family, const uint8_t* address,
@@ -109,9 +111,7 @@ uint64_t choice_hash(const FlowKey& key, uint8_t fields, uint64_t seed) {
   if (fields & kHashSourcePort) words[4] |= key.source_port;
   if (fields & kHashDestinationPort) words[4] |= uint64_t{key.destination_port} << 16;
   if (fields & kHashProtocol) words[4] |= uint64_t{key.protocol} << 32;
-  uint64_t hash = seed;
-  for (const uint64_t word : words) hash = mix64(hash ^ word);
-  return hash;
+  return hash_words<sizeof words>(seed, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_t hash_fields,
@@ -150,8 +150,8 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
         break;
       }
       case NextHopKind::VrfTranslate: {
-        // A bridging one too: a frame to the router's own MAC leaves the bridge and is routed in the
-        // same network (decap.cc).
+        // A bridging one too: a frame to the router's own MAC leaves the bridge and is routed in
+        // the same network (decap.cc).
         const Route* route = context.router.route(next_hop->vrf, key.family, key.destination);
         note_route(context, next_hop->vrf, key.family, key.destination, route);
         out.crossed = true;
@@ -184,7 +184,13 @@ Resolved resolve_next_hop(Context& context, NextHopId id, uint32_t label, uint8_
 
 Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8_t* destination,
                          const FlowKey& key, const ResolveOptions& options) {
-  const Route* route = context.router.route(vrf, family, destination);
+  return resolve_route(context, vrf, context.router.route(vrf, family, destination), family,
+                       destination, key, options);
+}
+
+Resolved resolve_route(Context& context, VrfId vrf, const Route* route, Family family,
+                       const uint8_t* destination, const FlowKey& key,
+                       const ResolveOptions& options) {
   note_route(context, vrf, family, destination, route);
   if (route == nullptr) {
     Resolved none;
@@ -219,15 +225,21 @@ bool source_matches(Context& context, NextHopId id, VifId vif, const Address& ou
 
 NextHopId reverse_next_hop(Context& context, VrfId vrf, Family family, const uint8_t* source,
                            VifId vif, const Address& outer_source, bool* has_route) {
+  return reverse_next_hop_by(context, context.router.route(vrf, family, source), family, source,
+                             vif, outer_source, has_route);
+}
+
+NextHopId reverse_next_hop_by(Context& context, const Route* route, Family family,
+                              const uint8_t* source, VifId vif, const Address& outer_source,
+                              bool* has_route) {
   *has_route = false;
   for (uint32_t lookups = 0; lookups < kMaxLookups; ++lookups) {
-    const Route* route = context.router.route(vrf, family, source);
     if (route == nullptr) return kDiscard;
     *has_route = true;
     const NextHop* next_hop = context.router.next_hop(route->next_hop);
     if (next_hop == nullptr) return kDiscard;
     if (next_hop->kind == NextHopKind::VrfTranslate && !next_hop->bridge()) {
-      vrf = next_hop->vrf;
+      route = context.router.route(next_hop->vrf, family, source);
       continue;
     }
     if (next_hop->kind == NextHopKind::Ecmp) {

@@ -22,6 +22,7 @@ void translate(Context& context, Burst& burst);    // NAT
 void replicate(Context& context, Burst& burst);    // broadcast, unknown unicast, multicast
 void encapsulate(Context& context, Burst& burst);  // next hop's rewrite pushed, vif chosen
 void finish(Context& context, Burst& burst);       // count, transmit, free
+void finish_carried(Context& context, Burst& burst);  // … what express() has done
 
 // Rooms from look_up_routes to finish, for one packet the router made itself.
 void send(Context& context, Packet* packet);
@@ -60,6 +61,10 @@ struct ResolveOptions {
 
 Resolved resolve_address(Context& context, VrfId vrf, Family family, const uint8_t* destination,
                          const FlowKey& key, const ResolveOptions& options);
+// The same from the route that the address has there, or has not (nullptr).
+Resolved resolve_route(Context& context, VrfId vrf, const Route* route, Family family,
+                       const uint8_t* destination, const FlowKey& key,
+                       const ResolveOptions& options);
 Resolved resolve_next_hop(Context& context, NextHopId next_hop, uint32_t label, uint8_t hash_fields,
                           const FlowKey& key, const ResolveOptions& options);
 // Whether a packet that came from `vif` (or out of a tunnel from `outer_source`) may have this
@@ -68,6 +73,9 @@ bool source_matches(Context& context, NextHopId next_hop, VifId vif, const Addre
 // The concrete next hop the source's route names for this arrival; kDiscard: no route.
 NextHopId reverse_next_hop(Context& context, VrfId vrf, Family family, const uint8_t* source,
                            VifId vif, const Address& outer_source, bool* has_route);
+NextHopId reverse_next_hop_by(Context& context, const Route* route, Family family,
+                              const uint8_t* source, VifId vif, const Address& outer_source,
+                              bool* has_route);
 
 // --- policy.cc
 // ------------------------------------------------------------------------------------- What the
@@ -111,9 +119,21 @@ struct Arrival {    // how the initiator's packets come in
   bool l2 = false;
   uint8_t mac[6] = {};  // l2: destination MAC
 };
-// existing: the forward half being decided again, or nullptr.
+// What was found about a tenant's source. Packets of a burst mostly come from one; as long as no
+// table changes, it is as it was.
+struct SourceMemory {
+  VifId vif;  // invalid: nothing is remembered
+  VrfId vrf;
+  uint8_t source4[4] = {};
+  const Route* route = nullptr;
+  bool has_route = false;
+  NextHopId back;
+};
+// existing: the forward half being decided again, or nullptr. memory: of this burst, or nullptr.
 Decision decide(Context& context, const FlowKey& key, const Arrival& arrival,
-                const FlowHalf* existing);
+                const FlowHalf* existing, SourceMemory* memory = nullptr);
+// The vif by which the other half's packets come in; invalid: out of a tunnel.
+VifId reverse_entrance(Context& context, const Arrival& arrival, const Decision& decision);
 // Writes a decision into a pair (both halves, deltas, next hops, generation).
 void store_decision(Context& context, const FlowKey& key, const Arrival& arrival,
                     const Decision& decision, const FlowHalf& forward, const FlowHalf& reverse);

@@ -201,10 +201,11 @@ void translate(Context& context, Burst& burst) {
     const Translation to = translation_of(context, half, packet.meta.flow);
     translate_packet(packet, half, to);
     if (context.trace != nullptr) {
-      context.trace->note(
-          "translate", "%s:%u -> %s:%u", Address::from_bytes(half.flow.family, to.source).text().c_str(),
-          to.source_port, Address::from_bytes(half.flow.family, to.destination).text().c_str(),
-          to.destination_port);
+      context.trace->note("translate", "%s:%u -> %s:%u",
+                          Address::from_bytes(half.flow.family, to.source).text().c_str(),
+                          to.source_port,
+                          Address::from_bytes(half.flow.family, to.destination).text().c_str(),
+                          to.destination_port);
     }
   }
 }

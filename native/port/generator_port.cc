@@ -16,21 +16,25 @@ GeneratorPort::GeneratorPort(const std::vector<std::vector<uint8_t>>& frames, ui
 uint32_t GeneratorPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
   if (spans_.empty()) return 0;
   if (limited_) max = static_cast<uint32_t>(std::min<uint64_t>(max, left_));
+  // Packets for all, and those that no frame went into given back: what is measured is not this
+  // port.
+  const uint32_t had = pool.allocate(out, max);
+  const uint32_t fits = pool.buffer_bytes();
   uint32_t taken = 0;
   for (uint32_t seen = 0; seen < max; ++seen) {
     const Span span = spans_[next_];
     next_ = next_ + 1 == spans_.size() ? 0 : next_ + 1;
-    if (limited_) --left_;
-    ++sent_;
-    Packet* packet = span.length <= pool.buffer_bytes() ? pool.allocate() : nullptr;
-    if (packet == nullptr) {
+    if (span.length > fits || taken == had) {
       ++rx_discards;
       continue;
     }
-    std::memcpy(packet->data(), bytes_.data() + span.at, span.length);
-    packet->append(span.length);
-    out[taken++] = packet;
+    Packet& packet = *out[taken++];
+    std::memcpy(packet.data(), bytes_.data() + span.at, span.length);
+    packet.append(span.length);
   }
+  pool.free(out + taken, had - taken);
+  if (limited_) left_ -= max;
+  sent_ += max;
   return taken;
 }
 

@@ -54,6 +54,42 @@ int find_member(const EcmpSet& set, uint16_t member) {
   return -1;
 }
 
+void render_choices(EcmpSet& set) {
+  set.choices.clear();
+  for (size_t i = 0; i < set.members.size(); ++i) {
+    const EcmpMember& m = set.members[i];
+    if (m.weight == 0) continue;
+    set.choices.push_back({hash_constant(m.member), static_cast<uint16_t>(i), m.weight});
+  }
+}
+
+// Ids differ, so constants do, and so do the hashes that a bijection makes of them: no ties but of
+// scores, which the higher hash decides.
+int choose_among_all(const EcmpSet& set, uint64_t hash) {
+  const uint64_t mixed = mix64(hash);
+  int best = -1;
+  uint64_t best_hash = 0;
+  if (set.equal_weights) {
+    for (const EcmpChoice& c : set.choices) {
+      const uint64_t own = mix64(mixed + c.constant);
+      const bool better = own >= best_hash;
+      best = better ? c.position : best;
+      best_hash = better ? own : best_hash;
+    }
+    return best;
+  }
+  uint64_t best_score = 0;
+  for (const EcmpChoice& c : set.choices) {
+    const uint64_t own = mix64(mixed + c.constant);
+    const uint64_t score = member_score(own, c.weight);
+    if (score < best_score || (score == best_score && own < best_hash)) continue;
+    best = c.position;
+    best_score = score;
+    best_hash = own;
+  }
+  return best;
+}
+
 uint64_t member_hash(uint64_t hash, uint16_t member) {
   // Both halves go through a bijection of their own first: flows that differ in one bit, and ids
   // that follow each other, must not lead to related winners.

@@ -15,10 +15,25 @@ namespace vrouter {
 
 inline constexpr uint16_t kNoMember = 0xffff;
 
+// A member as a choice among all of them looks at it.
+struct EcmpChoice {
+  uint64_t constant;  // of its id, in member_hash()
+  uint16_t position;  // among the members
+  uint16_t weight;    // above 0
+};
+
 struct EcmpSet {
   std::vector<EcmpMember> members;
-  bool equal_weights = true;  // of those with weight > 0
+  bool equal_weights = true;        // of those with weight > 0
+  std::vector<EcmpChoice> choices;  // render_choices(); of those with weight > 0
 };
+
+// What choose_among_all() reads; after any change of the members.
+void render_choices(EcmpSet& set);
+
+// choose_member() where every member may be taken. Whoever may not take the one it gets must ask
+// choose_member(); one that may be taken is what that would say, for it wins against more.
+int choose_among_all(const EcmpSet& set, uint64_t hash);
 
 // Position of the member for a flow hash, or -1 if no member has a weight.
 // `usable(position)` says whether a member may be taken (local only, next hop alive, …).

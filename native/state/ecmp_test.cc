@@ -32,13 +32,16 @@ EcmpSet make_set(const std::vector<Weighted>& members) {
     if (first == 0) first = w.weight;
     if (w.weight != first) set.equal_weights = false;
   }
+  render_choices(set);
   return set;
 }
 
 bool any(int) { return true; }
 
+// Both ways of choosing, in every test.
 uint16_t choose(const EcmpSet& set, uint64_t hash) {
   const int i = choose_member(set, hash, any);
+  EXPECT_EQ(choose_among_all(set, hash), i) << "hash " << hash;
   return i < 0 ? kNoMember : set.members[static_cast<size_t>(i)].member;
 }
 

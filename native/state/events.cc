@@ -10,9 +10,8 @@
 
 namespace vrouter {
 
-Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const FlowHalf& forward,
-                 const FlowHalf& reverse) {
-  Event event{};
+void describe_flow(Event& event, EventKind kind, uint64_t time_ns, FlowId forward_id,
+                   const FlowHalf& forward, const FlowHalf& reverse) {
   event.time_ns = time_ns;
   event.kind = static_cast<uint32_t>(kind);
   event.flow = forward_id.value;
@@ -24,6 +23,13 @@ Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const Flow
   event.vif = forward.cold.vif;
   event.packets = forward.packets() + reverse.packets();
   event.bytes = forward.bytes() + reverse.bytes();
+  event.spare = 0;
+}
+
+Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const FlowHalf& forward,
+                 const FlowHalf& reverse) {
+  Event event;
+  describe_flow(event, kind, time_ns, forward_id, forward, reverse);
   return event;
 }
 
@@ -33,15 +39,25 @@ EventRing::EventRing(uint32_t capacity) {
   mask_ = slots - 1;
 }
 
-bool EventRing::push(const Event& event) {
+Event* EventRing::begin_push() {
   const uint32_t tail = tail_.load(std::memory_order_relaxed);
   if (ring_ == nullptr || tail - head_.load(std::memory_order_acquire) > mask_) {
     // One writer: a plain load and store, without the bus lock of fetch_add.
     lost_.store(lost_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return false;
+    return nullptr;
   }
-  ring_[tail & mask_] = event;
-  tail_.store(tail + 1, std::memory_order_release);
+  return &ring_[tail & mask_];
+}
+
+void EventRing::end_push() {
+  tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+bool EventRing::push(const Event& event) {
+  Event* slot = begin_push();
+  if (slot == nullptr) return false;
+  *slot = event;
+  end_push();
   return true;
 }
 

@@ -13,17 +13,17 @@ namespace vrouter {
 
 enum class EventKind : uint32_t { FlowCreated = 1, FlowDeleted = 2 };
 
-struct Event {           // 96 bytes, little-endian host layout, exported as it stands (layout())
+struct Event {  // 96 bytes, little-endian host layout, exported as it stands (layout())
   uint64_t time_ns;
-  uint32_t kind;         // EventKind
-  uint32_t flow;         // forward half
+  uint32_t kind;  // EventKind
+  uint32_t flow;  // forward half
   uint32_t reverse;
   uint32_t vrf;
-  FlowKey key;           // 44 bytes, of the forward half; ports in host order
-  uint8_t action;        // FlowAction
-  uint8_t drop;          // FlowDrop
+  FlowKey key;     // 44 bytes, of the forward half; ports in host order
+  uint8_t action;  // FlowAction
+  uint8_t drop;    // FlowDrop
   uint16_t vif;
-  uint64_t packets;      // both halves, for FlowDeleted
+  uint64_t packets;  // both halves, for FlowDeleted
   uint64_t bytes;
   uint64_t spare;
 };
@@ -33,10 +33,18 @@ static_assert(sizeof(Event) == 96);
 Event flow_event(EventKind kind, uint64_t time_ns, FlowId forward_id, const FlowHalf& forward,
                  const FlowHalf& reverse);
 
+// The same, written where it is to be: every field of `event`.
+void describe_flow(Event& event, EventKind kind, uint64_t time_ns, FlowId forward_id,
+                   const FlowHalf& forward, const FlowHalf& reverse);
+
 class EventRing {
  public:
   explicit EventRing(uint32_t capacity = kMaxFlowEvents);  // rounded up to a power of two
   bool push(const Event& event);                           // false: full, counted in lost()
+  // push() in two steps, for one that is built in its place: nullptr as false; then all of it is to
+  // be written, and end_push() makes it seen.
+  Event* begin_push();
+  void end_push();
   uint32_t drain(Event* out, uint32_t max);
   uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 

@@ -28,6 +28,17 @@ const FlowTimeouts& default_timeouts() {
   return timeouts;
 }
 
+// Whether `a` has at least as many bits as `b`. Both are counted at once, in the halves of a word:
+// the x86-64 baseline has no population count, and would call for each.
+bool at_least_as_many(uint32_t a, uint32_t b) {
+  uint64_t v = a | uint64_t{b} << 32;
+  v -= v >> 1 & 0x5555555555555555u;
+  v = (v & 0x3333333333333333u) + (v >> 2 & 0x3333333333333333u);
+  v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+  v *= 0x01010101u;  // the top byte of each half is now the sum of its four
+  return (v >> 24 & 0xff) >= v >> 56;
+}
+
 uint32_t first_of(uint32_t slots) { return static_cast<uint32_t>(std::countr_zero(slots)); }
 
 uint32_t timeout_ms(const FlowTimeouts& timeouts, uint8_t protocol, FlowTimeoutState state) {
@@ -101,9 +112,7 @@ void FlowHalf::set_key(const FlowKey& key) const {
   flow.family = key.family;
 }
 
-bool FlowHalf::matches(const FlowKey& key) const {
-  return vrouter::matches(flow, address6, key);
-}
+bool FlowHalf::matches(const FlowKey& key) const { return vrouter::matches(flow, address6, key); }
 
 FlowTimeoutState timeout_state(const Flow& flow) {
   const FlowTimeoutState established =
@@ -194,21 +203,12 @@ bool FlowTable::is_of(const FlowKey& key, uint32_t slot) const {
   return matches(memory_.flows[slot], memory_.addresses6[slot], key);
 }
 
-FlowId FlowTable::find(const FlowKey4& key, uint64_t hash) const {
+template <class Key>
+FlowId FlowTable::search_for(const Key& key, uint64_t hash) const {
   const Home h = home(hash);
   for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
-      const uint32_t slot = base + first_of(found);
-      if (key.is_of(memory_.flows[slot])) return FlowId{slot};
-    }
-  }
-  return FlowId{};
-}
-
-FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
-  const Home h = home(hash);
-  for (const uint32_t base : {h.first, h.second}) {
-    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0; found &= found - 1) {
+    for (uint32_t found = match_bucket(memory_.tags + base, h.tag); found != 0;
+         found &= found - 1) {
       const uint32_t slot = base + first_of(found);
       if (is_of(key, slot)) return FlowId{slot};
     }
@@ -216,10 +216,16 @@ FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const {
   return FlowId{};
 }
 
+FlowId FlowTable::find(const FlowKey& key, uint64_t hash) const { return search_for(key, hash); }
+
+FlowId FlowTable::search(const FlowKey4& key, uint64_t hash) const { return search_for(key, hash); }
+
+FlowId FlowTable::search(const FlowKey6& key, uint64_t hash) const { return search_for(key, hash); }
+
 uint32_t FlowTable::free_slot(const Home& home) const {
   const uint32_t first = free_in(home.first);
   const uint32_t second = free_in(home.second);
-  const bool use_first = std::popcount(first) >= std::popcount(second);
+  const bool use_first = at_least_as_many(first, second);
   const uint32_t free = use_first ? first : second;
   if (free == 0) return kNoSlot;
   return (use_first ? home.first : home.second) + first_of(free);
@@ -278,11 +284,7 @@ uint32_t FlowTable::take(const Home& home, uint32_t now_ms) {
       if (slot == kNoSlot) return kNoSlot;
     }
   }
-  if (limbo_.on()) {
-    limbo_.fill(slot);
-  } else {
-    memory_.tags[slot] = home.tag;
-  }
+  hold(slot, home.tag);
   return slot;
 }
 
@@ -337,30 +339,55 @@ void FlowTable::clear(uint32_t slot) {
   limbo_.emptied(slot);
 }
 
+void FlowTable::prefetch_free(uint64_t hash) const {
+  const uint32_t slot = free_slot(home(hash));
+  if (slot == kNoSlot) return;
+  __builtin_prefetch(&memory_.flows[slot], 1);
+  __builtin_prefetch(&memory_.cold[slot], 1);
+}
+
 FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms) {
   if (forward == reverse) return {FlowInsert::SameKey, {}, {}};
   const uint64_t forward_hash = hash(forward);
-  const uint64_t reverse_hash = hash(reverse);
   const FlowId known = find(forward, forward_hash);
   if (known.valid()) return {FlowInsert::Exists, known, this->reverse(known)};
+  return insert_absent(forward, forward_hash, reverse, hash(reverse), now_ms);
+}
+
+FlowTable::Pair FlowTable::insert_absent(const FlowKey& forward, uint64_t forward_hash,
+                                         const FlowKey& reverse, uint64_t reverse_hash,
+                                         uint32_t now_ms) {
+  if (forward_hash == reverse_hash && forward == reverse) return {FlowInsert::SameKey, {}, {}};
   const FlowId taken = find(reverse, reverse_hash);
   if (taken.valid()) return {FlowInsert::Exists, FlowId{}, taken};
 
   if (limbo_.on()) limbo_.release();
-  // Nobody is evicted for one half if there is no room for the other.
   const Home forward_home = home(forward_hash);
   const Home reverse_home = home(reverse_hash);
-  for (const Home& h : {forward_home, reverse_home}) {
-    if (free_slot(h) == kNoSlot && victim(h, now_ms) == kNoSlot) {
-      return {FlowInsert::Full, {}, {}};
+  uint32_t f = free_slot(forward_home);
+  uint32_t r = kNoSlot;
+  if (f != kNoSlot) {
+    hold(f, forward_home.tag);
+    r = free_slot(reverse_home);
+    if (r != kNoSlot) {
+      hold(r, reverse_home.tag);
+    } else {
+      give_back(f);
     }
   }
-  const uint32_t f = take(forward_home, now_ms);
-  const uint32_t r = f != kNoSlot ? take(reverse_home, now_ms) : kNoSlot;
-  if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
-    if (f != kNoSlot && limbo_.on()) limbo_.filled(f);
-    if (f != kNoSlot && !limbo_.on()) memory_.tags[f] = 0;
-    return {FlowInsert::Full, {}, {}};
+  if (r == kNoSlot) {
+    // Nobody is evicted for one half if there is no room for the other.
+    for (const Home& h : {forward_home, reverse_home}) {
+      if (free_slot(h) == kNoSlot && victim(h, now_ms) == kNoSlot) {
+        return {FlowInsert::Full, {}, {}};
+      }
+    }
+    f = take(forward_home, now_ms);
+    r = f != kNoSlot ? take(reverse_home, now_ms) : kNoSlot;
+    if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
+      if (f != kNoSlot) give_back(f);
+      return {FlowInsert::Full, {}, {}};
+    }
   }
   fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
   fill(r, reverse, f, now_ms, kFlowInUse);
@@ -404,7 +431,8 @@ uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& ti
     clock_ = (clock_ + slots) & (capacity_ - 1);
     if (left != 0) {
       const uint32_t next = clock_ & ~(kGroupSlots - 1);
-      for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0; ahead &= ahead - 1) {
+      for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0;
+           ahead &= ahead - 1) {
         __builtin_prefetch(&memory_.flows[next + first_of(ahead)]);
       }
     }

@@ -226,16 +226,15 @@ struct FlowKey4 {
   uint16_t protocol_family;
 
   FlowKey4() = default;  // of nothing yet
+  // As headers have it: source and destination address, and both ports.
+  FlowKey4(const uint8_t* addresses, const uint8_t* ports, uint8_t protocol, uint32_t scope)
+      : FlowKey4(Family::V4, load_native<uint32_t>(addresses), load_native<uint32_t>(addresses + 4),
+                 both_ports(ports), protocol, scope) {}
   // addresses: source and destination as they stand in an IPv4 header; ports in host order.
   FlowKey4(const uint8_t* addresses, uint16_t source_port, uint16_t destination_port,
            uint8_t protocol, uint32_t scope)
-      : scope_source(join(scope, load_native<uint32_t>(addresses))),
-        destination_ports(join(load_native<uint32_t>(addresses + 4),
-                               kLittleEndianHost ? source_port | uint32_t{destination_port} << 16
-                                                 : destination_port | uint32_t{source_port} << 16)),
-        protocol_family(static_cast<uint16_t>(
-            kLittleEndianHost ? protocol | static_cast<uint32_t>(Family::V4) << 8
-                              : static_cast<uint32_t>(Family::V4) | uint32_t{protocol} << 8)) {}
+      : FlowKey4(Family::V4, load_native<uint32_t>(addresses), load_native<uint32_t>(addresses + 4),
+                 both_ports(source_port, destination_port), protocol, scope) {}
 
   bool is_of(const Flow& flow) const {
     const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
@@ -253,6 +252,23 @@ struct FlowKey4 {
   }
 
  private:
+  friend struct FlowKey6;
+  FlowKey4(Family family, uint32_t source, uint32_t destination, uint32_t ports, uint8_t protocol,
+           uint32_t scope)
+      : scope_source(join(scope, source)),
+        destination_ports(join(destination, ports)),
+        protocol_family(static_cast<uint16_t>(
+            kLittleEndianHost ? protocol | static_cast<uint32_t>(family) << 8
+                              : static_cast<uint32_t>(family) | uint32_t{protocol} << 8)) {}
+  // Both as they stand in a Flow.
+  static uint32_t both_ports(uint16_t source, uint16_t destination) {
+    return kLittleEndianHost ? source | uint32_t{destination} << 16
+                             : destination | uint32_t{source} << 16;
+  }
+  static uint32_t both_ports(const uint8_t* header) {
+    const uint32_t v = load_be32(header);
+    return kLittleEndianHost ? std::rotl(v, 16) : v;
+  }
   // Two halves of eight bytes, by where they stand in memory.
   static uint64_t join(uint32_t front, uint32_t back) {
     return kLittleEndianHost ? front | uint64_t{back} << 32 : back | uint64_t{front} << 32;
@@ -268,6 +284,42 @@ static_assert(offsetof(Flow, scope) == 0 && offsetof(Flow, source4) == 4 &&
               offsetof(Flow, destination4) == 8 && offsetof(Flow, source_port) == 12 &&
               offsetof(Flow, destination_port) == 14 && offsetof(Flow, protocol) == 16 &&
               offsetof(Flow, family) == 17);
+
+// The same for IPv6: the first 18 bytes, in which is the first half of the source, and the addresses
+// where they stand in a header.
+struct FlowKey6 {
+  FlowKey4 rest;
+  const uint8_t* addresses;  // source and destination; outlives the key
+
+  // addresses, ports: as headers have them.
+  static FlowKey4 rest_of(const uint8_t* addresses, const uint8_t* ports, uint8_t protocol,
+                          uint32_t scope) {
+    return FlowKey4(Family::V6, load_native<uint32_t>(addresses),
+                    load_native<uint32_t>(addresses + 4), FlowKey4::both_ports(ports), protocol,
+                    scope);
+  }
+
+  bool is_of(const Flow& flow, const FlowAddress6& destination) const {
+    const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
+    if (!rest.is_of(flow)) return false;  // of an IPv4 flow the rest may be being written
+    const uint64_t differs =
+        (load_native<uint64_t>(p + offsetof(Flow, nat_source4)) ^
+         load_native<uint64_t>(addresses + 8)) |
+        (load_native<uint64_t>(destination.bytes) ^ load_native<uint64_t>(addresses + 16)) |
+        (load_native<uint64_t>(destination.bytes + 8) ^ load_native<uint64_t>(addresses + 24));
+    return differs == 0;
+  }
+
+  uint64_t hash(uint64_t seed) const {
+    return hash_words<sizeof(FlowKey)>(
+        seed, load_le64(addresses), load_le64(addresses + 8), load_le64(addresses + 16),
+        load_le64(addresses + 24),
+        le64(FlowKey4::join(FlowKey4::second(rest.destination_ports),
+                            FlowKey4::first(rest.scope_source))),
+        uint64_t{le16(rest.protocol_family)});
+  }
+};
+static_assert(offsetof(Flow, nat_destination4) == offsetof(Flow, nat_source4) + 4);
 
 // Defaults in seconds, new / established / closing. TCP 30 / 7440 / 5 (RFC 5382 §5: established at
 // least 2 h 4 min), UDP 30 / 180 / 30 (RFC 4787 §4.3: at least 2 min), ICMP and ICMPv6 10 / 60 / 10,
@@ -351,14 +403,16 @@ class FlowTable {
   void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, all of it
   FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
 
-  // The same for IPv4, in the two steps of a burst: the slot to prefetch and look at first (kNoSlot:
-  // there is none), and the search.
+  // The same for a FlowKey4 or FlowKey6, in the two steps of a burst: the slot to prefetch and look at
+  // first (kNoSlot: there is none), and the search.
   static constexpr uint32_t kNoSlot = ~0u;
   uint64_t hash(const FlowKey4& key) const { return key.hash(seed_); }
+  uint64_t hash(const FlowKey6& key) const { return key.hash(seed_); }
   uint32_t candidate(uint64_t hash) const;
-  FlowId find(const FlowKey4& key, uint64_t hash, uint32_t candidate) const {
+  template <class Key>
+  FlowId find(const Key& key, uint64_t hash, uint32_t candidate) const {
     if (candidate == kNoSlot) return FlowId{};
-    return key.is_of(memory_.flows[candidate]) ? FlowId{candidate} : find(key, hash);
+    return is_of(key, candidate) ? FlowId{candidate} : search(key, hash);
   }
 
   // Ok: the new pair. Exists: `forward` is the entry that has the forward key, `reverse` its other
@@ -374,16 +428,26 @@ class FlowTable {
   // a closed one; else one idle past its timeout; else, of those idle for more than kMinIdleMs, the
   // one idle longest, established ones last. Idle is the less idle half's.
   Pair insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms);
+  // The same for a forward key that is known to be absent; both hashes are at hand. Exists: as for a
+  // reverse key that is taken.
+  Pair insert_absent(const FlowKey& forward, uint64_t forward_hash, const FlowKey& reverse,
+                     uint64_t reverse_hash, uint32_t now_ms);
+  void prefetch_free(uint64_t hash) const;              // the entry that a new key will be written to
   void erase(FlowId either);                            // the pair
 
   Flow& operator[](FlowId id) { return memory_.flows[id.value]; }
   const Flow& operator[](FlowId id) const { return memory_.flows[id.value]; }
+  const FlowAddress6& address6(FlowId id) const { return memory_.addresses6[id.value]; }
   FlowCold& cold(FlowId id) { return memory_.cold[id.value]; }
   const FlowCold& cold(FlowId id) const { return memory_.cold[id.value]; }
   FlowHalf half(FlowId id) {
     return {memory_.flows[id.value], memory_.cold[id.value], memory_.addresses6[id.value]};
   }
   FlowId reverse(FlowId id) const { return memory_.cold[id.value].reverse(); }
+  void prefetch_rest(FlowId id) const {  // what is not in its Flow
+    __builtin_prefetch(&memory_.cold[id.value]);
+    __builtin_prefetch(&memory_.addresses6[id.value]);
+  }
   bool valid(FlowId id) const { return id.value < capacity_ && memory_.flows[id.value].in_use(); }
 
   // The timeouts that eviction goes by (defaults until called); must outlive the table.
@@ -428,13 +492,30 @@ class FlowTable {
   static uint32_t match_bucket(const uint8_t* tags, uint8_t tag) {
     return match_tags(tags, tag) | match_tags(tags + kGroupSlots, tag) << kGroupSlots;
   }
-  FlowId find(const FlowKey4& key, uint64_t hash) const;
+  FlowId search(const FlowKey4& key, uint64_t hash) const;
+  FlowId search(const FlowKey6& key, uint64_t hash) const;
+  template <class Key>
+  FlowId search_for(const Key& key, uint64_t hash) const;
   uint32_t free_slot(const Home& home) const;                      // in the emptier bucket
   uint32_t victim(const Home& home, uint32_t now_ms) const;
   uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
   void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
   void clear(uint32_t slot);
   void wipe(uint32_t slot);
+  void hold(uint32_t slot, uint8_t tag) {  // for a new half: nobody else's any more
+    if (limbo_.on()) {
+      limbo_.fill(slot);
+    } else {
+      memory_.tags[slot] = tag;
+    }
+  }
+  void give_back(uint32_t slot) {  // held, and not filled
+    if (limbo_.on()) {
+      limbo_.filled(slot);
+    } else {
+      memory_.tags[slot] = 0;
+    }
+  }
   void publish(uint32_t slot, uint8_t tag);
   uint32_t no_tag(uint32_t base) const { return match_bucket(memory_.tags + base, 0); }
   uint32_t free_in(uint32_t base) const {
@@ -446,6 +527,10 @@ class FlowTable {
   uint32_t pair_idle(uint32_t slot, uint32_t now_ms) const;
   FlowTimeoutState pair_state(uint32_t slot) const;
   bool is_of(const FlowKey& key, uint32_t slot) const;
+  bool is_of(const FlowKey4& key, uint32_t slot) const { return key.is_of(memory_.flows[slot]); }
+  bool is_of(const FlowKey6& key, uint32_t slot) const {
+    return key.is_of(memory_.flows[slot], memory_.addresses6[slot]);
+  }
 
   MappedMemory mapped_[4];  // of a table of its own
   FlowMemory memory_;

@@ -25,8 +25,7 @@ bool is_free_slot(const Flow& flow, const FlowCold& cold) {
   FlowCold zero{};
   zero.link(FlowId{0}, cold.generation_id());  // counts the slot's uses, and goes on
   const Flow none{};
-  return std::memcmp(&flow, &none, sizeof flow) == 0 &&
-         std::memcmp(&cold, &zero, sizeof cold) == 0;
+  return std::memcmp(&flow, &none, sizeof flow) == 0 && std::memcmp(&cold, &zero, sizeof cold) == 0;
 }
 
 }  // namespace
@@ -99,7 +98,8 @@ FlowAdoption FlowTable::adopt(uint32_t now_ms) {
     }
   }
   for (uint32_t slot = 0; slot < capacity_; ++slot) {
-    if (memory_.tags[slot] == 0 && !is_free_slot(memory_.flows[slot], memory_.cold[slot])) clear(slot);
+    if (memory_.tags[slot] == 0 && !is_free_slot(memory_.flows[slot], memory_.cold[slot]))
+      clear(slot);
   }
   used_ = out.entries;
   created_ = out.entries;

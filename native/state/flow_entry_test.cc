@@ -44,7 +44,8 @@ TEST(FlowEntry, FourMillionPairsFitTheirMemory) {
   EXPECT_LE(table.bytes() / kPairs, 256u) << "with the addresses of IPv6 flows";
 }
 
-// Which bytes of the process that are: the IPv6 addresses of IPv4 flows are memory that nobody touches.
+// Which bytes of the process that are: the IPv6 addresses of IPv4 flows are memory that nobody
+// touches.
 TEST(FlowEntry, AnIpv4FlowTouchesNoIpv6Address) {
   FlowTable table(1024, 1);
   for (uint32_t i = 0; i < 400; ++i) {

@@ -647,10 +647,12 @@ struct Tcp {
     }
   }
   bool send(uint8_t flags, uint32_t sequence, uint32_t ack, uint32_t payload = 0) {
-    return track_tcp(client_entry.half(), server_entry.half(), flags, sequence, ack, payload, any_rst);
+    return track_tcp(client_entry.half(), server_entry.half(), flags, sequence, ack, payload,
+                     any_rst);
   }
   bool receive(uint8_t flags, uint32_t sequence, uint32_t ack, uint32_t payload = 0) {
-    return track_tcp(server_entry.half(), client_entry.half(), flags, sequence, ack, payload, any_rst);
+    return track_tcp(server_entry.half(), client_entry.half(), flags, sequence, ack, payload,
+                     any_rst);
   }
   void handshake(uint32_t c, uint32_t s) {
     send(kSyn, c, 0);
@@ -944,6 +946,10 @@ TEST(FlowKey4, HashesAndMatchesAsTheFlowKeyDoes) {
     key.family = Family::V4;
     const FlowKey4 short_key(addresses, key.source_port, key.destination_port, key.protocol,
                              key.scope);
+    uint8_t ports[4];
+    store_be16(ports, key.source_port);
+    store_be16(ports + 2, key.destination_port);
+    ASSERT_EQ(FlowKey4(addresses, ports, key.protocol, key.scope).hash(1), short_key.hash(1));
     const uint64_t hash = table.hash(key);
     ASSERT_EQ(table.hash(short_key), hash);
     FlowKey reply = key;
@@ -961,6 +967,53 @@ TEST(FlowKey4, HashesAndMatchesAsTheFlowKeyDoes) {
       reinterpret_cast<uint8_t*>(&flow)[bit / 8] ^= static_cast<uint8_t>(1u << bit % 8);
       ASSERT_FALSE(short_key.is_of(flow)) << bit;
     }
+  }
+}
+
+// And the IPv6 one, of which the addresses stay in the packet.
+TEST(FlowKey6, HashesAndMatchesAsTheFlowKeyDoes) {
+  FlowTable table(1024, 7);
+  std::mt19937 random(6);
+  for (uint32_t i = 0; i < 200; ++i) {
+    uint8_t addresses[32];
+    for (uint8_t& byte : addresses) byte = static_cast<uint8_t>(random());
+    FlowKey key{};
+    std::memcpy(key.source, addresses, 16);
+    std::memcpy(key.destination, addresses + 16, 16);
+    key.source_port = static_cast<uint16_t>(random());
+    key.destination_port = static_cast<uint16_t>(random());
+    key.scope = random();
+    key.protocol = static_cast<uint8_t>(random());
+    key.family = Family::V6;
+    uint8_t ports[4];
+    store_be16(ports, key.source_port);
+    store_be16(ports + 2, key.destination_port);
+    const FlowKey6 short_key{FlowKey6::rest_of(addresses, ports, key.protocol, key.scope),
+                             addresses};
+    const uint64_t hash = table.hash(key);
+    ASSERT_EQ(table.hash(short_key), hash);
+    FlowKey reply = key;
+    reply.scope = ~key.scope;
+    const FlowTable::Pair pair = table.insert(key, reply, 0);
+    ASSERT_EQ(pair.result, FlowInsert::Ok);
+    ASSERT_EQ(table.find(short_key, hash, table.candidate(hash)), pair.forward);
+    FlowEntry entry;
+    entry.copy(table.half(pair.forward));
+    const auto differs = [&](void* part, uint32_t bit) {
+      uint8_t& byte = static_cast<uint8_t*>(part)[bit / 8];
+      const uint8_t flipped = static_cast<uint8_t>(1u << bit % 8);
+      byte ^= flipped;
+      const bool other = !short_key.is_of(entry.flow, entry.address6);
+      byte ^= flipped;
+      return other;
+    };
+    ASSERT_TRUE(short_key.is_of(entry.flow, entry.address6));
+    uint8_t* flow = reinterpret_cast<uint8_t*>(&entry.flow);
+    for (uint32_t bit = 0; bit < 18 * 8; ++bit) ASSERT_TRUE(differs(flow, bit)) << bit;
+    for (uint32_t bit = 0; bit < 8 * 8; ++bit) {
+      ASSERT_TRUE(differs(flow + offsetof(Flow, nat_source4), bit)) << bit;
+    }
+    for (uint32_t bit = 0; bit < 16 * 8; ++bit) ASSERT_TRUE(differs(&entry.address6, bit)) << bit;
   }
 }
 

@@ -382,6 +382,7 @@ void Router::render(NextHopId id, const NextHopObject& object) {
       n.hash_fields = object.ecmp.hash_fields != 0 ? object.ecmp.hash_fields : uint8_t{kHashAll};
       side.ecmp.members = object.ecmp.members;
       side.ecmp.equal_weights = equal_weights(object.ecmp.members);
+      render_choices(side.ecmp);
       n.ecmp = &side.ecmp;
       break;
     case NextHopKind::Replicate:

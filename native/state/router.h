@@ -179,6 +179,12 @@ class Router {
     return route_by_id((family == Family::V4 ? v->routes4 : v->routes6).lookup(address));
   }
   const Route* route_by_id(uint32_t route_id) const { return routes_.find(route_id); }
+  // For bursts: where route() looks an address up, and asking for the routes that were found there.
+  const Lpm* routes(VrfId vrf, Family family) const {  // nullptr: no such VRF
+    const Vrf* v = vrfs_.find(vrf.value);
+    return v == nullptr ? nullptr : family == Family::V4 ? &v->routes4 : &v->routes6;
+  }
+  void prefetch_route(uint32_t route_id) const { __builtin_prefetch(routes_.find(route_id)); }
   MacEntry* mac(VrfId vrf, const Mac& mac) const {
     Vrf* v = vrfs_.find(vrf.value);
     if (v == nullptr) return nullptr;

@@ -121,7 +121,7 @@ uint32_t Worker::send(Link& to, Packet** packets, uint32_t count) {
     const uint32_t sent = to.port->tx_burst(packets + at, count - at);
     const bool at_fault = to.port->tx_errors != errors;
     if (!alone()) to.slot->lock.unlock();
-    for (uint32_t i = at; i < at + sent; ++i) pool.free(packets[i]);
+    pool.free(packets + at, sent);
     at += sent;
     went += sent;
     if (at == count) break;

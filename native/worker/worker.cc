@@ -61,6 +61,10 @@ Worker::Worker(House& shared, uint32_t which)
   context.transmit = [](void* sink, Packet* packet) {
     static_cast<Worker*>(sink)->transmit(packet);
   };
+  context.transmit_all = [](void* sink, Packet* const* packets, uint32_t count) {
+    Worker& worker = *static_cast<Worker*>(sink);
+    for (uint32_t i = 0; i < count; ++i) worker.transmit(packets[i]);
+  };
   context.sink = this;
   context.drop_log = &house.drop_log;
   context.worker = index;

@@ -3,18 +3,18 @@
  * own, a pod on each behind a TAP, a veth between them. The far pod has a floating IP, so that what is pinged is
  * encapsulated by one node and translated by the other. What was captured is read by tshark.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import type { CaptureView } from '../../src/cli/views.ts';
 import { readPcap } from '../../src/codec/pcap.ts';
 import { openRemote } from '../../src/dataplane/remote.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import { askTshark } from '../../src/program/tshark.ts';
+import { callAt, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const GATEWAY = '10.8.1.254';
@@ -26,16 +26,7 @@ const IDS: readonly Id[] = [1, 2];
 const nodeMac = (id: Id) => `02:00:0a:09:00:0${id}`;
 const podMac = (id: Id) => `02:00:00:00:00:0${id}`;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const tools = ['ip', 'ping', 'nsenter', 'setpriv', 'tshark', 'tcpdump', 'python3'];
-  const none = tools.find((name) => !haveCommand(name));
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('ping', 'tshark', 'tcpdump', 'python3');
 
 describe.skipIf(why !== undefined)('capture and trace of running nodes', () => {
   let lab: Lab;
@@ -44,14 +35,8 @@ describe.skipIf(why !== undefined)('capture and trace of running nodes', () => {
   const socket = (id: Id) => lab.path(`${id}.sock`);
   const inPod = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: pods.get(id) });
 
-  async function call<T>(id: Id, method: string, params: unknown = {}): Promise<T> {
-    const client = await Client.connect(socket(id));
-    try {
-      return await client.call<T>(method, params);
-    } finally {
-      client.close();
-    }
-  }
+  const call = <T>(id: Id, method: string, params: unknown = {}) =>
+    callAt<T>(socket(id), method, params);
 
   /** The command, from when it listens on. */
   async function vrouter(id: Id, ...argv: string[]): Promise<Service> {

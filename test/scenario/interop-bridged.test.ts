@@ -3,14 +3,15 @@
  * node told of its MAC and of where broadcasts go, the kernel learning ours. ARP is flooded, nobody routes.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FAR, FarLab, GATEWAY, NODE, TENANT_MTU, whyNot } from '../support/far-lab.ts';
+import { FAR, FAR_TOOLS, FarLab, GATEWAY, NODE, TENANT_MTU } from '../support/far-lab.ts';
+import { whyNot } from '../support/lab.ts';
 
 const VNI = 42;
 const FAR_HOST = { ipv4: '10.8.1.20', ipv6: 'fd00:8::20', mac: '02:bb:00:00:00:20' };
 const POD = { name: 'pod', mac: '02:00:00:00:00:01', ipv4: '10.8.1.1', ipv6: 'fd00:8::1' };
 const OTHER = { name: 'other', mac: '02:00:00:00:00:02', ipv4: '10.8.1.2', ipv6: 'fd00:8::2' };
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
-const why = whyNot();
+const why = whyNot(...FAR_TOOLS);
 
 describe.skipIf(why !== undefined)('the kernel as a far end of layer 2', () => {
   let at: FarLab;

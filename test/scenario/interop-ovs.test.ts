@@ -6,7 +6,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DropLogView } from '../../src/cli/views.ts';
-import { FAR, FarLab, GATEWAY, NODE, TENANT_MTU, whyNot } from '../support/far-lab.ts';
+import { FAR, FAR_TOOLS, FarLab, GATEWAY, NODE, TENANT_MTU } from '../support/far-lab.ts';
+import { whyNot } from '../support/lab.ts';
 
 const VNI = 42;
 const FAMILIES = ['ipv4', 'ipv6'] as const;
@@ -40,6 +41,7 @@ const LABELLED = {
 } as const;
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
 const why = whyNot(
+  ...FAR_TOOLS,
   'ovsdb-tool',
   'ovsdb-server',
   'ovs-vswitchd',

@@ -4,7 +4,8 @@
  */
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FAR, FarLab, GATEWAY, NODE, TENANT_MTU, whyNot } from '../support/far-lab.ts';
+import { FAR, FAR_TOOLS, FarLab, GATEWAY, NODE, TENANT_MTU } from '../support/far-lab.ts';
+import { whyNot } from '../support/lab.ts';
 
 const SCRIPT = resolve(import.meta.dirname, '../support/far-end.py');
 const VNI = 42;
@@ -49,7 +50,7 @@ const ENDS: readonly ScapyEnd[] = (['udp', 'gre'] as const).flatMap((encap) =>
 );
 const ROUNDS = 20;
 const ASKED = 5;
-const why = whyNot('python3');
+const why = whyNot(...FAR_TOOLS, 'python3');
 
 describe.skipIf(why !== undefined)('far ends that are not ours', () => {
   let at: FarLab;

@@ -10,11 +10,11 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import type { ServicesView, StatusView } from '../../src/cli/views.ts';
 import { openRemote } from '../../src/dataplane/remote.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import type { NetworkNamespace } from '../../src/program/netns.ts';
+import { callAt, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const START_MS = 20_000;
@@ -66,18 +66,7 @@ socket.on('close', () => { console.log(heard.split('\\r\\n')[0]); process.exit()
 setTimeout(() => socket.destroy(), 3000);
 `;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (spawnSync('unshare', ['--net', 'true']).status !== 0) {
-    return 'network namespaces cannot be made here';
-  }
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  return ['ip', 'nsenter', 'setpriv', 'curl'].find((name) => !haveCommand(name));
-}
-
-const why = missing();
-if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('curl');
 
 interface Asked {
   readonly method: string;
@@ -118,14 +107,7 @@ describe.skipIf(why !== undefined).each(['in the process of the node', 'in a for
     const socket = () => lab.path('node.sock');
     const forwarder = () => lab.path('node.forwarder');
 
-    async function call<T>(method: string, params: unknown = {}): Promise<T> {
-      const client = await Client.connect(socket());
-      try {
-        return await client.call<T>(method, params);
-      } finally {
-        client.close();
-      }
-    }
+    const call = <T>(method: string, params: unknown = {}) => callAt<T>(socket(), method, params);
 
     function forwarderPid(): number {
       const remote = openRemote({ path: forwarder() });

@@ -4,14 +4,14 @@
  * was sent, whoever cuts it: the kernel (a TAP told of the tunnel) or we (AF_PACKET); who may not be cut is told.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import type { DropView, VifView } from '../../src/cli/views.ts';
-import { haveCommand, Lab } from '../../src/program/lab.ts';
+import { Lab } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { callAt, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const MEGABYTES = 100;
@@ -52,16 +52,7 @@ function wantedDigest(): string {
   return all.digest('hex');
 }
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const tools = ['ip', 'tc', 'ethtool', 'curl', 'ping', 'iperf3', 'nsenter', 'setpriv'];
-  const none = tools.find((name) => !haveCommand(name));
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('tc', 'ethtool', 'curl', 'ping', 'iperf3');
 
 for (const uplink of ['tap', 'af_packet'] as const) {
   for (const offloads of [true, false]) {
@@ -71,14 +62,8 @@ for (const uplink of ['tap', 'af_packet'] as const) {
       const nodes = new Map<Id, NetworkNamespace>();
       const pods = new Map<Id, NetworkNamespace>();
       const inPod = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: pods.get(id) });
-      const call = async <T>(id: Id, method: string, params: unknown = {}): Promise<T> => {
-        const client = await Client.connect(lab.path(`${id}.sock`));
-        try {
-          return await client.call<T>(method, params);
-        } finally {
-          client.close();
-        }
-      };
+      const call = <T>(id: Id, method: string, params: unknown = {}) =>
+        callAt<T>(lab.path(`${id}.sock`), method, params);
 
       beforeAll(async () => {
         lab = new Lab();

@@ -4,14 +4,14 @@
  * the kernel's neighbours on vhost0. A router with a bridge is the fabric; what crossed it is read by tshark.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import { addBridge, connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import { askTshark } from '../../src/program/tshark.ts';
+import { answers, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 type Id = 1 | 2;
@@ -23,16 +23,7 @@ const PAGE = 'x'.repeat(1_000_000);
 const DIGEST = createHash('sha256').update(PAGE).digest('hex');
 const HTTP = `require('node:http').createServer((_, r) => r.end('x'.repeat(${PAGE.length}))).listen(80, '::', () => console.log('ready'))`;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const tools = ['ip', 'nft', 'ethtool', 'tcpdump', 'tshark', 'curl', 'ping', 'nsenter', 'setpriv'];
-  const none = tools.find((name) => !haveCommand(name));
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('nft', 'ethtool', 'tcpdump', 'tshark', 'curl', 'ping');
 
 describe.skipIf(why !== undefined)('an uplink of our own, the host behind it', () => {
   let lab: Lab;
@@ -58,15 +49,7 @@ describe.skipIf(why !== undefined)('an uplink of our own, the host behind it', (
   async function start(id: Id): Promise<void> {
     const argv = [process.execPath, MAIN, 'node', '--config', lab.path(`${id}.yaml`)];
     services.set(id, lab.start(`node${id}`, argv, { namespace: nodes.get(id) }));
-    const up = lab.until(
-      `node${id}`,
-      async () => {
-        const client = await Client.connect(lab.path(`${id}.sock`));
-        client.close();
-        return true;
-      },
-      20_000,
-    );
+    const up = answers(lab, `node${id}`, lab.path(`${id}.sock`));
     await Promise.race([up, lab.broken]);
   }
 

@@ -3,15 +3,7 @@
  * thousand real TAPs plugged in and out in random order while another port forwards.
  */
 import { execFile, execFileSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -21,8 +13,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
 import type { StatusView, VifView } from '../../src/cli/views.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import type { NetworkNamespace } from '../../src/program/netns.ts';
+import { whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const run = promisify(execFile);
@@ -259,14 +252,7 @@ describe('plug API', () => {
   });
 });
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const none = ['ip', 'ping', 'nsenter', 'setpriv'].find((name) => !haveCommand(name));
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
+const why = whyNot('ping');
 
 const PORTS = 1000;
 /** The figure that is promised, where the machine is ours alone; else only that nothing is badly wrong. */

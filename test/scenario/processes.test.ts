@@ -9,11 +9,10 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import type { Page } from '../../src/cli/protocol.ts';
 import type { FlowView, StatusView } from '../../src/cli/views.ts';
 import { openRemote } from '../../src/dataplane/remote.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
@@ -72,6 +71,9 @@ while not stopping:
     seen.add(struct.unpack('!Q', packet[:8])[0])
 print(json.dumps({'received': len(seen), 'silenceMs': round(silence * 1000, 1)}), flush=True)
 `;
+
+import { callAt, whyNot } from '../support/lab.ts';
+
 const CHUNK = 32_768;
 const CHUNKS = 250;
 const TCP_SERVER = `
@@ -101,17 +103,7 @@ c.close()
 print(n, h.hexdigest(), flush=True)
 `;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  const made = spawnSync('unshare', ['--net', 'true']);
-  if (made.status !== 0) return 'network namespaces cannot be made here';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  return ['ip', 'nsenter', 'setpriv', 'python3'].find((name) => !haveCommand(name));
-}
-
-const why = missing();
-if (why !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('python3');
 
 describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
   let lab: Lab;
@@ -122,14 +114,8 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
   const socketOf = (name: string) => lab.path(`${name}.sock`);
   const forwarderOf = (name: string) => lab.path(`${name}.forwarder`);
 
-  async function call<T>(name: string, method: string, params: unknown = {}): Promise<T> {
-    const client = await Client.connect(socketOf(name));
-    try {
-      return await client.call<T>(method, params);
-    } finally {
-      client.close();
-    }
-  }
+  const call = <T>(name: string, method: string, params: unknown = {}) =>
+    callAt<T>(socketOf(name), method, params);
 
   function forwarderPid(name: string): number {
     const remote = openRemote({ path: forwarderOf(name) });

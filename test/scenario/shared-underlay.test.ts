@@ -2,30 +2,20 @@
  * Two nodes whose hosts keep their addresses: tunnels beside the host's stack, far ends by the kernel's
  * neighbours, through a gateway, and after a far NIC got another MAC.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { answers, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 type Id = 1 | 2;
 const IDS: readonly Id[] = [1, 2];
 const nodeMac = (id: Id) => `02:00:0a:09:00:0${id}`;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const none = ['ip', 'tc', 'tcpdump', 'ping', 'nsenter', 'setpriv'].find(
-    (name) => !haveCommand(name),
-  );
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('tc', 'tcpdump', 'ping');
 
 describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
   let lab: Lab;
@@ -39,15 +29,7 @@ describe.skipIf(why !== undefined)('an uplink shared with the host', () => {
   async function start(id: Id): Promise<void> {
     const argv = [process.execPath, MAIN, 'node', '--config', lab.path(`${id}.yaml`)];
     services.set(id, lab.start(`node${id}`, argv, { namespace: nodes.get(id), mayEnd: true }));
-    await lab.until(
-      `node${id}`,
-      async () => {
-        const client = await Client.connect(lab.path(`${id}.sock`));
-        client.close();
-        return true;
-      },
-      20_000,
-    );
+    await answers(lab, `node${id}`, lab.path(`${id}.sock`));
   }
 
   beforeAll(async () => {

@@ -2,14 +2,15 @@
  * Two nodes joined by two cables, each an uplink shared with the host, the kernel's multipath route over both:
  * flows spread, a cable that is pulled loses no more than what was sent before anybody knew, and MTUs are followed.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
+import type { Client } from '../../src/cli/client.ts';
 import type { NextHopView } from '../../src/cli/views.ts';
-import { haveCommand, Lab } from '../../src/program/lab.ts';
+import { Lab } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { whyNot, withClient } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 type Id = 1 | 2;
@@ -53,17 +54,7 @@ lost=[i for i in range(sent) if i not in got]
 print(sent,len(got),lost[0] if lost else -1,lost[-1] if lost else -1,flush=True)
 `;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const none = ['ip', 'tc', 'ping', 'nsenter', 'setpriv', 'python3'].find(
-    (name) => !haveCommand(name),
-  );
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const why = missing();
-if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
-if (why !== undefined) console.log(`skipped: ${why}`);
+const why = whyNot('tc', 'ping', 'python3');
 
 describe.skipIf(why !== undefined)('two uplinks', () => {
   let lab: Lab;
@@ -72,14 +63,8 @@ describe.skipIf(why !== undefined)('two uplinks', () => {
   const node = (id: Id) => nodes.get(id) as NetworkNamespace;
   const inPod = (id: Id, ...argv: string[]) => lab.run(argv, { namespace: pods.get(id) });
 
-  async function ask<T>(id: Id, work: (client: Client) => Promise<T>): Promise<T> {
-    const client = await Client.connect(lab.path(`${id}.sock`));
-    try {
-      return await work(client);
-    } finally {
-      client.close();
-    }
-  }
+  const ask = <T>(id: Id, work: (client: Client) => Promise<T>) =>
+    withClient(lab.path(`${id}.sock`), work);
   const cli = async (id: Id, ...argv: string[]) =>
     (await lab.run([process.execPath, MAIN, ...argv, '--sock', lab.path(`${id}.sock`)])).out;
 

@@ -8,10 +8,9 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import { CAUSES } from '../../src/cli/why/causes.ts';
 import type { WhyView } from '../../src/cli/why/walk.ts';
-import { haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
@@ -52,15 +51,9 @@ for i in range(int(sys.argv[2])):
     s.sendto(b'x', (sys.argv[1], 7000))
 `;
 
-function missing(): string | undefined {
-  if (process.getuid?.() !== 0) return 'root is needed';
-  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
-  const none = ['ip', 'nsenter', 'setpriv', 'python3', 'ping', 'curl'].find((n) => !haveCommand(n));
-  return none === undefined ? undefined : `${none} is not installed`;
-}
-const reason = missing();
-if (reason !== undefined && process.env['CI'] === 'true') throw new Error(`cannot run: ${reason}`);
-if (reason !== undefined) console.log(`skipped: ${reason}`);
+import { callAt, whyNot } from '../support/lab.ts';
+
+const reason = whyNot('python3', 'ping', 'curl');
 
 describe.skipIf(reason !== undefined)('why', () => {
   let lab: Lab;
@@ -70,14 +63,8 @@ describe.skipIf(reason !== undefined)('why', () => {
   const socketOf = (name: string) => lab.path(`${name}.sock`);
   const everyone = () => ['a', 'b', 'control'].map(socketOf);
 
-  async function call<T>(name: string, method: string, params: unknown): Promise<T> {
-    const client = await Client.connect(socketOf(name));
-    try {
-      return await client.call<T>(method, params);
-    } finally {
-      client.close();
-    }
-  }
+  const call = <T>(name: string, method: string, params: unknown) =>
+    callAt<T>(socketOf(name), method, params);
 
   const inPod = (pod: Pod, ...argv: string[]) => lab.run(argv, { namespace: pods.get(pod) });
   const pings = async (pod: Pod, to: string, ...more: string[]) =>

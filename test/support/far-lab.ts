@@ -9,15 +9,15 @@
  * Used by the interop tests; Lab removes everything.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { stringify } from 'yaml';
-import { Client } from '../../src/cli/client.ts';
 import type { LabelView, VifView } from '../../src/cli/views.ts';
-import { type Ended, haveCommand, Lab, type Service } from '../../src/program/lab.ts';
+import { type Ended, Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import { askTshark, type WireOpinion } from '../../src/program/tshark.ts';
+import { callAt } from './lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 export const NODE = { ipv4: '10.9.0.1', ipv6: 'fd00:9::1', mac: '02:00:0a:09:00:01' } as const;
@@ -27,6 +27,8 @@ export const GATEWAY = {
   ipv6: 'fd00:8::fe',
   mac: '00:00:5e:00:01:00',
 } as const;
+/** What its tests need besides. */
+export const FAR_TOOLS = ['bridge', 'ethtool', 'tcpdump', 'tshark', 'curl', 'ping'] as const;
 export const TENANT_MTU = 1430; // 1500 less IPv6, UDP, VXLAN, Ethernet
 /** One megabyte that repeats nowhere in itself. */
 const PAGE = `const { createHash } = require('node:crypto');
@@ -36,33 +38,6 @@ const DIGEST = createHash('sha256')
   .update(new Function('require', `${PAGE} return page`)(createRequire(import.meta.url)))
   .digest('hex');
 const HTTP = `${PAGE} require('node:http').createServer((_, r) => r.end(page)).listen(80, '::', () => console.log('ready'))`;
-const ALWAYS = [
-  'ip',
-  'bridge',
-  'ethtool',
-  'tcpdump',
-  'tshark',
-  'curl',
-  'ping',
-  'nsenter',
-  'setpriv',
-];
-
-/** Why this machine cannot run it; with CI=true that is an error. */
-export function whyNot(...tools: string[]): string | undefined {
-  const none = [...ALWAYS, ...tools].find((name) => !haveCommand(name));
-  const why =
-    process.getuid?.() !== 0
-      ? 'root is needed'
-      : !existsSync('/dev/net/tun')
-        ? 'there is no /dev/net/tun'
-        : none === undefined
-          ? undefined
-          : `${none} is not installed`;
-  if (why !== undefined && process.env.CI === 'true') throw new Error(`cannot run: ${why}`);
-  if (why !== undefined) console.log(`skipped: ${why}`);
-  return why;
-}
 
 export interface PodPlan {
   readonly name: string;
@@ -128,13 +103,8 @@ export class FarLab {
     return out;
   }
 
-  async call<T>(method: string, params: unknown = {}): Promise<T> {
-    const client = await Client.connect(this.lab.path('node.sock'));
-    try {
-      return await client.call<T>(method, params);
-    } finally {
-      client.close();
-    }
+  call<T>(method: string, params: unknown = {}): Promise<T> {
+    return callAt<T>(this.lab.path('node.sock'), method, params);
   }
 
   /** The label that leads to a pod. */
