@@ -60,6 +60,7 @@
       "native/state/rewrite.cc",
       "native/state/router.cc",
       "native/table/lpm.cc",
+      "native/table/mac_table.cc",
       "native/table/mapped_memory.cc",
       "native/wire/print.cc",
       "native/worker/capture.cc",

@@ -16,6 +16,7 @@
 // Three loops over the burst, so that the memory accesses of many packets overlap: recognise
 // (headers, key, hash; prefetch of tags), prefetch of entries, carry. Reads tables; writes flows,
 // packets.
+#include "path/express_bridge.h"
 #include "path/express_flow.h"
 #include "path/express_route.h"
 #include "wire/gre.h"
@@ -37,6 +38,12 @@ Entrance entrance_of(const Router& router, VifId id) {
   e.vrf = VrfId{spec.vrf};
   e.vif = vif;
   if (spec.type == static_cast<uint8_t>(VifType::Physical)) e.kind = Entrance::Fabric;
+  const bool bridges = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL2) != 0;
+  if (spec.type == static_cast<uint8_t>(VifType::Virtual) && bridges &&
+      (spec.flags & kVifPolicy) == 0) {
+    e.macs = router.macs(e.vrf);
+    e.dhcp_trap = (spec.flags & kVifDhcpTrap) != 0;
+  }
   const bool routes = (spec.flags & (kVifL2 | kVifL3)) == 0 || (spec.flags & kVifL3) != 0;
   if (spec.type == static_cast<uint8_t>(VifType::Virtual) && routes) {
     const NextHop* own = router.next_hop(NextHopId{spec.next_hop});
@@ -61,6 +68,7 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
   const NextHop* entry = router.next_hop(vni ? router.vni(label & ~kIsVni) : router.label(label));
   if (entry == nullptr) return;
   memory.bridges = entry->bridge();
+  memory.macs = nullptr;
   memory.scope = entry->scope;
   memory.vrf = entry->vrf;
   bool policy = entry->policy();
@@ -80,6 +88,7 @@ void look_up_label(const Router& router, uint32_t label, Memory& memory) {
     }
   } else if (entry->kind == NextHopKind::VrfTranslate && (vni || !entry->bridge())) {
     memory.owner = policy ? Owner::Label : Owner::Receiver;
+    if (vni && entry->bridge() && !policy) memory.macs = router.macs(entry->vrf);
   }
 }
 
@@ -163,7 +172,13 @@ bool recognise_behind_vni(Context& context, const Packet& packet, uint32_t at, M
     if (parcel.family == Family::None) return false;
     at += ethernet::kHeaderLength;
   } else if (memory.bridges) {
-    return false;
+    if (memory.macs == nullptr || parcel.end < at + ethernet::kHeaderLength || to.is_group()) {
+      return false;
+    }
+    parcel.l3 = static_cast<uint16_t>(at + ethernet::kHeaderLength);
+    parcel.vrf = memory.vrf;
+    recognise_bridge(context, packet, *memory.macs, false, parcel);
+    return parcel.by == By::Mac;
   }
   return recognise_inside(context, packet, at, memory, parcel);
 }
@@ -236,7 +251,9 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
     memory.entrance = entrance_of(context.router, meta.vif);
   }
   const Entrance& entrance = memory.entrance;
-  if (entrance.kind == Entrance::Other || !ethernet::check(packet.data(), packet.length)) return;
+  if (!ethernet::check(packet.data(), packet.length)) return;
+  if (recognise_bridged_tenant(context, packet, entrance, parcel)) return;
+  if (entrance.kind == Entrance::Other) return;
   const Family family = family_of(ethernet::ether_type(packet.data()));
   if (family == Family::None) {
     parcel.look = Look::Apart;
@@ -258,12 +275,27 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
       return;
     }
   }
+  if (parcel.by == By::Mac) return;
   if (parcel.by == By::Route) {
     recognise_route(context, packet, entrance, parcel);
   } else if (parcel.family == Family::V4) {
     recognise_flow<Ip4>(context.flows, packet, entrance, parcel, key);
   } else {
     recognise_flow<Ip6>(context.flows, packet, entrance, parcel, key);
+  }
+}
+
+// Does all there is to do for a packet, or nothing (false).
+template <bool kTogether>
+inline bool carry(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
+                  uint32_t now_ms, Exit* exits) {
+  switch (parcel.by) {
+    case By::Route:
+      return carry_route(context, packet, parcel, exits);
+    case By::Mac:
+      return carry_bridge(context, packet, parcel, exits);
+    default:
+      return carry_flow<kTogether>(context, packet, parcel, key, now_ms, exits);
   }
 }
 
@@ -283,19 +315,21 @@ void express(Context& context, Burst& burst, Burst& done) {
   bool by_route = false;
   for (uint32_t i = 0; i < burst.count; ++i) {
     if (parcels[i].look != Look::Plain) continue;
-    if (parcels[i].by == By::Flow) {
-      seek_flow(context.flows, parcels[i]);
-    } else {
-      by_route = true;
+    switch (parcels[i].by) {
+      case By::Flow:
+        seek_flow(context.flows, parcels[i]);
+        break;
+      case By::Route:
+        by_route = true;
+        break;
+      case By::Mac:
+        parcels[i].macs->candidate(parcels[i].mac_hash);
+        break;
     }
   }
   if (by_route) find_routes(context.router, burst, parcels);
   const uint32_t now = now_ms(context);
   const bool together = context.together != nullptr;
-  const auto carry = [&](Packet& packet, uint32_t i) {
-    return together ? carry_flow<true>(context, packet, parcels[i], keys[i], now, exits)
-                    : carry_flow<false>(context, packet, parcels[i], keys[i], now, exits);
-  };
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
   for (uint32_t i = 0; i < burst.count; ++i) {
@@ -304,8 +338,8 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        (parcel.by == By::Route ? carry_route(context, *packet, parcel, exits)
-                                : carry(*packet, i))) {
+        (together ? carry<true>(context, *packet, parcel, keys[i], now, exits)
+                  : carry<false>(context, *packet, parcel, keys[i], now, exits))) {
       done.packets[done.count++] = packet;
       continue;
     }

@@ -6,10 +6,12 @@
 #include <bit>
 #include <cstddef>
 
+#include "base/hash.h"
 #include "path/rooms.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
+#include "wire/tcp.h"
 
 namespace vrouter {
 
@@ -23,14 +25,15 @@ enum class Look : uint8_t {
 };
 
 // What names its way out.
-enum class By : uint8_t { Flow, Route };
+enum class By : uint8_t { Flow, Route, Mac };
 
-// A packet as far as it has been recognised. l3: of the packet that has the flow or is routed, from
-// data().
+// A packet as far as it has been recognised. l3: of the packet that has the flow, is routed, or is
+// in the frame that is bridged; from data().
 struct Parcel {
   Look look;
   Family family;
   By by;
+  uint8_t syn;  // by MAC: bytes of the IP header in front of a SYN
   uint16_t l3;
   uint16_t l3_length;
   uint16_t outer_source6;  // where that stands, from data(); 0: none
@@ -41,8 +44,10 @@ struct Parcel {
   uint32_t slot;          // of its flow, perhaps; by route: which one
   VrfId vrf;
   uint64_t hash;
-  NextHopId entry;    // by route: what its label leads to, where that is a way out
-  const Lpm* routes;  // … else where it is looked up
+  NextHopId entry;       // by route: what its label leads to, where that is a way out
+  const Lpm* routes;     // … else where it is looked up
+  const MacTable* macs;  // by MAC: where its destination is looked up
+  uint64_t mac_hash;
 
   bool from_fabric() const { return outer_source != 0 || outer_source6 != 0; }
 };
@@ -59,6 +64,7 @@ struct Entrance {
   bool gateway_trap = false;
   uint32_t gateway = 0;  // with gateway_trap
   const Vif* vif = nullptr;
+  const MacTable* macs = nullptr;  // a tenant's, whose bridged frames need no flow
 };
 
 // The way out by a next hop, as far as all packets that take it have it in common.
@@ -94,6 +100,7 @@ struct Memory {
   NextHopId entry;       // Owner::Nobody: the way out itself
   uint32_t scope = 0;    // Owner::Label
   VrfId vrf;
+  const MacTable* macs = nullptr;  // of frames that are bridged and need no flow
   Family underlay = Family::None;
   bool own = false;
   uint8_t underlay_address[16];
@@ -173,5 +180,31 @@ struct Ip6 {
   static uint32_t total_length(const uint8_t* p) { return ipv6::total_length(p); }
   static uint8_t protocol(const uint8_t* p) { return ipv6::next_header(p); }
 };
+
+// choice_hash() with all fields, of ports in one word as they stand in the header.
+inline uint64_t packet_hash(const uint8_t* p, bool v4, const uint8_t* l4, uint8_t protocol,
+                            uint64_t seed) {
+  const uint64_t rest =
+      load_be16(l4) | uint64_t{load_be16(l4 + 2)} << 16 | uint64_t{protocol} << 32;
+  if (v4) {
+    return hash_words<48>(seed, uint64_t{load_native<uint32_t>(ipv4::source(p))}, uint64_t{0},
+                          uint64_t{load_native<uint32_t>(ipv4::destination(p))}, uint64_t{0}, rest,
+                          uint64_t{0});
+  }
+  const uint8_t* a = ipv6::source(p);
+  static_assert(ipv6::kDestinationAt == ipv6::kSourceAt + 16);
+  return hash_words<48>(seed, load_native<uint64_t>(a), load_native<uint64_t>(a + 8),
+                        load_native<uint64_t>(a + 16), load_native<uint64_t>(a + 24), rest,
+                        uint64_t{0});
+}
+
+// As clamp() in encapsulate.cc does for packets without a flow.
+inline void clamp_syn(const Router& router, uint8_t* l4, uint32_t mtu, uint32_t ip_header) {
+  if ((router.spec().flags & kRouterNoMssClamp) != 0) return;
+  const uint32_t headers = tcp::kHeaderLength + ip_header;
+  if (mtu <= headers) return;
+  const uint32_t most = mtu - headers;
+  tcp::clamp_mss(l4, static_cast<uint16_t>(most > 65535 ? 65535 : most));
+}
 
 }  // namespace vrouter

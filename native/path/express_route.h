@@ -6,7 +6,6 @@
 #pragma once
 #include <bit>
 
-#include "base/hash.h"
 #include "path/express_parts.h"
 #include "path/push.h"
 #include "wire/ip.h"
@@ -15,23 +14,6 @@
 #include "wire/udp.h"
 
 namespace vrouter {
-
-// choice_hash() with all fields, of ports in one word as they stand in the header.
-inline uint64_t route_hash(const uint8_t* p, bool v4, const uint8_t* l4, uint8_t protocol,
-                           uint64_t seed) {
-  const uint64_t rest =
-      load_be16(l4) | uint64_t{load_be16(l4 + 2)} << 16 | uint64_t{protocol} << 32;
-  if (v4) {
-    return hash_words<48>(seed, uint64_t{load_native<uint32_t>(ipv4::source(p))}, uint64_t{0},
-                          uint64_t{load_native<uint32_t>(ipv4::destination(p))}, uint64_t{0}, rest,
-                          uint64_t{0});
-  }
-  const uint8_t* a = ipv6::source(p);
-  static_assert(ipv6::kDestinationAt == ipv6::kSourceAt + 16);
-  return hash_words<48>(seed, load_native<uint64_t>(a), load_native<uint64_t>(a + 8),
-                        load_native<uint64_t>(a + 16), load_native<uint64_t>(a + 24), rest,
-                        uint64_t{0});
-}
 
 // choice_hash() with some of the fields.
 inline uint64_t route_hash_of(const uint8_t* p, uint8_t fields, uint64_t seed) {
@@ -94,7 +76,7 @@ inline void recognise_route(const Context& context, const Packet& packet, const 
     special |= v4 ? load_native<uint32_t>(to) == entrance.gateway
                   : is_gateway(*context.router.vif(entrance.id), Family::V6, to);
   }
-  parcel.hash = route_hash(p, v4, l4, protocol, context.seed);
+  parcel.hash = packet_hash(p, v4, l4, protocol, context.seed);
   parcel.look = special ? Look::Special : Look::Plain;
   if (parcel.entry.valid()) return;
   parcel.routes = context.router.routes(parcel.vrf, v4 ? Family::V4 : Family::V6);
@@ -139,15 +121,6 @@ inline Exit& exit_at(const Router& router, NextHopId id, Exit* exits) {
   Exit& exit = exits[id.value % kExits];
   if (exit.id != id) exit = exit_by(router, id);
   return exit;
-}
-
-// As clamp() in encapsulate.cc does for packets without a flow.
-inline void clamp_syn(const Router& router, uint8_t* l4, uint32_t mtu, uint32_t ip_header) {
-  if ((router.spec().flags & kRouterNoMssClamp) != 0) return;
-  const uint32_t headers = tcp::kHeaderLength + ip_header;
-  if (mtu <= headers) return;
-  const uint32_t most = mtu - headers;
-  tcp::clamp_mss(l4, static_cast<uint16_t>(most > 65535 ? 65535 : most));
 }
 
 // Does all there is to do for a packet, or nothing (false).

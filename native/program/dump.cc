@@ -122,23 +122,24 @@ class Dump {
 
   bool macs(VrfId only) {
     return by_vrf(only, [&](uint32_t vrf, const Vrf& v) {
-      using Entry = std::unordered_map<Mac, MacEntry, MacKeyHash>::const_pointer;
-      std::vector<Entry> rest;
+      std::vector<const MacEntry*> rest;
       const Mac last = cursor_.mac();
-      for (const auto& entry : v.macs) {
-        if (!cursor_.has_key || entry.first.bytes > last.bytes) rest.push_back(&entry);
-      }
+      v.macs.each([&](const MacEntry& entry) {
+        if (!cursor_.has_key || entry.mac.bytes > last.bytes) rest.push_back(&entry);
+      });
       // Only as many need their order as fit before the limit.
       constexpr size_t kOpBytes = 8 + 4 + 6 + 4 + 4 + 1;
       const size_t room = limit_ > out_.size() ? (limit_ - out_.size()) / kOpBytes + 2 : 2;
       const size_t wanted = std::min(rest.size(), room);
       std::partial_sort(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(wanted), rest.end(),
-                        [](Entry a, Entry b) { return a->first.bytes < b->first.bytes; });
+                        [](const MacEntry* a, const MacEntry* b) {
+                          return a->mac.bytes < b->mac.bytes;
+                        });
       for (size_t i = 0; i < wanted; ++i) {
         if (full()) return false;
-        const MacEntry& m = rest[i]->second;
-        add(MacSpec{vrf, rest[i]->first, m.next_hop.value, m.label, m.flags});
-        cursor_.set_mac(rest[i]->first);
+        const MacEntry& m = *rest[i];
+        add(MacSpec{vrf, m.mac, m.next_hop.value, m.label, m.flags});
+        cursor_.set_mac(m.mac);
       }
       return wanted == rest.size();
     });

@@ -31,7 +31,7 @@
 #include "base/limits.h"
 #include "packet/packet.h"
 #include "state/limbo.h"
-#include "state/shared.h"
+#include "base/shared.h"
 #include "table/mapped_memory.h"
 #include "table/tag_group.h"
 

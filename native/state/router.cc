@@ -70,13 +70,6 @@ std::vector<uint32_t> all_ids(uint32_t limit, Table next) {
 
 }  // namespace
 
-size_t MacKeyHash::operator()(const Mac& m) const {
-  uint64_t v = 0;
-  for (uint8_t b : m.bytes) v = v << 8 | b;
-  v *= 0x9e3779b97f4a7c15u;
-  return static_cast<size_t>(v ^ v >> 32);
-}
-
 size_t Router::RewriteHash::operator()(const Rewrite& r) const {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&r);
   uint64_t h = 0xcbf29ce484222325u;  // FNV-1a
@@ -162,8 +155,7 @@ std::optional<VrfSpec> Router::exchange(VrfId id, std::optional<VrfSpec> spec) {
 uint32_t Router::vrf_references(VrfId id) const {
   const Vrf* v = vrfs_.find(id.value);
   if (v == nullptr) return 0;
-  return v->references + v->routes4.size() + v->routes6.size() +
-         static_cast<uint32_t>(v->macs.size());
+  return v->references + v->routes4.size() + v->routes6.size() + v->macs.size();
 }
 
 // --- vifs --------------------------------------------------------------------------------------
@@ -530,17 +522,18 @@ std::optional<RouteSpec> Router::exchange(VrfId id, const Prefix& prefix,
 
 std::optional<MacSpec> Router::exchange(VrfId id, const Mac& mac, std::optional<MacSpec> spec) {
   Vrf& vrf = vrfs_.make(id.value);
-  const auto it = vrf.macs.find(mac);
+  const MacEntry* found = vrf.macs.find(mac);
   std::optional<MacSpec> previous;
-  if (it != vrf.macs.end()) previous = mac_spec(id, mac, it->second);
+  if (found != nullptr) previous = mac_spec(id, mac, *found);
   if (previous == spec) return previous;
 
   if (!spec) {
-    if (journal_.open && !journal_.undoing) journal_.mac_packets.push_back(it->second.packets);
-    vrf.macs.erase(it);
+    if (journal_.open && !journal_.undoing) journal_.mac_packets.push_back(found->packets);
+    vrf.macs.erase(mac);
     --mac_count_;
   } else {
-    MacEntry& entry = previous ? it->second : vrf.macs[mac];
+    if (vrf.macs.size() == 0) vrf.macs.use_seed(mac_seed_);
+    MacEntry& entry = vrf.macs.insert(mac);
     entry.next_hop = NextHopId{spec->next_hop};
     entry.label = spec->label;
     entry.flags = spec->flags;

@@ -34,6 +34,7 @@
 #include "state/rewrite.h"
 #include "state/slots.h"
 #include "table/lpm.h"
+#include "table/mac_table.h"
 
 namespace vrouter {
 
@@ -64,13 +65,6 @@ struct Route {          // what an Lpm value names (Router::routes)
   Mac mac;
 };
 
-struct MacEntry {
-  NextHopId next_hop = kDiscard;
-  uint32_t label = kNoLabel;
-  uint8_t flags = 0;
-  uint64_t packets = 0; // `rt --family bridge` Stats
-};
-
 struct PolicyTable {    // a compiled policy: rules in order
   PolicySpec spec;
   bool in_use = false;
@@ -97,10 +91,6 @@ struct Vif {
   uint32_t flows = 0;                    // entries that entered here (quota); survives delete
 };
 
-struct MacKeyHash {
-  size_t operator()(const Mac& m) const;
-};
-
 struct Vrf {
   VrfSpec spec;
   bool in_use = false;
@@ -109,7 +99,7 @@ struct Vrf {
   bool translation_target = false;       // there are such
   Lpm routes4{Family::V4};
   Lpm routes6{Family::V6};
-  std::unordered_map<Mac, MacEntry, MacKeyHash> macs;
+  MacTable macs;
   std::vector<uint32_t> source_nats;     // ids of rules with vrf = this, in order of id
   uint32_t flows = 0;
 };
@@ -141,6 +131,8 @@ class Router {
   // kMaxNextHops of them, all zeros or a former router's, where they outlive this one; before the
   // first Program. Flows that outlive the router are scoped to next hops, incarnation and all.
   void keep_incarnations_in(uint16_t* incarnations) { kept_incarnations_ = incarnations; }
+  // Of the hash that MACs are found by; before the first Program.
+  void use_mac_seed(uint64_t seed) { mac_seed_ = seed; }
   uint32_t generation = 1; // one more per committed Program
 
   // The bounds of a Program (program/apply.cc). What exchange() cannot put back by itself, begin()
@@ -186,10 +178,12 @@ class Router {
   }
   void prefetch_route(uint32_t route_id) const { __builtin_prefetch(routes_.find(route_id)); }
   MacEntry* mac(VrfId vrf, const Mac& mac) const {
-    Vrf* v = vrfs_.find(vrf.value);
-    if (v == nullptr) return nullptr;
-    const auto it = v->macs.find(mac);
-    return it == v->macs.end() ? nullptr : &it->second;
+    const Vrf* v = vrfs_.find(vrf.value);
+    return v != nullptr ? v->macs.find(mac) : nullptr;
+  }
+  const MacTable* macs(VrfId vrf) const {    // nullptr: no such VRF. For bursts; asked as mac() does
+    const Vrf* v = vrfs_.find(vrf.value);
+    return v != nullptr ? &v->macs : nullptr;
   }
   NextHopId label(uint32_t label) const {    // invalid if unknown
     const NextHopId* slot = labels_.find(label);
@@ -332,6 +326,7 @@ class Router {
   uint32_t all_touch_ = 0;                   // … of the last touch_all()
   uint32_t newest_touch_ = 0;                // … of the last touch of any kind
   Journal journal_;
+  uint64_t mac_seed_ = 0;
   uint16_t* kept_incarnations_ = nullptr;    // nullptr: they are in next_hop_sides_
 };
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace vrouter {
 namespace {
@@ -38,6 +39,12 @@ void* map_aligned(size_t bytes) {
 }  // namespace
 
 MappedMemory::~MappedMemory() { unmap(); }
+
+void MappedMemory::swap(MappedMemory& other) {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(file_, other.file_);
+}
 
 bool MappedMemory::map(size_t bytes) {
   unmap();

@@ -27,6 +27,7 @@ class MappedMemory {
   // A mapped file becomes zeros again, in place.
   bool empty_file();
   void unmap();
+  void swap(MappedMemory& other);
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }

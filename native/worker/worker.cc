@@ -29,7 +29,9 @@ House::House(const EngineOptions& given)
       workers(std::clamp(given.workers, 1u, kMaxWorkers)),
       flow_file(open_flow_file()),
       flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_capacity(), options.seed)
-                                 : FlowTable(options.flow_entries, options.seed)) {}
+                                 : FlowTable(options.flow_entries, options.seed)) {
+  router.use_mac_seed(options.seed);
+}
 
 uint32_t House::flow_capacity() const {
   return std::bit_ceil(std::clamp(options.flow_entries, 1024u, kMaxFlows));
