@@ -66,7 +66,9 @@
       "native/worker/capture.cc",
       "native/worker/engine.cc",
       "native/worker/flow_ends.cc",
-      "native/worker/wake.cc"
+      "native/worker/transmit.cc",
+      "native/worker/wake.cc",
+      "native/worker/worker.cc"
     ],
     "addon_sources": [
       "native/binding/addon.cc",

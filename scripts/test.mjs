@@ -70,11 +70,11 @@ async function installPeers() {
   });
 }
 
-async function buildNative(target) {
-  return step(`Building ${target} (ASan, UBSan)`, async () => {
+async function buildNative(target, directory = 'out/test', sanitizers = 'ASan, UBSan') {
+  return step(`Building ${target} (${sanitizers})`, async () => {
     const result = await run('cmake', [
       '--build',
-      'out/test',
+      directory,
       '--target',
       target,
       '-j',
@@ -98,15 +98,24 @@ async function nativeTests() {
   }
   const targets = (await run('cmake', ['--build', 'out/test', '--target', 'help'])).output;
   if (!/\bcore_tests\b/.test(targets)) skip('C++ tests', 'GoogleTest is not installed');
-  else if (await buildNative('core_tests')) await runGoogleTest();
+  else if (await buildNative('core_tests')) await runGoogleTest('out/test/core_tests', 'C++ tests');
   if (await buildNative('fuzzers')) await runFuzzers();
+  if (/\bcore_tests\b/.test(targets)) await threadTests();
 }
 
-async function runGoogleTest() {
-  const report = join(root, 'out/test/core_tests.json');
+/** The tests that have several workers, under the thread sanitizer. */
+async function threadTests() {
+  const directory = 'out/tsan';
+  await run('cmake', ['-S', '.', '-B', directory, '-DVROUTER_SANITIZE_THREAD=ON']);
+  if (await buildNative('core_tests_tsan', directory, 'TSan'))
+    await runGoogleTest(`${directory}/core_tests_tsan`, 'C++ tests of several workers');
+}
+
+async function runGoogleTest(program, what) {
+  const report = join(root, `${program}.json`);
   rmSync(report, { force: true });
-  const result = await step('C++ tests', () =>
-    run('out/test/core_tests', ['--gtest_color=no', `--gtest_output=json:${report}`]),
+  const result = await step(what, () =>
+    run(program, ['--gtest_color=no', `--gtest_output=json:${report}`]),
   );
   const counts = { passed: 0, failed: 0 };
   const reasons = skipReasons(result.output);
@@ -124,7 +133,7 @@ async function runGoogleTest() {
   }
   // A sanitizer's report ends the run before the JSON is written.
   if (result.status !== 0 && counts.failed === 0)
-    failed.push(`core_tests, exit status ${result.status}`);
+    failed.push(`${program}, exit status ${result.status}`);
   // The runs that went well say nothing.
   const quiet = /^(\[ RUN {6}\]|\[ {7}OK \]|\[-{10}\]|\[ {2}SKIPPED \]|$)/;
   const told =

@@ -25,6 +25,7 @@ inline constexpr uint32_t kMaxReplicas = 1024;       // leaves of one replicate 
 inline constexpr uint32_t kMaxNextHopDepth = 4;      // composite in composite
 inline constexpr uint32_t kMaxLookups = 4;           // VRF translations of one packet
 inline constexpr uint32_t kMaxPorts = 4400;
+inline constexpr uint32_t kMaxWorkers = 16;
 inline constexpr uint32_t kMaxNameLength = 128;
 
 inline constexpr uint32_t kMaxProgramOps = 4096;      // a commit holds the workers: some milliseconds

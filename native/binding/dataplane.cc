@@ -216,6 +216,7 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "flowFile", kMaxPathBytes, options.flow_file) ||
         !read_option(env, *state_, given, "lookUs", 0, kMaxPaceUs, options.pace.look_us) ||
         !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
+        !read_option(env, *state_, given, "workers", 1, kMaxWorkers, options.workers) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
       return;
@@ -592,7 +593,7 @@ Napi::Value Dataplane::read_counters(Info info) {
     out.assign(c.drops, c.drops + kDropReasons);
     const uint64_t totals[kTotals] = {
         c.received, c.forwarded, c.replied,   c.punted,
-        c.dropped,  c.consumed,  c.generated, engine_->context().fragments.held()};
+        c.dropped,  c.consumed,  c.generated, engine_->fragments_held()};
     out.insert(out.end(), totals, totals + kTotals);
     const auto row = [&](const auto& counters, uint32_t count) {
       const auto* first = reinterpret_cast<const uint64_t*>(&counters);
@@ -611,13 +612,7 @@ Napi::Value Dataplane::read_counters(Info info) {
 
 Napi::Value Dataplane::clear_counters(Info info) {
   if (!ready(info.Env())) return {};
-  engine_->hold([&] {
-    Counters& c = engine_->counters();
-    std::fill(std::begin(c.drops), std::end(c.drops), 0);
-    c.received = c.forwarded = c.replied = c.punted = c.dropped = c.consumed = c.generated = 0;
-    std::fill(c.vifs.begin(), c.vifs.end(), VifCounters{});
-    std::fill(c.vrfs.begin(), c.vrfs.end(), VrfCounters{});
-  });
+  engine_->hold([&] { engine_->clear_counters(); });
   return info.Env().Undefined();
 }
 
@@ -688,8 +683,9 @@ Napi::Value Dataplane::info_object(Info info) {
     out.Set("flowsDeleted", Napi::BigInt::New(env, flows.deleted()));
     out.Set("flowsEvicted", Napi::BigInt::New(env, flows.evicted()));
     out.Set("flowBytes", static_cast<double>(flows.bytes()));
-    out.Set("buffers", engine_->pool().total());
-    out.Set("buffersFree", engine_->pool().available());
+    out.Set("workers", engine_->workers());
+    out.Set("buffers", engine_->pool().total() * engine_->workers());
+    out.Set("buffersFree", engine_->buffers_free());
     for (uint32_t id = 0; id < router.next_hop_limit(); ++id) {
       if (router.next_hop(NextHopId{id}) == nullptr) continue;
       references.push_back(id);

@@ -17,6 +17,14 @@
 
 namespace vrouter {
 
+struct Together;
+
+// Token bucket of generated ICMP errors.
+struct IcmpLimit {
+  uint64_t at_ns = 0;  // 0: nothing has been earned yet
+  uint32_t tokens = 0;
+};
+
 struct Context {
   Router& router;
   FlowTable& flows;
@@ -25,17 +33,16 @@ struct Context {
   Counters& counters;
   EventRing& events;
   FlowTimeouts& timeouts;
-  FlowQuota quota{};
-  PuntLimit punts{};
+  FlowQuota& quota;
+  PuntLimit& punts;
+  IcmpLimit& icmp_limit;
   uint64_t now_ns = 0;             // since the router started
   uint64_t seed = 0;               // of ECMP and entropy; fixed per run
   uint16_t ip_identification = 0;  // of the outer IPv4 headers we make
-  uint64_t icmp_tokens_at = 0;     // token bucket of generated ICMP errors
-  uint32_t icmp_tokens = 0;
   uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
   Burst released{};         // fragments whose first has come; next through the rooms
   bool express = true;      // false: every packet goes room by room (express_test.cc)
-  bool together = true;     // false: new flows are decided one by one (new_flows_test.cc)
+  bool in_groups = true;    // false: new flows are decided one by one (new_flows_test.cc)
   Trace* trace = nullptr;   // explain only
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
@@ -43,6 +50,10 @@ struct Context {
   // The same for several, in order; nullptr: one by one.
   void (*transmit_all)(void* sink, Packet* const* packets, uint32_t count) = nullptr;
   void* sink = nullptr;
+  // Of several workers (path/together.h); nullptr: it is alone.
+  Together* together = nullptr;
+  uint32_t worker = 0;    // which of them
+  uint32_t in_rooms = 0;  // it has the rooms: how many scopes say so
 };
 
 }  // namespace vrouter

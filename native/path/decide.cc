@@ -420,10 +420,10 @@ void store_translation(Flow& forward, Flow& reverse, const FlowKey& key,
   const uint16_t l4 = pseudo ? delta_add(addresses, ports) : ports;
 
   if (key.family == Family::V4) {  // of an IPv6 flow they hold a part of its source
-    std::memcpy(forward.nat_source4, translated.source, 4);
-    std::memcpy(forward.nat_destination4, translated.destination, 4);
-    std::memcpy(reverse.nat_source4, key.destination, 4);
-    std::memcpy(reverse.nat_destination4, key.source, 4);
+    store_shared4(forward.nat_source4, translated.source);
+    store_shared4(forward.nat_destination4, translated.destination);
+    store_shared4(reverse.nat_source4, key.destination);
+    store_shared4(reverse.nat_destination4, key.source);
   }
   forward.nat_source_port = translated.source_port;
   forward.nat_destination_port = translated.destination_port;
@@ -452,8 +452,8 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
                          uint32_t rpf, uint8_t nat) {
     Flow& flow = half.flow;
     FlowCold& cold = half.cold;
+    store_first(flow.generation, kDeciding);  // until all of it is stored
     flow.action = d.action;
-    flow.generation = context.router.generation;
     flow.set_path(path.next_hop.value, rpf, path.label, path.member != kNoMember);
     flow.vrf = static_cast<uint16_t>(vrf.value);
     cold.set(path.member, d.action == FlowAction::Drop ? static_cast<uint8_t>(d.drop) : nat);
@@ -467,6 +467,8 @@ void store_decision(Context& context, const FlowKey& key, const Arrival& arrival
   place(reverse, d.reverse_vrf, reverse_entrance(context, arrival, d), d.reverse, d.reverse_rpf,
         mirrored_nat(d.nat));
   if (d.nat != 0) store_translation(forward.flow, reverse.flow, key, d.translated);
+  store_release(forward.flow.generation, context.router.generation);
+  store_release(reverse.flow.generation, context.router.generation);
 }
 
 }  // namespace vrouter

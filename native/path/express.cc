@@ -286,6 +286,7 @@ void recognise(Context& context, const Packet& packet, Memory& memory, Parcel& p
 }
 
 // Does all there is to do for a packet, or nothing (false).
+template <bool kTogether>
 inline bool carry(Context& context, Packet& packet, const Parcel& parcel, const FlowKey4& key,
                   uint32_t now_ms, Exit* exits) {
   switch (parcel.by) {
@@ -294,7 +295,7 @@ inline bool carry(Context& context, Packet& packet, const Parcel& parcel, const 
     case By::Mac:
       return carry_bridge(context, packet, parcel, exits);
     default:
-      return carry_flow(context, packet, parcel, key, now_ms, exits);
+      return carry_flow<kTogether>(context, packet, parcel, key, now_ms, exits);
   }
 }
 
@@ -328,6 +329,7 @@ void express(Context& context, Burst& burst, Burst& done) {
   }
   if (by_route) find_routes(context.router, burst, parcels);
   const uint32_t now = now_ms(context);
+  const bool together = context.together != nullptr;
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
   for (uint32_t i = 0; i < burst.count; ++i) {
@@ -336,7 +338,8 @@ void express(Context& context, Burst& burst, Burst& done) {
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];
     if (parcel.look == Look::Plain && (waiting & bit) == 0 &&
-        carry(context, *packet, parcel, keys[i], now, exits)) {
+        (together ? carry<true>(context, *packet, parcel, keys[i], now, exits)
+                  : carry<false>(context, *packet, parcel, keys[i], now, exits))) {
       done.packets[done.count++] = packet;
       continue;
     }

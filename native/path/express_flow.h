@@ -5,6 +5,7 @@
 #include "offload/segment_size.h"
 #include "path/express_parts.h"
 #include "path/push.h"
+#include "path/together.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
 #include "wire/tcp.h"
@@ -201,8 +202,11 @@ inline FlowId find_flow(Ip6, const FlowTable& flows, const FlowKey4& rest, const
   return flows.find(FlowKey6{rest, p + ipv6::kSourceAt}, parcel.hash, parcel.slot);
 }
 
-// Does all there is to do for a packet, or nothing (false).
-template <class Ip>
+// Does all there is to do for a packet, or nothing (false). kTogether: other workers may write the
+// entry meanwhile, so what is done is done by a copy of it that was whole. Addresses of IPv6, of
+// either half, are read where they stand: they are the keys, which stay from before a pair can be
+// found until nobody can be reading it (state/flow.h).
+template <class Ip, bool kTogether>
 [[gnu::always_inline]] inline bool carry_flow(Context& context, Packet& packet,
                                               const Parcel& parcel, const FlowKey4& key,
                                               uint32_t now_ms, Exit* exits) {
@@ -210,7 +214,12 @@ template <class Ip>
   uint8_t* p = packet.data() + parcel.l3;
   const FlowId id = find_flow(Ip{}, context.flows, key, parcel, p);
   if (!id.valid() || parcel.hash == 0) return false;
-  Flow& flow = context.flows[id];
+  Flow& live = context.flows[id];
+  Flow copy;
+  if constexpr (kTogether) {
+    if (!context.flows.read(id, copy)) return false;
+  }
+  const Flow& flow = kTogether ? copy : live;
   const bool any = (flow.flags & kFlowTranslated) != 0;
   const bool current = flow.generation == router.generation ||
                        flow.generation >= router.generation_for(flow.vrf, any);
@@ -233,13 +242,18 @@ template <class Ip>
     const uint8_t* l4 = p + Ip::kHeaderLength;
     if ((tcp::flags(l4) & tcp::kAck) != 0) {
       if (!settled(flow)) return false;
-      flow.tcp_ack = tcp::ack(l4);
+      live.tcp_ack = tcp::ack(l4);
     } else if ((flow.tcp & kTcpDead) != 0) {
       return false;
     }
   }
-  count_packet(context.flows.half(id), parcel.l3_length);
-  flow.last_seen = now_ms;
+  if constexpr (!kTogether) {
+    count_packet(context.flows.half(id), parcel.l3_length);
+  } else if (!count_recent(live, parcel.l3_length)) {
+    const InRooms in_rooms(context);
+    count_packet(context.flows.half(id), parcel.l3_length);
+  }
+  live.last_seen = now_ms;
 
   rewrite_ip(Ip{}, p, packet.offload, flow, id, context.flows);
   PacketMeta& meta = packet.meta;
@@ -260,16 +274,19 @@ template <class Ip>
   return true;
 }
 
+template <bool kTogether>
 [[gnu::noinline]] inline bool carry_flow6(Context& context, Packet& packet, const Parcel& parcel,
                                           const FlowKey4& key, uint32_t now_ms, Exit* exits) {
-  return carry_flow<Ip6>(context, packet, parcel, key, now_ms, exits);
+  return carry_flow<Ip6, kTogether>(context, packet, parcel, key, now_ms, exits);
 }
 
+template <bool kTogether>
 [[gnu::always_inline]] inline bool carry_flow(Context& context, Packet& packet,
                                               const Parcel& parcel, const FlowKey4& key,
                                               uint32_t now_ms, Exit* exits) {
-  return parcel.family == Family::V4 ? carry_flow<Ip4>(context, packet, parcel, key, now_ms, exits)
-                                     : carry_flow6(context, packet, parcel, key, now_ms, exits);
+  return parcel.family == Family::V4
+             ? carry_flow<Ip4, kTogether>(context, packet, parcel, key, now_ms, exits)
+             : carry_flow6<kTogether>(context, packet, parcel, key, now_ms, exits);
 }
 
 }  // namespace vrouter

@@ -431,7 +431,7 @@ void open_flows(Context& context, Burst& burst) {
     if (!packet.alive() || !packet.meta.wants_flow || packet.meta.flow.valid()) continue;
     missed[count++] = &packet;
   }
-  const bool together = context.together && context.trace == nullptr;
+  const bool together = context.in_groups && context.trace == nullptr;
   Begun begun;
   for (uint32_t from = 0; from < count;) {
     uint32_t to = from;

@@ -19,15 +19,16 @@ bool take_token(Context& context) {
   const uint32_t rate = context.router.spec().icmp_errors_per_second;
   if (rate == 0 || context.trace != nullptr) return rate != 0;  // explaining takes no token
   // A bucket of one second's worth, refilled by the clock.
-  const uint64_t elapsed = context.now_ns - context.icmp_tokens_at;
+  IcmpLimit& bucket = context.icmp_limit;
+  const uint64_t elapsed = context.now_ns - bucket.at_ns;
   const uint64_t earned = elapsed >= 1'000'000'000 ? rate : elapsed * rate / 1'000'000'000;
-  if (earned != 0 || context.icmp_tokens_at == 0) {
-    const uint64_t tokens = context.icmp_tokens_at == 0 ? rate : context.icmp_tokens + earned;
-    context.icmp_tokens = static_cast<uint32_t>(tokens > rate ? rate : tokens);
-    context.icmp_tokens_at = context.now_ns == 0 ? 1 : context.now_ns;
+  if (earned != 0 || bucket.at_ns == 0) {
+    const uint64_t tokens = bucket.at_ns == 0 ? rate : bucket.tokens + earned;
+    bucket.tokens = static_cast<uint32_t>(tokens > rate ? rate : tokens);
+    bucket.at_ns = context.now_ns == 0 ? 1 : context.now_ns;
   }
-  if (context.icmp_tokens == 0) return false;
-  --context.icmp_tokens;
+  if (bucket.tokens == 0) return false;
+  --bucket.tokens;
   return true;
 }
 

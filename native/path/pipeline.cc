@@ -2,6 +2,7 @@
 #include "path/pipeline.h"
 
 #include "path/rooms.h"
+#include "path/together.h"
 
 namespace vrouter {
 namespace {
@@ -10,12 +11,14 @@ namespace {
 // timeout by at most as much.
 constexpr uint64_t kSweepNs = 10'000'000'000;
 constexpr uint64_t kMaxSweep = 65536;  // entries in one breath, after a long pause
+constexpr uint64_t kWorthALock = 256;  // entries; with several workers
 
 void age_flows(Context& context) {
   const uint64_t elapsed = context.now_ns - context.aged_at_ns;
   const uint64_t per_entry = kSweepNs / context.flows.capacity();
   uint64_t due = elapsed / (per_entry == 0 ? 1 : per_entry);
-  if (due == 0) return;
+  if (due == 0 || (context.together != nullptr && due < kWorthALock)) return;
+  const InRooms in_rooms(context);
   if (due > kMaxSweep) {
     due = kMaxSweep;
     context.aged_at_ns = context.now_ns;
@@ -61,10 +64,14 @@ void way_out(Context& context, Burst& burst) {
 void forward(Context& context, Burst& burst) {
   if (context.express && context.trace == nullptr) {
     Burst done;
-    express(context, burst, done);
-    finish_carried(context, done);
+    {
+      const Reading reading(context);
+      express(context, burst, done);
+      finish_carried(context, done);
+    }
     if (burst.count == 0) return;
   }
+  const InRooms in_rooms(context);
   way_in(context, burst);
   way_through(context, burst);
   way_out(context, burst);
@@ -85,7 +92,10 @@ void send(Context& context, Packet* packet) {
 }
 
 void tick(Context& context) {
-  age_flows(context);
+  // With several workers: one ages flows, each has fragments of its own.
+  if (context.worker == 0) age_flows(context);
+  if (context.fragments.held() == 0) return;
+  const InRooms in_rooms(context);
   while (Packet* late = context.fragments.take_expired(context.now_ns)) {
     late->drop(DropReason::NoFragEntry);
     Burst one;

@@ -35,6 +35,7 @@ class AfPacketPort : public Port {
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;
   int fd() const override { return fd_; }
   const char* kind() const override { return "af_packet"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return mtu_; }
   uint32_t features() const override {
     return kTakesChecksum | kTakesTcp4 | kTakesTcp6 | kTakesUdp;

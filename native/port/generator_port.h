@@ -18,6 +18,7 @@ class GeneratorPort : public Port {
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;  // refuses: one-way
   const char* kind() const override { return "generator"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return 65535; }
 
   void allow(uint64_t more) { left_ += more; }  // raises the limit; only where there is one
@@ -44,6 +45,7 @@ class SinkPort : public Port {
   uint32_t rx_burst(PacketPool& /*pool*/, Packet** /*out*/, uint32_t /*max*/) override { return 0; }
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;
   const char* kind() const override { return "sink"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return 65535; }
 
   uint64_t packets() const { return packets_; }

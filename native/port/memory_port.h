@@ -58,6 +58,7 @@ class MemoryPort : public Port {
   uint32_t rx_burst(PacketPool& pool, Packet** out, uint32_t max) override;
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;
   const char* kind() const override { return "memory"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return mtu_; }
 
  private:

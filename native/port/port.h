@@ -29,6 +29,11 @@ enum PortFeature : uint32_t {
 // go through every cache and leave it cold.
 inline constexpr uint32_t kBurstBytes = 192u << 10;
 
+struct RxLosses {
+  uint64_t discards = 0;
+  uint64_t errors = 0;
+};
+
 class Port {
  public:
   virtual ~Port() = default;
@@ -45,6 +50,16 @@ class Port {
   virtual uint32_t features() const { return 0; }  // PortFeature
   virtual bool up() const { return true; }         // the device behind it takes frames; control side
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
+  // Whether rx_burst in one thread and tx_burst in another may run at the same time; else they take
+  // turns. Two threads never receive from one queue at a time, nor send.
+  virtual bool apart() const { return false; }
+  // Several queues of what comes in, each for one worker; all packets of a connection are in one.
+  virtual uint32_t rx_queues() const { return 1; }
+  virtual uint32_t rx_burst_of(uint32_t /*queue*/, PacketPool& pool, Packet** out, uint32_t max) {
+    return rx_burst(pool, out, max);
+  }
+  virtual int queue_fd(uint32_t /*queue*/) const { return fd(); }
+  virtual RxLosses rx_losses(uint32_t /*queue*/) const { return {rx_discards, rx_errors}; }
   bool plain = false;     // frames leave as they are on a wire, whatever the port would take undone
   bool coalesces = true;  // segments of a connection are merged before they are sent, if it takes them
   uint64_t rx_discards = 0;

@@ -29,6 +29,7 @@ class SocketPort : public Port {
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;
   int fd() const override { return fd_; }
   const char* kind() const override { return "socket"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return mtu_; }
 
  private:

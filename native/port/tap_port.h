@@ -44,6 +44,7 @@ class TapPort : public Port {
   uint32_t tx_burst(Packet* const* packets, uint32_t count) override;
   int fd() const override { return fd_; }
   const char* kind() const override { return "tap"; }
+  bool apart() const override { return true; }
   uint32_t mtu() const override { return mtu_; }
   uint32_t features() const override { return features_; }
   bool up() const override;

@@ -2,7 +2,10 @@
 // Layout of the exported array (readCounters) is described by layout(): first the drop reasons, then
 // kVifCounters per vif, then kVrfCounters per VRF (both by id, up to the limits in use).
 #pragma once
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/drop.h"
@@ -48,5 +51,29 @@ struct Counters {
   std::vector<VifCounters> vifs;  // sized kMaxVifs at start: workers never allocate
   std::vector<VrfCounters> vrfs;  // sized to the highest VRF in use, by the control side
 };
+
+// Of several workers: their sum; `sum` has at least as many VRFs.
+inline void add_counters(Counters& sum, const Counters& one) {
+  const auto add = [](auto* to, const auto* from, size_t count) {
+    const auto* numbers = reinterpret_cast<const uint64_t*>(from);
+    auto* into = reinterpret_cast<uint64_t*>(to);
+    for (size_t i = 0; i < count; ++i) into[i] += numbers[i];
+  };
+  add(sum.drops, one.drops, kDropReasons);
+  add(&sum.received, &one.received, 7);
+  add(sum.vifs.data(), one.vifs.data(), sum.vifs.size() * kVifCounters);
+  add(sum.vrfs.data(), one.vrfs.data(), sum.vrfs.size() * kVrfCounters);
+}
+static_assert(offsetof(Counters, generated) == offsetof(Counters, received) + 6 * 8);
+
+inline void clear(Counters& counters) {
+  std::vector<VifCounters> vifs = std::move(counters.vifs);
+  std::vector<VrfCounters> vrfs = std::move(counters.vrfs);
+  std::fill(vifs.begin(), vifs.end(), VifCounters{});
+  std::fill(vrfs.begin(), vrfs.end(), VrfCounters{});
+  counters = Counters{};
+  counters.vifs = std::move(vifs);
+  counters.vrfs = std::move(vrfs);
+}
 
 }  // namespace vrouter

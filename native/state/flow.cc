@@ -223,8 +223,8 @@ FlowId FlowTable::search(const FlowKey4& key, uint64_t hash) const { return sear
 FlowId FlowTable::search(const FlowKey6& key, uint64_t hash) const { return search_for(key, hash); }
 
 uint32_t FlowTable::free_slot(const Home& home) const {
-  const uint32_t first = match_bucket(memory_.tags + home.first, 0);
-  const uint32_t second = match_bucket(memory_.tags + home.second, 0);
+  const uint32_t first = free_in(home.first);
+  const uint32_t second = free_in(home.second);
   const bool use_first = at_least_as_many(first, second);
   const uint32_t free = use_first ? first : second;
   if (free == 0) return kNoSlot;
@@ -278,14 +278,39 @@ uint32_t FlowTable::take(const Home& home, uint32_t now_ms) {
     if (slot == kNoSlot) return kNoSlot;
     evicted_ += 2;
     erase(FlowId{slot});
+    if (limbo_.on()) {  // not at once, if another worker is reading just now
+      limbo_.release();
+      slot = free_slot(home);
+      if (slot == kNoSlot) return kNoSlot;
+    }
   }
-  memory_.tags[slot] = home.tag;
+  hold(slot, home.tag);
   return slot;
+}
+
+// With other workers reading, what is evicted can be taken only later: so one is evicted ahead.
+void FlowTable::keep_room(const Home& home, uint32_t now_ms) {
+  constexpr int kSpare = 2;
+  if (std::popcount(no_tag(home.first)) + std::popcount(no_tag(home.second)) >= kSpare) return;
+  const uint32_t slot = victim(home, now_ms);
+  if (slot == kNoSlot) return;
+  evicted_ += 2;
+  erase(FlowId{slot});
+}
+
+// From here on other workers may find it.
+void FlowTable::publish(uint32_t slot, uint8_t tag) {
+  __atomic_store_n(&memory_.tags[slot], tag, __ATOMIC_RELEASE);
+  limbo_.filled(slot);
 }
 
 void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms,
                      uint8_t flags) {
   const FlowHalf half = this->half(FlowId{slot});
+  if (limbo_.on()) {
+    wipe(slot);
+    half.flow.generation = kDeciding;
+  }
   half.set_key(key);
   half.flow.flags = flags;
   half.flow.last_seen = now_ms;
@@ -293,12 +318,25 @@ void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t
   if (key.family == Family::V6) holds_addresses6_ = true;
 }
 
-void FlowTable::clear(uint32_t slot) {
+void FlowTable::wipe(uint32_t slot) {
   const uint8_t uses = memory_.cold[slot].generation_id();
   memory_.flows[slot] = Flow{};
   memory_.cold[slot] = FlowCold{};
   memory_.cold[slot].link(FlowId{0}, uses);
-  memory_.tags[slot] = 0;
+}
+
+void FlowTable::clear(uint32_t slot) {
+  if (!limbo_.on()) {
+    wipe(slot);
+    memory_.tags[slot] = 0;
+    return;
+  }
+  // As it was, but for what keeps others from using it: they may be in the middle of it.
+  Flow& flow = memory_.flows[slot];
+  store_first(flow.generation, kDeciding);
+  flow.flags &= static_cast<uint8_t>(~kFlowInUse);
+  __atomic_store_n(&memory_.tags[slot], uint8_t{0}, __ATOMIC_RELEASE);
+  limbo_.emptied(slot);
 }
 
 void FlowTable::prefetch_free(uint64_t hash) const {
@@ -323,17 +361,18 @@ FlowTable::Pair FlowTable::insert_absent(const FlowKey& forward, uint64_t forwar
   const FlowId taken = find(reverse, reverse_hash);
   if (taken.valid()) return {FlowInsert::Exists, FlowId{}, taken};
 
+  if (limbo_.on()) limbo_.release();
   const Home forward_home = home(forward_hash);
   const Home reverse_home = home(reverse_hash);
   uint32_t f = free_slot(forward_home);
   uint32_t r = kNoSlot;
   if (f != kNoSlot) {
-    memory_.tags[f] = forward_home.tag;
+    hold(f, forward_home.tag);
     r = free_slot(reverse_home);
     if (r != kNoSlot) {
-      memory_.tags[r] = reverse_home.tag;
+      hold(r, reverse_home.tag);
     } else {
-      memory_.tags[f] = 0;
+      give_back(f);
     }
   }
   if (r == kNoSlot) {
@@ -344,14 +383,20 @@ FlowTable::Pair FlowTable::insert_absent(const FlowKey& forward, uint64_t forwar
       }
     }
     f = take(forward_home, now_ms);
-    r = take(reverse_home, now_ms);
+    r = f != kNoSlot ? take(reverse_home, now_ms) : kNoSlot;
     if (r == kNoSlot) {  // the last slot of a shared bucket went to the forward half
-      memory_.tags[f] = 0;
+      if (f != kNoSlot) give_back(f);
       return {FlowInsert::Full, {}, {}};
     }
   }
   fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
   fill(r, reverse, f, now_ms, kFlowInUse);
+  if (limbo_.on()) {
+    publish(r, reverse_home.tag);
+    publish(f, forward_home.tag);
+    keep_room(forward_home, now_ms);
+    keep_room(reverse_home, now_ms);
+  }
   used_ += 2;
   created_ += 2;
   return {FlowInsert::Ok, FlowId{f}, FlowId{r}};

@@ -10,7 +10,15 @@
 // established IPv4 packet reads and writes; FlowCold, 26 bytes, has totals and what set-up, TCP's
 // ends and display need; FlowAddress6, 16 bytes, only IPv6 flows touch. With its tag an IPv4 entry is
 // 91 bytes, an IPv6 entry 107 (docs/decisions/0045-flow-entry.md). FlowHalf holds the three together.
-// Written and read by the worker that owns the table; by the control side only while it is held.
+// Written by one at a time: a worker that is InRooms (path/together.h), or the control side while
+// all are held. Read by the express rooms of the other workers meanwhile, which see an entry only
+// whole:
+//  * An entry is written before its tag is, and its tag is cleared before it is written again; in
+//    between it stays in limbo until nobody can be reading it (state/limbo.h).
+//  * While a decision is being stored, `generation` is kDeciding. A reader copies the line and takes
+//    the copy only if generation was the same before and after, and not that: read().
+//  * last_seen, recent and tcp_ack are written by whoever has a packet of the half, without a lock:
+//    of two workers at once one's count may be lost, never more than that.
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -22,6 +30,8 @@
 #include "base/ids.h"
 #include "base/limits.h"
 #include "packet/packet.h"
+#include "state/limbo.h"
+#include "base/shared.h"
 #include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
@@ -76,21 +86,21 @@ struct alignas(64) Flow {
   uint16_t destination_port;
   uint8_t protocol;
   Family family;
-  uint8_t flags;               // FlowFlag
-  FlowAction action;
-  uint16_t tcp;                // FlowTcp
-  uint16_t vrf;                // where its packets come in; its destination is looked up in the reverse's
-  uint64_t path;               // one word, so that it is never seen half written: see set_path()
+  Shared<uint8_t> flags;               // FlowFlag
+  Shared<FlowAction> action;
+  Shared<uint16_t> tcp;                // FlowTcp
+  Shared<uint16_t> vrf;                // where its packets come in; its destination is looked up in the reverse's
+  Shared<uint64_t> path;               // one word, so that it is never seen half written: see set_path()
   uint8_t nat_source4[4];      // translated addresses, IPv4; IPv6 takes them from the reverse's key
   uint8_t nat_destination4[4]; // … and has the second half of its source in these two
-  uint16_t nat_source_port;
-  uint16_t nat_destination_port;
-  uint16_t l3_delta;           // one's complement to add to the IPv4 header checksum
-  uint16_t l4_delta;           // … to the TCP / UDP / ICMP checksum
-  uint32_t generation;
-  uint32_t last_seen;          // milliseconds since the router started, wraps
-  uint32_t recent;             // packets (8 bits) and bytes (24) not yet in FlowCold's totals
-  uint32_t tcp_ack;            // last acknowledgement sent in this direction
+  Shared<uint16_t> nat_source_port;
+  Shared<uint16_t> nat_destination_port;
+  Shared<uint16_t> l3_delta;           // one's complement to add to the IPv4 header checksum
+  Shared<uint16_t> l4_delta;           // … to the TCP / UDP / ICMP checksum
+  Shared<uint32_t> generation;
+  Shared<uint32_t> last_seen;          // milliseconds since the router started, wraps
+  Shared<uint32_t> recent;             // packets (8 bits) and bytes (24) not yet in FlowCold's totals
+  Shared<uint32_t> tcp_ack;            // last acknowledgement sent in this direction
 
   bool in_use() const { return (flags & kFlowInUse) != 0; }
 
@@ -199,6 +209,15 @@ inline void count_packet(const FlowHalf& half, uint16_t bytes) {
   }
 }
 
+// The same while others may count too, unless it is for the totals, which share their words with what
+// decisions are made of: those are for one at a time.
+inline bool count_recent(Flow& flow, uint16_t bytes) {
+  const uint32_t recent = load_acquire(flow.recent);
+  if (recent >> 24 == 255) return false;
+  flow.recent = recent + (1u << 24 | bytes);
+  return true;
+}
+
 // The key of an IPv4 flow in three registers, laid out as the first 18 bytes of a Flow: compared and hashed
 // without a FlowKey's 44 bytes being written. Same hash, same matches (flow_test.cc).
 struct FlowKey4 {
@@ -282,12 +301,13 @@ struct FlowKey6 {
 
   bool is_of(const Flow& flow, const FlowAddress6& destination) const {
     const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
+    if (!rest.is_of(flow)) return false;  // of an IPv4 flow the rest may be being written
     const uint64_t differs =
         (load_native<uint64_t>(p + offsetof(Flow, nat_source4)) ^
          load_native<uint64_t>(addresses + 8)) |
         (load_native<uint64_t>(destination.bytes) ^ load_native<uint64_t>(addresses + 16)) |
         (load_native<uint64_t>(destination.bytes + 8) ^ load_native<uint64_t>(addresses + 24));
-    return rest.is_of(flow) && differs == 0;
+    return differs == 0;
   }
 
   uint64_t hash(uint64_t seed) const {
@@ -337,6 +357,9 @@ struct FlowAdoption {
   uint32_t faults[static_cast<uint32_t>(FlowFault::kCount)] = {}; // of these, by reason
 };
 
+// No decision is this old or new: the entry is being written, or has been erased.
+inline constexpr uint32_t kDeciding = ~0u;
+
 enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
 
 // An element for each slot. The IPv6 addresses may be stale: they count where the family says so.
@@ -359,6 +382,16 @@ class FlowTable {
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
   bool ok() const;
+
+  // From now on other workers read it, as they tell `readers`. False: no memory for that.
+  bool share(const Quiescence* readers) { return limbo_.open(capacity_, readers); }
+  // The entry as it was at one moment; false: it is just being written, or gone.
+  bool read(FlowId id, Flow& copy) const {
+    const Flow& flow = memory_.flows[id.value];
+    const uint32_t before = load_acquire(flow.generation);
+    load_line(&copy, &flow);
+    return before != kDeciding && load_acquire(flow.generation) == before;
+  }
 
   // Takes over what the memory holds, trusting none of it: a pair that is wrong in any way is
   // dropped and counted, tags are made anew. Entries keep their places. All are marked as decided at
@@ -468,6 +501,27 @@ class FlowTable {
   uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
   void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
   void clear(uint32_t slot);
+  void wipe(uint32_t slot);
+  void hold(uint32_t slot, uint8_t tag) {  // for a new half: nobody else's any more
+    if (limbo_.on()) {
+      limbo_.fill(slot);
+    } else {
+      memory_.tags[slot] = tag;
+    }
+  }
+  void give_back(uint32_t slot) {  // held, and not filled
+    if (limbo_.on()) {
+      limbo_.filled(slot);
+    } else {
+      memory_.tags[slot] = 0;
+    }
+  }
+  void publish(uint32_t slot, uint8_t tag);
+  uint32_t no_tag(uint32_t base) const { return match_bucket(memory_.tags + base, 0); }
+  uint32_t free_in(uint32_t base) const {
+    return limbo_.on() ? no_tag(base) & ~limbo_.at(base) : no_tag(base);
+  }
+  void keep_room(const Home& home, uint32_t now_ms);
   FlowFault check_half(uint32_t slot, uint32_t now_ms);
   FlowFault check_pair(uint32_t slot, uint32_t now_ms);
   uint32_t pair_idle(uint32_t slot, uint32_t now_ms) const;
@@ -480,6 +534,7 @@ class FlowTable {
 
   MappedMemory mapped_[4];  // of a table of its own
   FlowMemory memory_;
+  Limbo limbo_;  // of a table that several workers read
   uint64_t seed_ = 0;
   uint32_t capacity_ = 0;
   uint32_t used_ = 0;

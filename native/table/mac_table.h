@@ -14,8 +14,7 @@
 // memory. Growing moves all entries: see docs/decisions/0043-mac-table.md.
 //
 // Written by the control side while workers are held, only then does it grow; read by workers, who
-// also count in `packets`, each entry for itself and for statistics only: with several workers a
-// relaxed add is enough. Pointers to entries end with the next insert() or erase().
+// also count in `packets`: statistics, so of two workers at once one count may be lost. Pointers to entries end with the next insert() or erase().
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -24,13 +23,14 @@
 #include "base/address.h"
 #include "base/hash.h"
 #include "base/ids.h"
+#include "base/shared.h"
 #include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
 namespace vrouter {
 
 struct alignas(32) MacEntry {
-  uint64_t packets = 0;  // `rt --family bridge` Stats
+  Shared<uint64_t> packets{};  // `rt --family bridge` Stats
   NextHopId next_hop{0};
   uint32_t label = 0;
   Mac mac;

@@ -125,11 +125,12 @@ void Captures::end_unread(uint64_t now_ns) {
 }
 
 void Captures::list() {
-  active_ = 0;
+  uint32_t active = 0;
   for (auto& slot : all_) {
     if (slot == nullptr || slot->ended.load(std::memory_order_relaxed)) continue;
-    running_[active_++] = slot.get();
+    running_[active++] = slot.get();
   }
+  active_.store(active, std::memory_order_relaxed);
 }
 
 }  // namespace vrouter

@@ -111,8 +111,8 @@ class Captures {
   // --- control ---
   Capture* find(uint32_t id);
 
-  // --- worker ---
-  bool any() const { return active_ != 0; }
+  // --- worker; with several, one at a time (InRooms), but for any() ---
+  bool any() const { return active_.load(std::memory_order_relaxed) != 0; }
   void see(const Packet& packet, VifId vif, Way way, uint64_t now_ns);
   // explain() is asked for the text of each capture that wants this packet's.
   template <class Explain>
@@ -136,7 +136,7 @@ class Captures {
 
   std::unique_ptr<Capture> all_[kMaxCaptures];
   Capture* running_[kMaxCaptures] = {};
-  uint32_t active_ = 0;
+  std::atomic<uint32_t> active_{0};  // read by all workers; changed by one, or while they are held
 };
 
 }  // namespace vrouter

@@ -1,9 +1,11 @@
-// Engine: one vRouter's data plane: tables, ports, a worker; without Node. binding/ wraps it, tests
+// Engine: one vRouter's data plane: tables, ports, workers; without Node. binding/ wraps it, tests
 // and benchmarks use it directly.
 //
 // Invariants
 //  * While hold() runs its function, no worker is inside a burst (worker/gate.h). step() runs a
-//    breath on the calling thread and excludes start().
+//    breath of each worker in turn on the calling thread and excludes start().
+//  * Each receive queue of a port is one worker's: queue q of port p that of worker (p + q) modulo
+//    their number. Any worker sends by any port.
 //  * All methods but wake() and arm_events() belong to one control thread; what they return
 //    (router(), flows(), counters(), …) may be touched only inside hold(), or while not running.
 //    events() is the exception: its reader needs no hold.
@@ -39,7 +41,8 @@ struct EngineOptions {
   uint64_t seed = 1;
   PaceOptions pace;
   std::string flow_file;  // "": flows end with the engine; else state/flow_file.h
-  uint32_t cpu = kAnyCpu;  // the worker runs on this one only
+  uint32_t cpu = kAnyCpu;  // the worker runs on this one only; further ones on those behind it
+  uint32_t workers = 1;    // at most kMaxWorkers; `buffers` is for each
 };
 inline constexpr uint32_t kMaxCpus = 1024;  // CPU_SETSIZE
 
@@ -68,13 +71,14 @@ class Engine {
   bool port_exists(PortId id) const;
   uint32_t port_limit() const;  // ids in use are below this
 
-  Status start();  // a worker thread; Busy if running
+  uint32_t workers() const;
+  Status start();  // the workers' threads; Busy if running
   void stop();
   bool running() const;
-  // One breath at `now_ns`: every port once, then housekeeping. Returns frames received.
+  // One breath of each worker at `now_ns`: its ports once, then housekeeping. Returns frames received.
   // Busy (as ~0u) while running.
   uint32_t step(uint64_t now_ns);
-  // Runs f while the worker is between two bursts. May be nested. At its end the engine takes over
+  // Runs f while all workers are between two bursts. May be nested. At its end the engine takes over
   // what f committed: flow timeouts, room for the counters of new VRFs.
   void hold(const std::function<void()>& f);
   // An idle worker takes its next breath now; for frames injected into a memory port. Any thread.
@@ -96,11 +100,14 @@ class Engine {
 
   Router& router();
   FlowTable& flows();
-  Counters& counters();
+  const Counters& counters();  // of several workers: their sum, as of now
+  void clear_counters();
   EventRing& events();
   const DropLog& drop_log() const;
-  Context& context();
+  Context& context();  // of the first worker, as the next
   PacketPool& pool();
+  uint32_t buffers_free() const;    // of all workers
+  uint32_t fragments_held() const;  // …
   // `wake` is called once, by the worker (or by step), when events wait and the consumer is armed;
   // after that not again until arm_events(). Armed at first. Must not call hold() or step().
   void on_events(std::function<void()> wake);

@@ -278,7 +278,7 @@ TEST(Engine, APacketForAPortThatIsGoneIsDroppedByName) {
   orphan->meta.verdict = Verdict::Transmit;
   orphan->meta.out_port = PortId{77};
   orphan->meta.out_vif = VifId{2};
-  Counters& c = lab.engine.counters();
+  Counters& c = lab.engine.context().counters;
   c.received = c.forwarded = 1;  // as finish() leaves it
   c.vifs[2].tx_packets = 1;
   c.vifs[2].tx_bytes = 60;

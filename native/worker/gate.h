@@ -50,11 +50,18 @@ class Gate {
     unlock();
   }
   void lock() {
+    ask();
+    await();
+  }
+  // The two halves of lock(): of several gates, all are asked before one is waited for.
+  void ask() {
     mutex_.lock();
     if (depth_++ != 0) return;
     waiting_.wait(1);
     requested_.store(1);
-    inside_.wait(1);
+  }
+  void await() {
+    if (depth_ == 1) inside_.wait(1);
   }
   void unlock() {
     if (--depth_ == 0) {

@@ -305,7 +305,7 @@ void expect_equal(Side& together, Side& alone) {
 
 void run(uint32_t seed, uint32_t quota) {
   Side together(quota), alone(quota);
-  alone.engine.context().together = false;
+  alone.engine.context().in_groups = false;
   Random random{std::mt19937(seed)};
   uint64_t now = 0;
   for (uint32_t breath = 0; breath < 120; ++breath) {

@@ -365,6 +365,7 @@ export interface StatusView {
   readonly pid: number;
   readonly uptimeSeconds: number;
   readonly addon: string;
+  readonly workers: number;
   readonly generation: number;
   readonly vrfs: number;
   readonly vifs: number;

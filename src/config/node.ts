@@ -450,8 +450,11 @@ export const nodeSchema = mapping({
   }).optional(),
   dataplane: mapping({
     flow_entries: whole(1024, 1 << 24).optional(),
-    buffers: whole(256, 1 << 20).optional(),
+    buffers: whole(256, 1 << 20)
+      .optional()
+      .describe('Packet buffers of each worker'),
     buffer_bytes: whole(512, 66_560).optional(),
+    workers: whole(1, 16).optional().describe('Threads that forward; default 1'),
     look_us: whole(0, 1_000_000)
       .optional()
       .describe('How long an idle worker looks for frames before it sleeps; default 100'),
@@ -462,7 +465,9 @@ export const nodeSchema = mapping({
     flow_file: path
       .optional()
       .describe('Flows outlive the forwarder in it; on a tmpfs. Default /run/vrouter/<name>.flows'),
-    cpu: whole(0, 1023).optional().describe('CPU the worker is bound to'),
+    cpu: whole(0, 1023)
+      .optional()
+      .describe('CPU the first worker is bound to; further ones to those behind it'),
     command: z
       .array(z.string().min(1))
       .min(1)

@@ -8,15 +8,18 @@ import type { FullLayoutOp, LayoutOp, OpName } from './layout.ts';
 export interface DataplaneOptions {
   /** Flow entries, both directions counted; 1,024 … 16 Mi. Default 1 Mi. */
   readonly flowEntries?: number;
+  /** Of each worker. */
   readonly buffers?: number;
   readonly bufferBytes?: number;
+  /** Threads that forward; 1 (default) to 16. */
+  readonly workers?: number;
   /** After the last frame the worker looks for more this long, then it sleeps (native/worker/pace.h). */
   readonly lookUs?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
   readonly seed?: bigint;
   /** Flows live in this file, and are taken over from it; normally on a tmpfs. */
   readonly flowFile?: string;
-  /** The worker runs on this CPU only. */
+  /** The first worker runs on this CPU only, each further one on the next. */
   readonly cpu?: number;
 }
 
@@ -261,6 +264,7 @@ export interface FlowEvent {
 
 export interface DataplaneInfo {
   readonly addon: string; // which build was loaded
+  readonly workers: number;
   readonly generation: number;
   readonly flowEntries: number;
   readonly flowsUsed: number;

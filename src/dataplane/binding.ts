@@ -70,6 +70,7 @@ export interface NativeDataplane {
     before: readonly ArrivingFrame[],
   ): { notes: string; ends: PacketEnd[] };
   info(): {
+    workers: number;
     generation: number;
     flowEntries: number;
     flowsUsed: number;

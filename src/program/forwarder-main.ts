@@ -14,6 +14,7 @@ export const FORWARDER_FLAGS = {
   buffers: 'buffers',
   'buffer-bytes': 'bufferBytes',
   seed: 'seed',
+  workers: 'workers',
   cpu: 'cpu',
 } as const satisfies Record<string, keyof ForwarderOptions>;
 

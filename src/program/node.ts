@@ -379,6 +379,7 @@ class VrouterNode {
       pid: process.pid,
       uptimeSeconds: Math.floor((Date.now() - this.#started) / 1000),
       addon: info.addon,
+      workers: info.workers,
       generation: info.generation,
       vrfs: this.#agent.vrfs().length,
       vifs: this.#agent.vifs().length,
@@ -533,6 +534,7 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
   return {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
+    ...(options.workers === undefined ? {} : { workers: options.workers }),
     ...(options.look_us === undefined ? {} : { lookUs: options.look_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),

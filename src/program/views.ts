@@ -425,6 +425,7 @@ export function info(dataplane: Dataplane): InfoView {
       'Flow Table limit': now.flowEntries,
       'Flow Table overflow limit': 0,
       'Packet buffers': now.buffers,
+      Workers: now.workers,
     },
     used: {
       'Used Interfaces': rows('vifs'),

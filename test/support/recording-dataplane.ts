@@ -113,6 +113,7 @@ export class RecordingDataplane implements Dataplane {
       flowsEvicted: 0n,
       flowBytes: 0,
       buffersFree: 0,
+      workers: 1,
       buffers: 0,
       nextHopReferences: new Map(),
     };

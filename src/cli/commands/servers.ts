@@ -13,6 +13,7 @@ interface ForwarderOptions {
   readonly buffers?: number;
   readonly bufferBytes?: number;
   readonly seed?: bigint;
+  readonly workers?: number;
   readonly cpu?: number;
 }
 
@@ -51,7 +52,12 @@ export function registerServers(program: Command, io: Io): void {
     .option('--buffers <n>', 'packet buffers', id32)
     .option('--buffer-bytes <n>', 'bytes of each', id32)
     .option('--seed <n>', 'of every hash; flows of another seed are not taken over', seed)
-    .option('--cpu <n>', 'the worker runs on this CPU only', wholeNumber(cpus().length - 1))
+    .option('--workers <n>', 'threads that forward; 1 to 16', id32)
+    .option(
+      '--cpu <n>',
+      'the first worker runs on this CPU only, others on those behind it',
+      wholeNumber(cpus().length - 1),
+    )
     .addHelpText(
       'after',
       '\n`vrouter node` starts one by itself where its file has the key `forwarder`. By hand, so that it\n' +

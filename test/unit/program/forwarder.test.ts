@@ -162,6 +162,7 @@ describe('the command line of a forwarder', () => {
       buffers: 512,
       bufferBytes: 4096,
       seed: (1n << 64n) - 1n,
+      workers: 2,
       cpu: 1,
     };
     expect(forwarderOptions(forwarderArguments(options))).toEqual(options);
