@@ -16,9 +16,7 @@ struct Mac {
   bool operator==(const Mac&) const = default;
   bool is_zero() const { return *this == Mac{}; }
   bool is_group() const { return (bytes[0] & 1) != 0; }  // multicast and broadcast
-  bool is_broadcast() const {
-    return *this == Mac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-  }
+  bool is_broadcast() const { return *this == Mac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}; }
   std::string text() const;  // 02:e7:03:ea:67:f1
   static bool parse(std::string_view text, Mac& out);
 };
@@ -39,7 +37,8 @@ struct Address {
     return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | bytes[3];
   }
   bool is_multicast() const {
-    return family == Family::V4 ? (bytes[0] & 0xf0) == 0xe0 : family == Family::V6 && bytes[0] == 0xff;
+    return family == Family::V4 ? (bytes[0] & 0xf0) == 0xe0
+                                : family == Family::V6 && bytes[0] == 0xff;
   }
   static Address from_v4(uint32_t host_order) {
     Address a;
@@ -67,8 +66,8 @@ struct Prefix {
 
   bool operator==(const Prefix&) const = default;
   uint8_t max_length() const { return address.family == Family::V4 ? 32 : 128; }
-  bool canonical() const;                // family set, length in range, host bits zero
-  bool contains(const Address& a) const; // family None contains everything (a rule's "any")
+  bool canonical() const;                 // family set, length in range, host bits zero
+  bool contains(const Address& a) const;  // family None contains everything (a rule's "any")
   std::string text() const;
   static bool parse(std::string_view text, Prefix& out);
 };

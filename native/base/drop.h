@@ -24,7 +24,7 @@ enum class Room : uint8_t {
 #include "base/rooms.def"
 #undef ROOM
 };
-const char* room_name(Room room);           // "look_up_routes"
+const char* room_name(Room room);  // "look_up_routes"
 
 // The room this thread is in. A drop is decided deep inside one, by functions that know only the
 // packet; written by the pipeline, once a room and burst.

@@ -76,8 +76,9 @@ inline uint64_t hash_words(uint64_t seed, Words... words) {
   const uint64_t word[] = {words...};
   uint64_t h = seed + N;
   [&]<size_t... Lane>(std::index_sequence<Lane...>) {
-    ((h = std::rotl(h, 29) + multiply_fold(word[Lane * 2] ^ seed ^ hash_constant(Lane * 2),
-                                           word[Lane * 2 + 1] ^ seed ^ hash_constant(Lane * 2 + 1))),
+    ((h = std::rotl(h, 29) +
+          multiply_fold(word[Lane * 2] ^ seed ^ hash_constant(Lane * 2),
+                        word[Lane * 2 + 1] ^ seed ^ hash_constant(Lane * 2 + 1))),
      ...);
   }
   (std::make_index_sequence<(N + 15) / 16>());

@@ -22,8 +22,8 @@ using VrfId = Id<struct VrfTag, uint32_t>;
 using NextHopId = Id<struct NextHopTag, uint32_t>;  // 0 is always Discard
 using PolicyId = Id<struct PolicyTag, uint32_t>;
 using PortId = Id<struct PortTag, uint32_t>;
-using FlowId = Id<struct FlowTag, uint32_t>;        // index of an entry in the flow table
-using MemberId = Id<struct MemberTag, uint32_t>;    // stable id of an ECMP member, control's choice
+using FlowId = Id<struct FlowTag, uint32_t>;      // index of an entry in the flow table
+using MemberId = Id<struct MemberTag, uint32_t>;  // stable id of an ECMP member, control's choice
 
 inline constexpr NextHopId kDiscard{0};
 inline constexpr uint32_t kNoLabel = 0xfffffu;  // "no label" sentinel, as in the ancestor

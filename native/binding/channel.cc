@@ -109,8 +109,7 @@ bool Channel::check(Napi::Env env, ChannelStatus status) {
 bool Channel::read_message(Info info, std::span<uint8_t>& bytes, std::vector<int>& fds,
                            uint32_t& timeout) {
   Napi::Env env = info.Env();
-  if (!read_bytes(env, *state_, info[0], "bytes", bytes) ||
-      !read_fds(env, *state_, info[1], fds) ||
+  if (!read_bytes(env, *state_, info[0], "bytes", bytes) || !read_fds(env, *state_, info[1], fds) ||
       !read_u32(env, *state_, info[2], "timeoutMs", 0, kMaxTimeoutMs, timeout) || !ready(env)) {
     return false;
   }

@@ -36,7 +36,8 @@ class Channel : public Napi::ObjectWrap<Channel> {
   bool ready(Napi::Env env);
   bool read_message(Info info, std::span<uint8_t>& bytes, std::vector<int>& fds, uint32_t& timeout);
   bool check(Napi::Env env, ChannelStatus status);  // false: closed, and thrown
-  Napi::Value message(Napi::Env env, const std::vector<uint8_t>& bytes, const std::vector<int>& fds);
+  Napi::Value message(Napi::Env env, const std::vector<uint8_t>& bytes,
+                      const std::vector<int>& fds);
 
   std::shared_ptr<AddonState> state_;
   std::unique_ptr<UnixChannel> channel_;

@@ -125,8 +125,7 @@ record::Flow render(Context& context, FlowId id) {
   copy_address(out.destination, key.destination);
   // The translation is the reverse half's key read backwards: the two can never disagree.
   copy_address(out.nat_source, (nat & kNatSource) != 0 ? back.destination : key.source);
-  copy_address(out.nat_destination,
-               (nat & kNatDestination) != 0 ? back.source : key.destination);
+  copy_address(out.nat_destination, (nat & kNatDestination) != 0 ? back.source : key.destination);
   out.nat_source_port = (nat & kNatSourcePort) != 0 ? flow.nat_source_port : key.source_port;
   out.nat_destination_port =
       (nat & kNatDestinationPort) != 0 ? flow.nat_destination_port : key.destination_port;
@@ -152,9 +151,9 @@ Napi::Object fault_stats(Napi::Env env, const FaultStats& stats) {
   }
   out.Set("injected", injected);
   const std::pair<const char*, uint64_t> numbers[] = {
-      {"rxLost", stats.rx_lost},         {"rxDuplicated", stats.rx_duplicated},
-      {"rxMade", stats.rx_made},         {"rxWaiting", stats.rx_waiting},
-      {"txLost", stats.tx_lost},         {"txDuplicated", stats.tx_duplicated},
+      {"rxLost", stats.rx_lost},       {"rxDuplicated", stats.rx_duplicated},
+      {"rxMade", stats.rx_made},       {"rxWaiting", stats.rx_waiting},
+      {"txLost", stats.tx_lost},       {"txDuplicated", stats.tx_duplicated},
       {"txWaiting", stats.tx_waiting},
   };
   for (const auto& [name, value] : numbers) out.Set(name, Napi::BigInt::New(env, value));

@@ -93,8 +93,8 @@ inline std::string layout_json() {
   add_field(out, "u16", "vif", offsetof(Event, vif));
   add_field(out, "u64", "packets", offsetof(Event, packets));
   add_field(out, "u64", "bytes", offsetof(Event, bytes));
-  out += "]},\"captureRecord\":{\"size\":" + std::to_string(sizeof(CaptureRecord)) +
-         ",\"fields\":[";
+  out +=
+      "]},\"captureRecord\":{\"size\":" + std::to_string(sizeof(CaptureRecord)) + ",\"fields\":[";
 #define VROUTER_FIELD(type, name) add_field(out, #type, #name, offsetof(CaptureRecord, name));
   VROUTER_CAPTURE_RECORD(VROUTER_FIELD)
 #undef VROUTER_FIELD

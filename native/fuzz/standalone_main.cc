@@ -70,9 +70,15 @@ class Mutator {
     static constexpr uint8_t kEdges[] = {0x00, 0x01, 0x7f, 0x80, 0xff, 0x04, 0x45, 0x60};
     const size_t at = below(bytes.size());
     switch (bytes.empty() ? 3 : below(8)) {
-      case 0: bytes[at] ^= static_cast<uint8_t>(1u << below(8)); break;
-      case 1: bytes[at] = static_cast<uint8_t>(random_()); break;
-      case 2: bytes[at] = kEdges[below(std::size(kEdges))]; break;
+      case 0:
+        bytes[at] ^= static_cast<uint8_t>(1u << below(8));
+        break;
+      case 1:
+        bytes[at] = static_cast<uint8_t>(random_());
+        break;
+      case 2:
+        bytes[at] = kEdges[below(std::size(kEdges))];
+        break;
       case 3:
         bytes.insert(bytes.begin() + static_cast<ptrdiff_t>(at), 1 + below(8),
                      static_cast<uint8_t>(random_()));
@@ -83,7 +89,9 @@ class Mutator {
                     bytes.begin() + static_cast<ptrdiff_t>(at + count));
         break;
       }
-      case 5: bytes.resize(at); break;
+      case 5:
+        bytes.resize(at);
+        break;
       case 6: {  // a 16-bit field
         if (at + 1 < bytes.size()) {
           const uint64_t value = below(2) ? random_() : below(80);

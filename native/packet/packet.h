@@ -39,49 +39,49 @@ static_assert(sizeof(FlowKey) == 44, "compared as bytes");
 
 struct PacketMeta {
   // rx
-  VifId vif;                  // where it came in
-  VrfId vrf;                  // where addresses are looked up now
+  VifId vif;  // where it came in
+  VrfId vrf;  // where addresses are looked up now
   // parse: offsets from data() of the innermost headers in view
-  uint16_t l2_length;         // Ethernet (with tags) in front of l3; 0 for a bare IP packet
-  uint16_t l3;                // offset of the IP header
-  uint16_t l4;                // offset of the transport header (first fragment or whole)
-  uint16_t l3_length;         // bytes of the IP packet by its own header
-  uint16_t ether_type;        // 0x0800, 0x86dd, 0x0806, … of the innermost frame
-  Family family;              // None: not IP
-  uint8_t protocol;           // after extension headers
+  uint16_t l2_length;   // Ethernet (with tags) in front of l3; 0 for a bare IP packet
+  uint16_t l3;          // offset of the IP header
+  uint16_t l4;          // offset of the transport header (first fragment or whole)
+  uint16_t l3_length;   // bytes of the IP packet by its own header
+  uint16_t ether_type;  // 0x0800, 0x86dd, 0x0806, … of the innermost frame
+  Family family;        // None: not IP
+  uint8_t protocol;     // after extension headers
   uint8_t ttl;
   uint8_t tcp_flags;
-  bool fragment;              // part of a fragmented packet
-  bool first_fragment;        // and holds the transport header
-  bool icmp_error;            // key was built from the packet inside it
-  bool from_fabric;           // came out of a tunnel
-  bool l2;                    // forwarded by MAC; else by address
-  bool routed;                // TTL already decremented
-  bool no_flow;               // must not create or use a flow
-  bool generated;             // made by the router itself
-  bool copy;                  // replica or fragment of a packet that was counted already
-  bool wants_flow;            // must pass the flow table
-  uint16_t merged;            // frames that were received apart and are now in this one, besides it
-  uint16_t split_to;          // too big, may be split: bytes of an IP fragment; 0: fits
-  uint16_t inner_l3;          // icmp_error: offset of the quoted IP header
-  uint16_t inner_l4;          // icmp_error: offset of the quoted transport header; 0: not quoted
+  bool fragment;        // part of a fragmented packet
+  bool first_fragment;  // and holds the transport header
+  bool icmp_error;      // key was built from the packet inside it
+  bool from_fabric;     // came out of a tunnel
+  bool l2;              // forwarded by MAC; else by address
+  bool routed;          // TTL already decremented
+  bool no_flow;         // must not create or use a flow
+  bool generated;       // made by the router itself
+  bool copy;            // replica or fragment of a packet that was counted already
+  bool wants_flow;      // must pass the flow table
+  uint16_t merged;      // frames that were received apart and are now in this one, besides it
+  uint16_t split_to;    // too big, may be split: bytes of an IP fragment; 0: fits
+  uint16_t inner_l3;    // icmp_error: offset of the quoted IP header
+  uint16_t inner_l4;    // icmp_error: offset of the quoted transport header; 0: not quoted
   FlowKey key;
-  uint64_t hash;              // of key
+  uint64_t hash;  // of key
   // decap
-  Address outer_source;       // tunnel's far end
-  uint32_t in_label;          // label or VNI it came with
-  uint8_t in_encap;           // Encap
-  NextHopId entry;            // what the label or VNI names
+  Address outer_source;  // tunnel's far end
+  uint32_t in_label;     // label or VNI it came with
+  uint8_t in_encap;      // Encap
+  NextHopId entry;       // what the label or VNI names
   // decisions
   FlowId flow;
-  NextHopId next_hop;         // concrete (interface, tunnel, …) after choose_path
-  uint32_t label;             // label or VNI to send with
-  uint32_t entropy;           // for the outer source port and hash-based choices
+  NextHopId next_hop;  // concrete (interface, tunnel, …) after choose_path
+  uint32_t label;      // label or VNI to send with
+  uint32_t entropy;    // for the outer source port and hash-based choices
   PortId out_port;
   VifId out_vif;
   Verdict verdict;
   DropReason drop;
-  Room room;                  // where it was dropped
+  Room room;  // where it was dropped
 };
 
 // What a frame leaves undone, for whoever can do it later: virtio_net_hdr (virtio 1.3 §5.1.6), with
@@ -100,9 +100,9 @@ struct Offload {
 };
 
 struct Packet {
-  uint8_t* base;       // start of the buffer
-  uint32_t capacity;   // bytes in the buffer
-  uint32_t offset;     // data() = base + offset
+  uint8_t* base;      // start of the buffer
+  uint32_t capacity;  // bytes in the buffer
+  uint32_t offset;    // data() = base + offset
   uint32_t length;
   Offload offload;
   PacketMeta meta;
@@ -144,7 +144,7 @@ class PacketPool {
   PacketPool(const PacketPool&) = delete;
   PacketPool& operator=(const PacketPool&) = delete;
 
-  Packet* allocate();          // meta zeroed, length 0, headroom kHeadroom; nullptr when empty
+  Packet* allocate();  // meta zeroed, length 0, headroom kHeadroom; nullptr when empty
   uint32_t allocate(Packet** out, uint32_t count);  // the same, as many as there are
   void free(Packet* packet);
   void free(Packet* const* packets, uint32_t count);

@@ -39,11 +39,11 @@ struct Context {
   uint64_t now_ns = 0;             // since the router started
   uint64_t seed = 0;               // of ECMP and entropy; fixed per run
   uint16_t ip_identification = 0;  // of the outer IPv4 headers we make
-  uint64_t aged_at_ns = 0;  // how far in time the sweep of the flow table has paid for
-  Burst released{};         // fragments whose first has come; next through the rooms
-  bool express = true;      // false: every packet goes room by room (express_test.cc)
-  bool in_groups = true;    // false: new flows are decided one by one (new_flows_test.cc)
-  Trace* trace = nullptr;   // explain only
+  uint64_t aged_at_ns = 0;         // how far in time the sweep of the flow table has paid for
+  Burst released{};                // fragments whose first has come; next through the rooms
+  bool express = true;             // false: every packet goes room by room (express_test.cc)
+  bool in_groups = true;           // false: new flows are decided one by one (new_flows_test.cc)
+  Trace* trace = nullptr;          // explain only
   DropLog* drop_log = nullptr;
   // Takes ownership of a finished packet for meta.out_port; set by the worker.
   void (*transmit)(void* sink, Packet* packet) = nullptr;

@@ -12,13 +12,13 @@ namespace vrouter {
 // How one packet ended: the one that came, or one that was made of it or about it.
 struct TraceEnd {
   Verdict verdict;
-  DropReason drop;      // with Verdict::Drop
-  FlowDrop flow_drop;   // with DropReason::FlowActionDrop; otherwise Unknown
-  Room room;            // where it was dropped
-  VifId out_vif;        // where it leaves; not valid when dropped
-  VrfId vrf;            // where its addresses were last looked up
-  bool generated;       // by the router: an ICMP error, an answer
-  bool copy;            // one of several that the packet left as
+  DropReason drop;             // with Verdict::Drop
+  FlowDrop flow_drop;          // with DropReason::FlowActionDrop; otherwise Unknown
+  Room room;                   // where it was dropped
+  VifId out_vif;               // where it leaves; not valid when dropped
+  VrfId vrf;                   // where its addresses were last looked up
+  bool generated;              // by the router: an ICMP error, an answer
+  bool copy;                   // one of several that the packet left as
   std::vector<uint8_t> frame;  // as it left, or as it was when it was dropped
 };
 

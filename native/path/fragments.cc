@@ -5,10 +5,9 @@
 // Invariants
 //  * A slot is either on its free list, or in one hash chain and in the list by time.
 //  * The list by time is sorted, for time does not run backwards; so its front is what expires
-//  first.
+//    first.
 //  * A key has a group exactly while packets of it are held; the group's queue is in order of
-//  arrival,
-//    so the oldest held packet of all is the front of its group.
+//    arrival, so the oldest held packet of all is the front of its group.
 //  * A search looks at no more than kMaxProbe entries; the seed keeps chains far shorter. A packet
 //    whose group might lie beyond that is refused rather than put out of order.
 // Held packets belong to the table until taken. What is still held when the table goes stays with

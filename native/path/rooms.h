@@ -8,7 +8,8 @@
 namespace vrouter {
 
 // --- rooms, in order (pipeline.cc) ---------------------------------------------------------------
-void express(Context& context, Burst& burst, Burst& done);  // plain packets of known flows: all at once
+void express(Context& context, Burst& burst,
+             Burst& done);                             // plain packets of known flows: all at once
 void parse(Context& context, Burst& burst);            // frame -> offsets, addresses, flow key
 void admit(Context& context, Burst& burst);            // the vif: ARP / ND, traps, ours or bridged
 void decap(Context& context, Burst& burst);            // tunnels that end here -> inner packet

@@ -5,13 +5,11 @@
 //
 // Invariants
 //  * Whoever changes a flow, or touches quotas, limits, events, the drop log or captures, is
-//  InRooms,
-//    or the control side while all workers are held.
+//    InRooms, or the control side while all workers are held.
 //  * Nobody waits for a reader, and a reader may become InRooms (a frame that its port did not
-//  take):
-//    so neither can wait for the other for ever.
+//    take): so neither can wait for the other for ever.
 //  * InRooms time does not go back, though each worker has its own clock: token buckets count on
-//  it.
+//    it.
 // A worker that is alone (Context::together is null) does nothing in either.
 #pragma once
 #include <atomic>

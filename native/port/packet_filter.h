@@ -6,8 +6,7 @@
 //  * compile() is for the process of whoever asks: it may ask the resolver for a name, and wait. A
 //    router takes compiled programs only.
 //  * load() refuses what libpcap's own check refuses, and jumps backwards besides, so a program
-//  ends
-//    after as many steps as it has instructions, kMaxFilterInstructions at most.
+//    ends after as many steps as it has instructions, kMaxFilterInstructions at most.
 #pragma once
 #include <cstdint>
 #include <memory>

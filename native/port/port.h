@@ -21,8 +21,8 @@ enum PortFeature : uint32_t {
   kTakesChecksum = 0x1,  // partial transport checksums
   kTakesTcp4 = 0x2,      // super-packets of TCP over IPv4
   kTakesTcp6 = 0x4,
-  kTakesUdp = 0x8,       // … of UDP datagrams
-  kTakesTunnel = 0x10,   // … that are inside a UDP tunnel
+  kTakesUdp = 0x8,      // … of UDP datagrams
+  kTakesTunnel = 0x10,  // … that are inside a UDP tunnel
 };
 
 // Bytes that one rx_burst moves at most, give or take a frame: super-packets of a burst of 64 would
@@ -44,11 +44,11 @@ class Port {
   // all. A short count with tx_errors grown by one: the frame at that place can never go (too long,
   // too short, device gone), those behind it may. Short without: the port is full for now.
   virtual uint32_t tx_burst(Packet* const* packets, uint32_t count) = 0;
-  virtual int fd() const { return -1; }         // readable when rx_burst has work; -1: poll it
-  virtual const char* kind() const = 0;         // "memory", "tap", "af_packet", …
-  virtual uint32_t mtu() const = 0;             // bytes of an Ethernet payload
+  virtual int fd() const { return -1; }            // readable when rx_burst has work; -1: poll it
+  virtual const char* kind() const = 0;            // "memory", "tap", "af_packet", …
+  virtual uint32_t mtu() const = 0;                // bytes of an Ethernet payload
   virtual uint32_t features() const { return 0; }  // PortFeature
-  virtual bool up() const { return true; }         // the device behind it takes frames; control side
+  virtual bool up() const { return true; }      // the device behind it takes frames; control side
   virtual void set_now(uint64_t /*now_ns*/) {}  // the time of this breath, before rx_burst
   // Whether rx_burst in one thread and tx_burst in another may run at the same time; else they take
   // turns. Two threads never receive from one queue at a time, nor send.
@@ -60,8 +60,9 @@ class Port {
   }
   virtual int queue_fd(uint32_t /*queue*/) const { return fd(); }
   virtual RxLosses rx_losses(uint32_t /*queue*/) const { return {rx_discards, rx_errors}; }
-  bool plain = false;     // frames leave as they are on a wire, whatever the port would take undone
-  bool coalesces = true;  // segments of a connection are merged before they are sent, if it takes them
+  bool plain = false;  // frames leave as they are on a wire, whatever the port would take undone
+  bool coalesces =
+      true;  // segments of a connection are merged before they are sent, if it takes them
   uint64_t rx_discards = 0;
   uint64_t rx_errors = 0;
   uint64_t tx_errors = 0;

@@ -3,8 +3,7 @@
 //
 // Invariants
 //  * A frame is one datagram: bounds are kept, nothing is merged or cut; what does not fit the
-//  other
-//    end's queue (kSocketQueueBytes) is not sent, and the caller is told.
+//    other end's queue (kSocketQueueBytes) is not sent, and the caller is told.
 //  * A control side that is gone is a port to which nothing can be sent, never a readable end: the
 //    worker does not spin on it. So datagrams, and no stream or sequence of packets.
 #pragma once

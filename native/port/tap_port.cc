@@ -109,7 +109,8 @@ void open_device(Opening& opening) {
   }
   ifreq request{};
   std::memcpy(request.ifr_name, opening.name.data(), opening.name.size());
-  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (opening.header() ? IFF_VNET_HDR : 0));
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | (opening.header() ? IFF_VNET_HDR : 0));
   if (ioctl(opening.fd, TUNSETIFF, &request) != 0) {
     const int error = errno;
     opening.fail(error == EBUSY ? StatusCode::InUse : StatusCode::PortFailed, "name", opening.name,

@@ -158,7 +158,8 @@ class ArbitraryOp {
   Op tunnel_set() {
     const Family f = family();
     TunnelSpec s{next_hop(), vrf(),      vif(), flags(), static_cast<uint8_t>(1 + pick(3)),
-                 address(f), address(f), mac(), mac(),   {},  0, {}};
+                 address(f), address(f), mac(), mac(),   {},
+                 0,          {}};
     if (one_in(2)) s.l3_vxlan_mac = {{2, 1, 1, 1, 1, byte(2)}};
     for (uint32_t n = pick(kMaxTunnelLegs), i = 0; i < n; ++i) {
       s.more_legs.push_back({vif(), mac(), mac()});

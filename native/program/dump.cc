@@ -131,10 +131,9 @@ class Dump {
       constexpr size_t kOpBytes = 8 + 4 + 6 + 4 + 4 + 1;
       const size_t room = limit_ > out_.size() ? (limit_ - out_.size()) / kOpBytes + 2 : 2;
       const size_t wanted = std::min(rest.size(), room);
-      std::partial_sort(rest.begin(), rest.begin() + static_cast<ptrdiff_t>(wanted), rest.end(),
-                        [](const MacEntry* a, const MacEntry* b) {
-                          return a->mac.bytes < b->mac.bytes;
-                        });
+      std::partial_sort(
+          rest.begin(), rest.begin() + static_cast<ptrdiff_t>(wanted), rest.end(),
+          [](const MacEntry* a, const MacEntry* b) { return a->mac.bytes < b->mac.bytes; });
       for (size_t i = 0; i < wanted; ++i) {
         if (full()) return false;
         const MacEntry& m = *rest[i];

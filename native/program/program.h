@@ -55,22 +55,33 @@ inline constexpr uint32_t kMaxElements<PolicyRule> = kMaxPolicyRules;
 Status decode(std::span<const uint8_t> bytes, std::vector<Op>& out);
 void encode(const Op& op, std::vector<uint8_t>& out);  // one op with its header; dump() and tests
 std::vector<uint8_t> encode_program(const std::vector<Op>& ops);  // the whole Program
-Status validate(const Op& op);                         // apply() calls it for every op first
+Status validate(const Op& op);  // apply() calls it for every op first
 
-NextHopObject next_hop_object(const Op& op);           // kind None if the op sets no next hop
-Op next_hop_op(const NextHopObject& object);           // monostate for kind None
+NextHopObject next_hop_object(const Op& op);  // kind None if the op sets no next hop
+Op next_hop_op(const NextHopObject& object);  // monostate for kind None
 
 struct ApplyResult {
   Status status;
-  uint32_t generation = 0;               // of the router after it
-  std::vector<uint32_t> flushed_vrfs;    // FlowFlush ops; ~0 = all. The caller ends the flows.
+  uint32_t generation = 0;             // of the router after it
+  std::vector<uint32_t> flushed_vrfs;  // FlowFlush ops; ~0 = all. The caller ends the flows.
 };
 // port_exists(context, port): whether the data plane has such a port; nullptr: any port will do.
 ApplyResult apply(const std::vector<Op>& ops, Router& router,
                   bool (*port_exists)(void* context, PortId port), void* port_context);
 
 enum class DumpTable : uint32_t {
-  Router, Vrfs, Vifs, NextHops, Routes, Macs, Labels, Vnis, FloatingIps, SourceNats, Policies, kCount,
+  Router,
+  Vrfs,
+  Vifs,
+  NextHops,
+  Routes,
+  Macs,
+  Labels,
+  Vnis,
+  FloatingIps,
+  SourceNats,
+  Policies,
+  kCount,
 };
 // Appends ops (each with header) to `out` until it holds at least `limit` bytes or the table ends.
 // `cursor` is opaque bytes, empty to start, and empty again when done; entries that stand from first

@@ -29,9 +29,9 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "base/shared.h"
 #include "packet/packet.h"
 #include "state/limbo.h"
-#include "base/shared.h"
 #include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
@@ -39,14 +39,14 @@ namespace vrouter {
 
 enum class FlowAction : uint8_t { Drop = 0, Hold = 1, Forward = 2, Nat = 3 };  // ancestor's numbers
 
-enum FlowNat : uint8_t {  // ancestor's bit order, shifted down by one
-  kNatSource = 0x1,       // S
-  kNatSourcePort = 0x2,   // Ps
-  kNatDestination = 0x4,  // D
+enum FlowNat : uint8_t {      // ancestor's bit order, shifted down by one
+  kNatSource = 0x1,           // S
+  kNatSourcePort = 0x2,       // Ps
+  kNatDestination = 0x4,      // D
   kNatDestinationPort = 0x8,  // Pd
 };
 
-enum FlowTcp : uint16_t {  // ancestor's values; letters of `flow -l`
+enum FlowTcp : uint16_t {   // ancestor's values; letters of `flow -l`
   kTcpFin = 0x1,            // F
   kTcpHalfClose = 0x2,      // C
   kTcpFinR = 0x4,           // Fr
@@ -62,13 +62,13 @@ enum FlowTcp : uint16_t {  // ancestor's values; letters of `flow -l`
 
 enum FlowFlag : uint8_t {
   kFlowInUse = 0x1,
-  kFlowInitiator = 0x2,   // the direction of the first packet
-  kFlowReplied = 0x4,     // the other direction has been seen
-  kFlowTranslated = 0x8,  // its two halves are routed in different VRFs
-  kFlowEvictable = 0x10,  // TCP dead on both sides
-  kFlowFromFabric = 0x20, // its packets come out of a tunnel
-  kFlowL2 = 0x40,         // forwarded by MAC: next_hop is not cached
-  kFlowModified = 0x80,   // decided again since it was made
+  kFlowInitiator = 0x2,    // the direction of the first packet
+  kFlowReplied = 0x4,      // the other direction has been seen
+  kFlowTranslated = 0x8,   // its two halves are routed in different VRFs
+  kFlowEvictable = 0x10,   // TCP dead on both sides
+  kFlowFromFabric = 0x20,  // its packets come out of a tunnel
+  kFlowL2 = 0x40,          // forwarded by MAC: next_hop is not cached
+  kFlowModified = 0x80,    // decided again since it was made
 };
 
 // Which idle time applies (Timeout::state in objects.def).
@@ -80,27 +80,27 @@ struct FlowAddress6 {
 
 struct alignas(64) Flow {
   uint32_t scope;
-  uint8_t source4[4];          // IPv6: with destination4 the first half of the source
+  uint8_t source4[4];  // IPv6: with destination4 the first half of the source
   uint8_t destination4[4];
   uint16_t source_port;
   uint16_t destination_port;
   uint8_t protocol;
   Family family;
-  Shared<uint8_t> flags;               // FlowFlag
+  Shared<uint8_t> flags;  // FlowFlag
   Shared<FlowAction> action;
-  Shared<uint16_t> tcp;                // FlowTcp
-  Shared<uint16_t> vrf;                // where its packets come in; its destination is looked up in the reverse's
-  Shared<uint64_t> path;               // one word, so that it is never seen half written: see set_path()
-  uint8_t nat_source4[4];      // translated addresses, IPv4; IPv6 takes them from the reverse's key
-  uint8_t nat_destination4[4]; // … and has the second half of its source in these two
+  Shared<uint16_t> tcp;  // FlowTcp
+  Shared<uint16_t> vrf;  // where its packets come in; its destination is looked up in the reverse's
+  Shared<uint64_t> path;   // one word, so that it is never seen half written: see set_path()
+  uint8_t nat_source4[4];  // translated addresses, IPv4; IPv6 takes them from the reverse's key
+  uint8_t nat_destination4[4];  // … and has the second half of its source in these two
   Shared<uint16_t> nat_source_port;
   Shared<uint16_t> nat_destination_port;
-  Shared<uint16_t> l3_delta;           // one's complement to add to the IPv4 header checksum
-  Shared<uint16_t> l4_delta;           // … to the TCP / UDP / ICMP checksum
+  Shared<uint16_t> l3_delta;  // one's complement to add to the IPv4 header checksum
+  Shared<uint16_t> l4_delta;  // … to the TCP / UDP / ICMP checksum
   Shared<uint32_t> generation;
-  Shared<uint32_t> last_seen;          // milliseconds since the router started, wraps
-  Shared<uint32_t> recent;             // packets (8 bits) and bytes (24) not yet in FlowCold's totals
-  Shared<uint32_t> tcp_ack;            // last acknowledgement sent in this direction
+  Shared<uint32_t> last_seen;  // milliseconds since the router started, wraps
+  Shared<uint32_t> recent;     // packets (8 bits) and bytes (24) not yet in FlowCold's totals
+  Shared<uint32_t> tcp_ack;    // last acknowledgement sent in this direction
 
   bool in_use() const { return (flags & kFlowInUse) != 0; }
 
@@ -146,7 +146,7 @@ struct FlowCold {
     packets_member_ = (packets_member_ & kPackets) | uint64_t{member} << 48;
     bytes_detail_ = (bytes_detail_ & kBytes) | uint64_t{detail} << 56;
   }
-  FlowId reverse() const { return FlowId{link_ & (kMaxFlows - 1)}; }  // the other half
+  FlowId reverse() const { return FlowId{link_ & (kMaxFlows - 1)}; }           // the other half
   uint8_t generation_id() const { return static_cast<uint8_t>(link_ >> 24); }  // `Gen:`
   void link(FlowId reverse, uint8_t generation_id) {
     link_ = reverse.value | uint32_t{generation_id} << 24;
@@ -159,9 +159,9 @@ struct FlowCold {
 
   Word packets_member_;
   Word bytes_detail_;
-  Half link_;           // reverse, and of the slot how often it was used
-  Half tcp_sequence;    // SYN's sequence, later FIN's
-  uint16_t vif;         // where its packets enter, 0xffff: fabric
+  Half link_;         // reverse, and of the slot how often it was used
+  Half tcp_sequence;  // SYN's sequence, later FIN's
+  uint16_t vif;       // where its packets enter, 0xffff: fabric
 };
 static_assert(sizeof(FlowCold) == 26 && kMaxFlows == 1u << 24);
 
@@ -245,10 +245,10 @@ struct FlowKey4 {
 
   uint64_t hash(uint64_t seed) const {
     // The words of a FlowKey: source, 0, destination, 0, ports and scope, protocol and family.
-    return hash_words<sizeof(FlowKey)>(
-        seed, le32(second(scope_source)), uint64_t{0}, le32(first(destination_ports)), uint64_t{0},
-        le64(join(second(destination_ports), first(scope_source))),
-        uint64_t{le16(protocol_family)});
+    return hash_words<sizeof(FlowKey)>(seed, le32(second(scope_source)), uint64_t{0},
+                                       le32(first(destination_ports)), uint64_t{0},
+                                       le64(join(second(destination_ports), first(scope_source))),
+                                       uint64_t{le16(protocol_family)});
   }
 
  private:
@@ -311,12 +311,11 @@ struct FlowKey6 {
   }
 
   uint64_t hash(uint64_t seed) const {
-    return hash_words<sizeof(FlowKey)>(
-        seed, load_le64(addresses), load_le64(addresses + 8), load_le64(addresses + 16),
-        load_le64(addresses + 24),
-        le64(FlowKey4::join(FlowKey4::second(rest.destination_ports),
-                            FlowKey4::first(rest.scope_source))),
-        uint64_t{le16(rest.protocol_family)});
+    return hash_words<sizeof(FlowKey)>(seed, load_le64(addresses), load_le64(addresses + 8),
+                                       load_le64(addresses + 16), load_le64(addresses + 24),
+                                       le64(FlowKey4::join(FlowKey4::second(rest.destination_ports),
+                                                           FlowKey4::first(rest.scope_source))),
+                                       uint64_t{le16(rest.protocol_family)});
   }
 };
 static_assert(offsetof(Flow, nat_destination4) == offsetof(Flow, nat_source4) + 4);
@@ -327,8 +326,8 @@ static_assert(offsetof(Flow, nat_destination4) == offsetof(Flow, nat_source4) + 
 struct FlowTimeouts {
   static constexpr uint32_t kMaxSeconds = 20 * 86400;  // far from where the millisecond clock wraps
 
-  uint32_t ms[256][3];   // [protocol][FlowTimeoutState]
-  bool own[256][3];      // the protocol has a value of its own
+  uint32_t ms[256][3];  // [protocol][FlowTimeoutState]
+  bool own[256][3];     // the protocol has a value of its own
 
   FlowTimeouts();
   // Protocol 0: all protocols without a value of their own, in whatever order they are set. At least
@@ -352,9 +351,9 @@ enum class FlowFault : uint8_t {
 const char* flow_fault_name(FlowFault fault);
 
 struct FlowAdoption {
-  uint32_t entries = 0;                                           // taken over
-  uint32_t dropped = 0;                                           // entries found and not taken over
-  uint32_t faults[static_cast<uint32_t>(FlowFault::kCount)] = {}; // of these, by reason
+  uint32_t entries = 0;  // taken over
+  uint32_t dropped = 0;  // entries found and not taken over
+  uint32_t faults[static_cast<uint32_t>(FlowFault::kCount)] = {};  // of these, by reason
 };
 
 // No decision is this old or new: the entry is being written, or has been erased.
@@ -399,9 +398,9 @@ class FlowTable {
   FlowAdoption adopt(uint32_t now_ms);
 
   uint64_t hash(const FlowKey& key) const;
-  void prefetch_bucket(uint64_t hash) const;            // tags
-  void prefetch_candidate(uint64_t hash) const;         // the entry the tags point at, all of it
-  FlowId find(const FlowKey& key, uint64_t hash) const; // invalid if absent
+  void prefetch_bucket(uint64_t hash) const;             // tags
+  void prefetch_candidate(uint64_t hash) const;          // the entry the tags point at, all of it
+  FlowId find(const FlowKey& key, uint64_t hash) const;  // invalid if absent
 
   // The same for a FlowKey4 or FlowKey6, in the two steps of a burst: the slot to prefetch and look at
   // first (kNoSlot: there is none), and the search.
@@ -432,8 +431,8 @@ class FlowTable {
   // reverse key that is taken.
   Pair insert_absent(const FlowKey& forward, uint64_t forward_hash, const FlowKey& reverse,
                      uint64_t reverse_hash, uint32_t now_ms);
-  void prefetch_free(uint64_t hash) const;              // the entry that a new key will be written to
-  void erase(FlowId either);                            // the pair
+  void prefetch_free(uint64_t hash) const;  // the entry that a new key will be written to
+  void erase(FlowId either);                // the pair
 
   Flow& operator[](FlowId id) { return memory_.flows[id.value]; }
   const Flow& operator[](FlowId id) const { return memory_.flows[id.value]; }
@@ -462,20 +461,20 @@ class FlowTable {
   // A plain function pointer: no allocation, no exception.
   void on_erase(void (*callback)(void* context, FlowId forward, FlowId reverse), void* context);
 
-  uint32_t capacity() const { return capacity_; }       // entries
-  uint32_t used() const { return used_; }               // entries
-  uint64_t created() const { return created_; }         // entries, ever
-  uint64_t deleted() const { return deleted_; }         // for whatever reason: used = created - deleted
-  uint64_t evicted() const { return evicted_; }         // of these, to make room
+  uint32_t capacity() const { return capacity_; }  // entries
+  uint32_t used() const { return used_; }          // entries
+  uint64_t created() const { return created_; }    // entries, ever
+  uint64_t deleted() const { return deleted_; }    // for whatever reason: used = created - deleted
+  uint64_t evicted() const { return evicted_; }    // of these, to make room
   // Memory held. Of a table of its own, the IPv6 addresses are none until the first IPv6 flow.
   size_t bytes() const;
 
  private:
   // Where a key may be: two buckets of 32 slots, under one tag byte. Slot = FlowId; tag 0 = free.
   struct Home {
-    uint32_t first;    // slot where the bucket starts, in the lower half of the table
-    uint32_t second;   // in the upper half
-    uint8_t tag;       // never 0
+    uint32_t first;   // slot where the bucket starts, in the lower half of the table
+    uint32_t second;  // in the upper half
+    uint8_t tag;      // never 0
   };
   static constexpr uint32_t kBucketSlots = 2 * kGroupSlots;
   Home home(uint64_t hash) const {
@@ -496,9 +495,9 @@ class FlowTable {
   FlowId search(const FlowKey6& key, uint64_t hash) const;
   template <class Key>
   FlowId search_for(const Key& key, uint64_t hash) const;
-  uint32_t free_slot(const Home& home) const;                      // in the emptier bucket
+  uint32_t free_slot(const Home& home) const;  // in the emptier bucket
   uint32_t victim(const Home& home, uint32_t now_ms) const;
-  uint32_t take(const Home& home, uint32_t now_ms);                // frees a slot if need be, tags it
+  uint32_t take(const Home& home, uint32_t now_ms);  // frees a slot if need be, tags it
   void fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t now_ms, uint8_t flags);
   void clear(uint32_t slot);
   void wipe(uint32_t slot);

@@ -73,8 +73,7 @@ FlowFault FlowTable::check_pair(uint32_t slot, uint32_t now_ms) {
   }
   const FlowKey key = half(id).key();
   const FlowKey back = half(back_id).key();
-  const bool taken =
-      key == back || find(key, hash(key)).valid() || find(back, hash(back)).valid();
+  const bool taken = key == back || find(key, hash(key)).valid() || find(back, hash(back)).valid();
   return taken ? FlowFault::Duplicate : FlowFault::None;
 }
 

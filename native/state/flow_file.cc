@@ -22,19 +22,33 @@ constexpr uint64_t kLatest = uint64_t{1} << 62;
 
 uint64_t FlowFile::layout() {
   uint64_t digest = kVersion;
-  for (const uint64_t part :
-       {uint64_t{sizeof(Flow)}, uint64_t{sizeof(FlowCold)}, uint64_t{sizeof(FlowAddress6)},
-        uint64_t{sizeof(FlowFileHeader)}, uint64_t{sizeof(FlowKey)},
-        uint64_t{offsetof(Flow, source_port)}, uint64_t{offsetof(Flow, protocol)},
-        uint64_t{offsetof(Flow, flags)}, uint64_t{offsetof(Flow, action)},
-        uint64_t{offsetof(Flow, tcp)}, uint64_t{offsetof(Flow, vrf)}, uint64_t{offsetof(Flow, path)},
-        uint64_t{Flow::kNextHopBits}, uint64_t{Flow::kHasMember}, uint64_t{Flow::kLabelAt},
-        uint64_t{offsetof(Flow, nat_source4)}, uint64_t{offsetof(Flow, l3_delta)},
-        uint64_t{offsetof(Flow, generation)}, uint64_t{offsetof(Flow, last_seen)},
-        uint64_t{offsetof(Flow, recent)}, uint64_t{offsetof(Flow, tcp_ack)},
-        uint64_t{offsetof(FlowCold, tcp_sequence)}, uint64_t{offsetof(FlowCold, vif)},
-        uint64_t{static_cast<uint32_t>(FlowDrop::kCount)},
-        uint64_t{kMaxNextHops}, uint64_t{kMaxVifs}, uint64_t{kScopeIdBits}}) {
+  for (const uint64_t part : {uint64_t{sizeof(Flow)},
+                              uint64_t{sizeof(FlowCold)},
+                              uint64_t{sizeof(FlowAddress6)},
+                              uint64_t{sizeof(FlowFileHeader)},
+                              uint64_t{sizeof(FlowKey)},
+                              uint64_t{offsetof(Flow, source_port)},
+                              uint64_t{offsetof(Flow, protocol)},
+                              uint64_t{offsetof(Flow, flags)},
+                              uint64_t{offsetof(Flow, action)},
+                              uint64_t{offsetof(Flow, tcp)},
+                              uint64_t{offsetof(Flow, vrf)},
+                              uint64_t{offsetof(Flow, path)},
+                              uint64_t{Flow::kNextHopBits},
+                              uint64_t{Flow::kHasMember},
+                              uint64_t{Flow::kLabelAt},
+                              uint64_t{offsetof(Flow, nat_source4)},
+                              uint64_t{offsetof(Flow, l3_delta)},
+                              uint64_t{offsetof(Flow, generation)},
+                              uint64_t{offsetof(Flow, last_seen)},
+                              uint64_t{offsetof(Flow, recent)},
+                              uint64_t{offsetof(Flow, tcp_ack)},
+                              uint64_t{offsetof(FlowCold, tcp_sequence)},
+                              uint64_t{offsetof(FlowCold, vif)},
+                              uint64_t{static_cast<uint32_t>(FlowDrop::kCount)},
+                              uint64_t{kMaxNextHops},
+                              uint64_t{kMaxVifs},
+                              uint64_t{kScopeIdBits}}) {
     digest = mix64(digest ^ part);
   }
   return digest;
@@ -75,8 +89,8 @@ const char* FlowFile::wrong(uint32_t capacity, uint64_t seed) const {
 }
 
 void FlowFile::open(const std::string& path, uint32_t capacity, uint64_t seed) {
-  const size_t bytes = kHeaderBytes + size_t{capacity} * kEntryBytes +
-                       size_t{kMaxNextHops} * sizeof(uint16_t);
+  const size_t bytes =
+      kHeaderBytes + size_t{capacity} * kEntryBytes + size_t{kMaxNextHops} * sizeof(uint16_t);
   capacity_ = capacity;
   bool same_size = false;
   if (!memory_.map_file(path, bytes, &same_size, &reason_)) return;

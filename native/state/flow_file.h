@@ -46,8 +46,8 @@ class FlowFile {
   void close();
 
   bool file() const { return memory_.data() != nullptr; }
-  bool kept() const { return kept_; }                      // there may be entries to adopt
-  const std::string& reason() const { return reason_; }   // why not; "" if kept
+  bool kept() const { return kept_; }                    // there may be entries to adopt
+  const std::string& reason() const { return reason_; }  // why not; "" if kept
   FlowFileHeader* header() const { return static_cast<FlowFileHeader*>(memory_.data()); }
   FlowMemory flows() const;
   uint16_t* incarnations() const;  // kMaxNextHops

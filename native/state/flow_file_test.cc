@@ -178,9 +178,13 @@ TEST_F(FlowFileTest, EveryDamageToAnEntryCostsItsPairOnly) {
     std::function<void(FlowTable&, Flow&, Flow&, FlowCold&)> make;
   };
   const std::vector<Damage> damages = {
-      {"family", FlowFault::Value, [](auto&, Flow& f, Flow& r, FlowCold&) { f.family = r.family = Family(5); }},
-      {"action", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.action = FlowAction(4); }},
-      {"drop", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold& c) { f.action = FlowAction::Drop;
+      {"family", FlowFault::Value,
+       [](auto&, Flow& f, Flow& r, FlowCold&) { f.family = r.family = Family(5); }},
+      {"action", FlowFault::Value,
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.action = FlowAction(4); }},
+      {"drop", FlowFault::Value,
+       [](auto&, Flow& f, Flow&, FlowCold& c) {
+         f.action = FlowAction::Drop;
          c.set(c.member(), static_cast<uint8_t>(FlowDrop::kCount));
        }},
       {"nat", FlowFault::Value, [](auto&, Flow&, Flow&, FlowCold& c) { c.set(c.member(), 0x10); }},
@@ -192,11 +196,16 @@ TEST_F(FlowFileTest, EveryDamageToAnEntryCostsItsPairOnly) {
       {"vif", FlowFault::Value, [](auto&, Flow&, Flow&, FlowCold& c) { c.vif = kMaxVifs; }},
       {"clock", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.last_seen = kNow + 1; }},
       {"too long ago", FlowFault::Value,
-       [](auto&, Flow& f, Flow&, FlowCold&) { f.last_seen = kNow - FlowTimeouts::kMaxSeconds * 1000 - 1; }},
+       [](auto&, Flow& f, Flow&, FlowCold&) {
+         f.last_seen = kNow - FlowTimeouts::kMaxSeconds * 1000 - 1;
+       }},
       {"scope", FlowFault::Value, [](auto&, Flow& f, Flow&, FlowCold&) { f.scope = kMaxNextHops; }},
-      {"reverse out of range", FlowFault::Reverse, [](auto&, Flow&, Flow&, FlowCold& c) { c.link(FlowId{kEntries}, 1); }},
+      {"reverse out of range", FlowFault::Reverse,
+       [](auto&, Flow&, Flow&, FlowCold& c) { c.link(FlowId{kEntries}, 1); }},
       {"reverse itself", FlowFault::Reverse,
-       [](auto& t, Flow& f, Flow&, FlowCold& c) { c.link(FlowId{static_cast<uint32_t>(&f - &t[FlowId{0}])}, 1); }},
+       [](auto& t, Flow& f, Flow&, FlowCold& c) {
+         c.link(FlowId{static_cast<uint32_t>(&f - &t[FlowId{0}])}, 1);
+       }},
       {"reverse another's", FlowFault::Reverse,
        [](auto& t, Flow&, Flow&, FlowCold& c) { c.link(FlowId{add(t, 77).value}, 1); }},
       {"half gone", FlowFault::Reverse, [](auto&, Flow&, Flow& r, FlowCold&) { r.flags = 0; }},
@@ -204,9 +213,12 @@ TEST_F(FlowFileTest, EveryDamageToAnEntryCostsItsPairOnly) {
        [](auto&, Flow&, Flow& r, FlowCold&) { r.flags |= kFlowInitiator; }},
       {"no initiator", FlowFault::Initiator,
        [](auto&, Flow& f, Flow&, FlowCold&) { f.flags &= static_cast<uint8_t>(~kFlowInitiator); }},
-      {"protocols differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&, FlowCold&) { f.protocol ^= 1; }},
-      {"families differ", FlowFault::Mismatch, [](auto&, Flow& f, Flow&, FlowCold&) { f.family = Family::V6; }},
-      {"key of elsewhere", FlowFault::Place, [](auto&, Flow& f, Flow&, FlowCold&) { f.source_port ^= 0x5a5a; }},
+      {"protocols differ", FlowFault::Mismatch,
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.protocol ^= 1; }},
+      {"families differ", FlowFault::Mismatch,
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.family = Family::V6; }},
+      {"key of elsewhere", FlowFault::Place,
+       [](auto&, Flow& f, Flow&, FlowCold&) { f.source_port ^= 0x5a5a; }},
   };
   for (const Damage& damage : damages) {
     SCOPED_TRACE(damage.what);

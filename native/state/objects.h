@@ -23,9 +23,9 @@ using NameField = std::string;
 #define OP(code, Name, wire) struct Name {
 #define FIELD(Type, name) Type name{};
 #define LIST(Element, name) std::vector<Element> name{};
-#define END(Name)                             \
+#define END(Name)                               \
   bool operator==(const Name&) const = default; \
-  }                                           \
+  }                                             \
   ;
 #include "state/objects.def"
 #undef STRUCT
@@ -34,23 +34,27 @@ using NameField = std::string;
 #undef LIST
 #undef END
 
-enum class VifType : uint8_t { Host = 0, Agent = 1, Physical = 2, Virtual = 3 };  // ancestor's numbers
+enum class VifType : uint8_t {
+  Host = 0,
+  Agent = 1,
+  Physical = 2,
+  Virtual = 3
+};  // ancestor's numbers
 
 // Bits of VifSpec::flags; values and letters are the ancestor's (`vif --list`).
 enum VifFlag : uint32_t {
-  kVifPolicy = 0x1,            // P: every IP packet goes through the flow table
-  kVifL3 = 0x40,               // L3
-  kVifL2 = 0x80,               // L2 (neither L3 nor L2 set: both)
-  kVifDhcpTrap = 0x100,        // D: DHCP goes to the agent
-  kVifNoProxy = 0x1000,        // Mnp: do not answer ARP / ND by proxy
-  kVifUnknownFlood = 0x10000,  // Uuf: unknown unicast is flooded
-  kVifDropNewFlows = 0x40000,  // Df
-  kVifProxy = 0x100000,        // Proxy: always answer ARP / ND with the router's MAC
+  kVifPolicy = 0x1,              // P: every IP packet goes through the flow table
+  kVifL3 = 0x40,                 // L3
+  kVifL2 = 0x80,                 // L2 (neither L3 nor L2 set: both)
+  kVifDhcpTrap = 0x100,          // D: DHCP goes to the agent
+  kVifNoProxy = 0x1000,          // Mnp: do not answer ARP / ND by proxy
+  kVifUnknownFlood = 0x10000,    // Uuf: unknown unicast is flooded
+  kVifDropNewFlows = 0x40000,    // Df
+  kVifProxy = 0x100000,          // Proxy: always answer ARP / ND with the router's MAC
   kVifService = 0x20000000,      // ours: the node's services are behind it: past tenants' policy
   kVifGatewayTrap = 0x40000000,  // ours: what is for the gateway's own addresses goes to the agent
   kVifKnownFlags =
-      0x1 | 0x40 | 0x80 | 0x100 | 0x1000 | 0x10000 | 0x40000 | 0x100000 | 0x20000000 |
-      0x40000000,
+      0x1 | 0x40 | 0x80 | 0x100 | 0x1000 | 0x10000 | 0x40000 | 0x100000 | 0x20000000 | 0x40000000,
 };
 
 // Bits of a next hop's flags that control may set; values are the ancestor's.
@@ -88,7 +92,8 @@ enum MacFlag : uint8_t { kMacDhcpFlood = 0x4, kMacKnownFlags = 0x4 };
 enum class NatDirection : uint8_t { Both = 0, Ingress = 1, Egress = 2 };
 
 enum RouterFlag : uint32_t {
-  kRouterUncondRst = 0x1,   // any RST closes its flow (the ancestor's --vr_uncond_close_flow_on_tcp_rst)
+  kRouterUncondRst =
+      0x1,  // any RST closes its flow (the ancestor's --vr_uncond_close_flow_on_tcp_rst)
   kRouterNoMssClamp = 0x2,  // leave the MSS of SYNs alone
   kRouterKnownFlags = 0x3,
 };

@@ -14,31 +14,31 @@
 
 namespace vrouter {
 
-inline constexpr uint16_t kEntropyLow = 49152;      // outer source ports: 49152..65535
+inline constexpr uint16_t kEntropyLow = 49152;  // outer source ports: 49152..65535
 
 struct alignas(64) Rewrite {
   static constexpr uint8_t kNone = 0xff;  // an offset that does not exist in this shape
   // family 0: no outer IP header (bare, Ethernet); then of all offsets only inner_ether_type_at may
   // exist, and l3 == length.
 
-  uint8_t bytes[96];           // Ethernet, IP, UDP or GRE, label or VXLAN header [, inner Ethernet]
-  uint8_t length;              // bytes to push in front of the packet
-  uint8_t l3;                  // offset of the outer IP header (14); length where there is none
-  uint8_t total_length_at;     // outer IPv4 total length / IPv6 payload length
-  uint8_t checksum_at;         // outer IPv4 header checksum, or kNone
-  uint8_t identification_at;   // outer IPv4 identification, or kNone
-  uint8_t source_port_at;      // outer UDP source port, or kNone
-  uint8_t udp_length_at;       // or kNone
-  uint8_t label_at;            // 4-byte MPLS entry or 3-byte VNI field (top of a 4-byte word)
-  uint8_t label_shift;         // 12 for MPLS, 8 for VXLAN: word = label << shift | label_low
-  uint8_t inner_ether_type_at; // ethertype of an inner Ethernet header, or kNone
-  uint8_t ttl_in_label;        // 1: the label word's low byte takes the inner TTL
-  uint8_t family;              // 4 or 6, of the outer header; 0 when there is none
-  uint16_t l3_adjust;          // added to the inner length for the outer IP length field
-  uint16_t udp_adjust;         // added to the inner length for the UDP length field
-  uint32_t label_low;          // constant low bits of the label word (S bit for MPLS)
-  uint32_t checksum_base;      // one's complement sum of the IPv4 header with both fix-ups zero
-  uint8_t spare[8];            // zero; keeps the struct free of padding, as it is compared as bytes
+  uint8_t bytes[96];          // Ethernet, IP, UDP or GRE, label or VXLAN header [, inner Ethernet]
+  uint8_t length;             // bytes to push in front of the packet
+  uint8_t l3;                 // offset of the outer IP header (14); length where there is none
+  uint8_t total_length_at;    // outer IPv4 total length / IPv6 payload length
+  uint8_t checksum_at;        // outer IPv4 header checksum, or kNone
+  uint8_t identification_at;  // outer IPv4 identification, or kNone
+  uint8_t source_port_at;     // outer UDP source port, or kNone
+  uint8_t udp_length_at;      // or kNone
+  uint8_t label_at;           // 4-byte MPLS entry or 3-byte VNI field (top of a 4-byte word)
+  uint8_t label_shift;        // 12 for MPLS, 8 for VXLAN: word = label << shift | label_low
+  uint8_t inner_ether_type_at;  // ethertype of an inner Ethernet header, or kNone
+  uint8_t ttl_in_label;         // 1: the label word's low byte takes the inner TTL
+  uint8_t family;               // 4 or 6, of the outer header; 0 when there is none
+  uint16_t l3_adjust;           // added to the inner length for the outer IP length field
+  uint16_t udp_adjust;          // added to the inner length for the UDP length field
+  uint32_t label_low;           // constant low bits of the label word (S bit for MPLS)
+  uint32_t checksum_base;       // one's complement sum of the IPv4 header with both fix-ups zero
+  uint8_t spare[8];  // zero; keeps the struct free of padding, as it is compared as bytes
 
   bool operator==(const Rewrite& o) const { return std::memcmp(this, &o, sizeof *this) == 0; }
 };

@@ -56,16 +56,16 @@ struct NextHopObject {
   bool operator==(const NextHopObject&) const = default;
 };
 
-struct Route {          // what an Lpm value names (Router::routes)
+struct Route {  // what an Lpm value names (Router::routes)
   NextHopId next_hop = kDiscard;
   uint32_t label = kNoLabel;
   uint8_t flags = 0;
   uint8_t hash_fields = 0;
-  uint8_t length = 0;   // of its prefix
+  uint8_t length = 0;  // of its prefix
   Mac mac;
 };
 
-struct PolicyTable {    // a compiled policy: rules in order
+struct PolicyTable {  // a compiled policy: rules in order
   PolicySpec spec;
   bool in_use = false;
   uint32_t references = 0;
@@ -85,22 +85,22 @@ struct SourceNat {
 struct Vif {
   VifSpec spec;
   bool in_use = false;
-  uint32_t references = 0;               // next hops that send through it, floating IPs
-  std::vector<uint32_t> floating_ips;    // ids, in order of id
-  std::vector<uint32_t> senders;         // Interface and Tunnel next hops, in no order; for their MTU
-  uint32_t flows = 0;                    // entries that entered here (quota); survives delete
+  uint32_t references = 0;             // next hops that send through it, floating IPs
+  std::vector<uint32_t> floating_ips;  // ids, in order of id
+  std::vector<uint32_t> senders;       // Interface and Tunnel next hops, in no order; for their MTU
+  uint32_t flows = 0;                  // entries that entered here (quota); survives delete
 };
 
 struct Vrf {
   VrfSpec spec;
   bool in_use = false;
-  uint32_t references = 0;               // vifs, next hops, floating IPs, source NATs; not its routes
-  uint32_t translators = 0;              // VrfTranslate next hops that lead here
-  bool translation_target = false;       // there are such
+  uint32_t references = 0;          // vifs, next hops, floating IPs, source NATs; not its routes
+  uint32_t translators = 0;         // VrfTranslate next hops that lead here
+  bool translation_target = false;  // there are such
   Lpm routes4{Family::V4};
   Lpm routes6{Family::V6};
   MacTable macs;
-  std::vector<uint32_t> source_nats;     // ids of rules with vrf = this, in order of id
+  std::vector<uint32_t> source_nats;  // ids of rules with vrf = this, in order of id
   uint32_t flows = 0;
 };
 
@@ -122,36 +122,37 @@ class Router {
   std::optional<MacSpec> exchange(VrfId vrf, const Mac& mac, std::optional<MacSpec> spec);
   std::optional<LabelSpec> exchange_label(uint32_t label, std::optional<LabelSpec> spec);
   std::optional<VniSpec> exchange_vni(uint32_t vni, std::optional<VniSpec> spec);
-  std::optional<FloatingIpSpec> exchange_floating_ip(uint32_t id, std::optional<FloatingIpSpec> spec);
+  std::optional<FloatingIpSpec> exchange_floating_ip(uint32_t id,
+                                                     std::optional<FloatingIpSpec> spec);
   std::optional<SourceNatSpec> exchange_source_nat(uint32_t id, std::optional<SourceNatSpec> spec);
   std::optional<PolicySpec> exchange(PolicyId id, std::optional<PolicySpec> spec);
 
-  void touch(VrfId vrf);   // flows of this VRF decide again (all, if others translate into it)
+  void touch(VrfId vrf);  // flows of this VRF decide again (all, if others translate into it)
   void touch_all();
   // kMaxNextHops of them, all zeros or a former router's, where they outlive this one; before the
   // first Program. Flows that outlive the router are scoped to next hops, incarnation and all.
   void keep_incarnations_in(uint16_t* incarnations) { kept_incarnations_ = incarnations; }
   // Of the hash that MACs are found by; before the first Program.
   void use_mac_seed(uint64_t seed) { mac_seed_ = seed; }
-  uint32_t generation = 1; // one more per committed Program
+  uint32_t generation = 1;  // one more per committed Program
 
   // The bounds of a Program (program/apply.cc). What exchange() cannot put back by itself, begin()
   // remembers: generations, and with them which flows must decide again. After begin_undo() exchanges
   // are undoings: they touch nothing and give a next hop that comes back its old scope.
-  void begin_program();    // generation + 1
+  void begin_program();  // generation + 1
   void begin_undo();
-  void end_program();      // after begin_undo(): generations as they were
+  void end_program();  // after begin_undo(): generations as they were
 
   // References, also to what does not exist (yet, or any more).
-  uint32_t vrf_references(VrfId id) const;       // routes and MACs inside included
+  uint32_t vrf_references(VrfId id) const;  // routes and MACs inside included
   uint32_t vif_references(VifId id) const;
   uint32_t policy_references(PolicyId id) const;
-  uint32_t port_bindings(PortId id) const;       // vifs bound to it; 1 at most once a Program has ended
-  bool in_composite(NextHopId id) const;         // an ECMP member or a replica of some next hop
+  uint32_t port_bindings(PortId id) const;  // vifs bound to it; 1 at most once a Program has ended
+  bool in_composite(NextHopId id) const;    // an ECMP member or a replica of some next hop
 
   // --- workers ----------------------------------------------------------------------------------
   const RouterSpec& spec() const { return spec_; }
-  Vif* vif(VifId id) const {                 // nullptr if not in use
+  Vif* vif(VifId id) const {  // nullptr if not in use
     Vif* v = vifs_.find(id.value);
     return v != nullptr && v->in_use ? v : nullptr;
   }
@@ -181,11 +182,11 @@ class Router {
     const Vrf* v = vrfs_.find(vrf.value);
     return v != nullptr ? v->macs.find(mac) : nullptr;
   }
-  const MacTable* macs(VrfId vrf) const {    // nullptr: no such VRF. For bursts; asked as mac() does
+  const MacTable* macs(VrfId vrf) const {  // nullptr: no such VRF. For bursts; asked as mac() does
     const Vrf* v = vrfs_.find(vrf.value);
     return v != nullptr ? &v->macs : nullptr;
   }
-  NextHopId label(uint32_t label) const {    // invalid if unknown
+  NextHopId label(uint32_t label) const {  // invalid if unknown
     const NextHopId* slot = labels_.find(label);
     return slot != nullptr ? *slot : NextHopId{};
   }
@@ -205,7 +206,7 @@ class Router {
     const PolicyTable* p = policies_.find(id.value);
     return p != nullptr && p->in_use ? p : nullptr;
   }
-  VifId vif_of_port(PortId port) const {     // invalid if none
+  VifId vif_of_port(PortId port) const {  // invalid if none
     return port.value < ports_.size() ? ports_[port.value].vif : VifId{};
   }
   // The newest of what a flow of this VRF depends on; `any` for flows that cross VRFs.
@@ -223,8 +224,8 @@ class Router {
   }
 
   // --- display, workers held ---------------------------------------------------------------------
-  uint32_t vif_limit() const { return vifs_.limit(); }   // ids in use are below these
-  uint32_t vrf_limit() const;                // exactly one more than the highest in use
+  uint32_t vif_limit() const { return vifs_.limit(); }  // ids in use are below these
+  uint32_t vrf_limit() const;                           // exactly one more than the highest in use
   uint32_t next_hop_limit() const { return next_hops_.limit(); }
   uint32_t next_hop_references(NextHopId id) const;
   // The first in use from `from` on, or the limit: to go through a table in steps.
@@ -236,7 +237,7 @@ class Router {
   uint32_t next_floating_ip(uint32_t from) const;
   uint32_t next_source_nat(uint32_t from) const;
   uint32_t next_policy(uint32_t from) const;
-  std::vector<uint32_t> labels() const;      // in order
+  std::vector<uint32_t> labels() const;  // in order
   std::vector<uint32_t> vnis() const;
   std::vector<uint32_t> floating_ips() const;
   std::vector<uint32_t> source_nats() const;
@@ -251,13 +252,13 @@ class Router {
   uint32_t rewrite_count() const { return static_cast<uint32_t>(rewrite_ids_.size()); }
 
  private:
-  struct NextHopSide {                       // of a NextHop; never read per packet
+  struct NextHopSide {  // of a NextHop; never read per packet
     std::unique_ptr<NextHopObject> object;
     EcmpSet ecmp;
     ReplicaSet replicas;
     std::unique_ptr<LegSet> legs;
-    uint32_t sender_at = 0;                  // position in its vif's `senders`; of a leg: in LegSet
-    uint32_t composites = 0;                 // how often it is a member or a replica
+    uint32_t sender_at = 0;   // position in its vif's `senders`; of a leg: in LegSet
+    uint32_t composites = 0;  // how often it is a member or a replica
     uint16_t incarnation = 0;
   };
   struct PortSlot {
@@ -267,13 +268,13 @@ class Router {
   struct RewriteHash {
     size_t operator()(const Rewrite& r) const;
   };
-  struct Journal {                           // of the Program being applied
+  struct Journal {  // of the Program being applied
     bool open = false;
     bool undoing = false;
     uint32_t all_touch = 0;
     uint32_t newest_touch = 0;
     std::vector<std::pair<uint32_t, uint32_t>> vrf_touch;  // VRF, its generation before
-    std::vector<uint64_t> mac_packets;       // of the MACs deleted, in order
+    std::vector<uint64_t> mac_packets;                     // of the MACs deleted, in order
   };
 
   void refer_next_hop(uint32_t id, int by) { next_hops_.make(id).references += by; }
@@ -290,7 +291,7 @@ class Router {
   void add_sender(NextHopId id, uint32_t vif);
   void remove_sender(NextHopId id, uint32_t vif);
   uint32_t& sender_at(NextHopSide& side, uint32_t vif);
-  void measure(NextHopId id);                // its mtu, and its legs'
+  void measure(NextHopId id);  // its mtu, and its legs'
   uint16_t& incarnation(NextHopId id) {
     return kept_incarnations_ != nullptr ? kept_incarnations_[id.value]
                                          : next_hop_sides_.make(id.value).incarnation;
@@ -302,7 +303,7 @@ class Router {
 
   RouterSpec spec_;
   Slots<Vif, 6> vifs_;
-  Slots<Vrf, 0> vrfs_;                       // one by one: a VRF's tries are not small
+  Slots<Vrf, 0> vrfs_;  // one by one: a VRF's tries are not small
   Slots<NextHop, 10> next_hops_;
   Slots<NextHopSide, 10> next_hop_sides_;
   Slots<Rewrite, 8> rewrites_;
@@ -322,12 +323,12 @@ class Router {
   uint32_t route_count_ = 0;
   uint32_t mac_count_ = 0;
 
-  std::vector<uint32_t> vrf_touch_;          // by VRF: router generation of its last touch
-  uint32_t all_touch_ = 0;                   // … of the last touch_all()
-  uint32_t newest_touch_ = 0;                // … of the last touch of any kind
+  std::vector<uint32_t> vrf_touch_;  // by VRF: router generation of its last touch
+  uint32_t all_touch_ = 0;           // … of the last touch_all()
+  uint32_t newest_touch_ = 0;        // … of the last touch of any kind
   Journal journal_;
   uint64_t mac_seed_ = 0;
-  uint16_t* kept_incarnations_ = nullptr;    // nullptr: they are in next_hop_sides_
+  uint16_t* kept_incarnations_ = nullptr;  // nullptr: they are in next_hop_sides_
 };
 
 }  // namespace vrouter

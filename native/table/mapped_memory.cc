@@ -91,7 +91,8 @@ bool MappedMemory::map_file(const std::string& path, size_t bytes, bool* kept, s
   if (!*kept && ftruncate(file_, 0) != 0) return failed("truncate", errno);
   // Returns its error instead of setting errno. A sparse file would be a SIGBUS in waiting.
   if (const int error = posix_fallocate(file_, 0, static_cast<off_t>(rounded)); error != 0) {
-    if (!*kept) [[maybe_unused]] const int emptied = ftruncate(file_, 0);
+    if (!*kept) [[maybe_unused]]
+      const int emptied = ftruncate(file_, 0);
     return failed("reserving its blocks", error);
   }
   void* const data =

@@ -7,7 +7,7 @@
 
 namespace vrouter {
 
-std::string print_frame(const uint8_t* p, size_t n);   // from its Ethernet header
+std::string print_frame(const uint8_t* p, size_t n);  // from its Ethernet header
 // Of which only the first `kept` bytes are known: nothing is said of checksums over the others.
 std::string print_frame(const uint8_t* p, size_t n, size_t kept);
 std::string print_packet(const uint8_t* p, size_t n);  // from its IP header, either family

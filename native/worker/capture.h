@@ -9,11 +9,9 @@
 //  * Without a capture all this costs one test a burst and one a breath.
 //  * A slow reader costs packets (counted as lost), never the worker's time or memory.
 //  * A capture that nobody reads for kCaptureSilenceNs ends by itself; its memory goes with the
-//  next
-//    start() or stop().
+//    next start() or stop().
 //  * start() and stop() only while the worker is held; everything under "worker" in the worker
-//  only.
-//    read() may run beside the worker.
+//    only. read() may run beside the worker.
 #pragma once
 #include <atomic>
 #include <cstdint>

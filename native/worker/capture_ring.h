@@ -3,9 +3,9 @@
 //
 // Invariants
 //  * A record lies in one piece: where the end of the memory is too near, the rest of it is
-//  skipped.
+//    skipped.
 //  * head_ and tail_ only grow; bytes from tail_ to head_ are the reader's, the others the
-//  writer's.
+//    writer's.
 #pragma once
 #include <atomic>
 #include <cstdint>

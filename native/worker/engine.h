@@ -40,7 +40,7 @@ struct EngineOptions {
   uint32_t buffer_bytes = kDefaultBufferBytes;
   uint64_t seed = 1;
   PaceOptions pace;
-  std::string flow_file;  // "": flows end with the engine; else state/flow_file.h
+  std::string flow_file;   // "": flows end with the engine; else state/flow_file.h
   uint32_t cpu = kAnyCpu;  // the worker runs on this one only; further ones on those behind it
   uint32_t workers = 1;    // at most kMaxWorkers; `buffers` is for each
 };
@@ -52,7 +52,7 @@ struct FlowFileReport {
   bool adopted = false;  // and were, before
   std::string reason;    // why not
   uint64_t runs = 0;
-  uint64_t owner = 0;    // who has claimed them, now
+  uint64_t owner = 0;  // who has claimed them, now
   FlowAdoption flows;
 };
 
@@ -66,8 +66,8 @@ class Engine {
 
   // At `at` if given, else at the first free id. Invalid: too many, or it is taken.
   PortId add_port(std::unique_ptr<Port> port, PortId at = {});
-  Status remove_port(PortId port);              // InUse while a vif is bound to it
-  Port* port(PortId id);                        // nullptr: none
+  Status remove_port(PortId port);  // InUse while a vif is bound to it
+  Port* port(PortId id);            // nullptr: none
   bool port_exists(PortId id) const;
   uint32_t port_limit() const;  // ids in use are below this
 

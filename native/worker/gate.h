@@ -2,13 +2,12 @@
 //
 // Invariants
 //  * inside_ is true from enter() to leave(), which the worker calls around each breath. The
-//  control
-//    side runs its function only after it has set requested_ and then seen inside_ false; the
-//    worker goes in only after it has set inside_ and then seen requested_ false. All four are
+//    control side runs its function only after it has set requested_ and then seen inside_ false;
+//    the worker goes in only after it has set inside_ and then seen requested_ false. All four are
 //    sequentially consistent, so at least one of the two sees the other (Dekker).
 //  * A worker that sleeps is outside, so hold never waits for a sleep, only for a breath under way.
 //  * Neither side starves: a worker that found the gate closed gets one breath before the next
-//  hold.
+//    hold.
 //  * Nesting: hold() inside hold() on the same thread only counts. The worker must not call it.
 //
 // Memory order: all that the worker wrote before leave() is visible inside hold(), and all that was

@@ -84,8 +84,7 @@ void Worker::flush(Link& to) {
   to.count = 0;
 }
 
-// A super-packet, in segments; counted as one when it came here, and on the vif as many from now
-// on.
+// A super-packet, in segments; counted as one when it came, and on the vif as many from now on.
 void Worker::cut(Link& to, Packet* super) {
   Segmenter segments(*super);
   if (segments.count() == 0) return unsent(super, DropReason::InvalidPacket);

@@ -17,7 +17,8 @@ namespace vrouter {
 class Wake {
  public:
   static constexpr uint32_t kMaxReady = 64;  // ports told of at a time; the others next time
-  static constexpr uint32_t kFew = 16;       // descriptors that are polled; with more, all are in the set
+  static constexpr uint32_t kFew =
+      16;  // descriptors that are polled; with more, all are in the set
 
   Wake();
   ~Wake();

@@ -49,8 +49,7 @@ std::unique_ptr<FlowFile> House::open_flow_file() {
   return made;
 }
 
-// ----------------------------------------------------------------------------------------- a
-// breath
+// --------------------------------------------------------------------------------------- a breath
 
 Worker::Worker(House& shared, uint32_t which)
     : house(shared),
@@ -240,8 +239,7 @@ uint32_t Worker::account_port(Link& link, uint32_t queue, VifCounters* of_vif) {
   return static_cast<uint32_t>(discarded);
 }
 
-// -------------------------------------------------------------------------------------------
-// thread
+// ----------------------------------------------------------------------------------------- thread
 
 // Every flow made or ended is an event, so the table's own totals say whether any wait.
 void Worker::tell_events() {

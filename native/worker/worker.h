@@ -5,10 +5,9 @@
 // What is whose
 //  * a worker's own: context, pool, counters, fragments that wait, the frames waiting for a port
 //  * House, of all: tables, flows, events, limits, drop log, captures; by whom and when:
-//  path/together.h
+//    path/together.h
 //  * a Port: its receive queues each one worker's; sent to by any, one at a time (Slot::lock). A
-//  lock
-//    a flush, not a packet.
+//    lock a flush, not a packet.
 // With one worker no lock is taken and no flag is written.
 #pragma once
 #include <pthread.h>
