@@ -61,7 +61,7 @@
       "native/state/router.cc",
       "native/table/lpm.cc",
       "native/table/mac_table.cc",
-      "native/table/mapped_memory.cc",
+      "native/base/mapped_memory.cc",
       "native/wire/print.cc",
       "native/worker/capture.cc",
       "native/worker/engine.cc",

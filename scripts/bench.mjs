@@ -86,7 +86,7 @@ async function prepare(jobs, why) {
     const reason = missing.get(job.program) ?? peers[job.name];
     if (reason !== undefined) {
       why.set(job.name, reason);
-      if (!job.optional) console.log(`Without ${job.name}: ${reason}`);
+      console.log(`Without ${job.name}: ${reason}`);
     }
     return reason === undefined;
   });

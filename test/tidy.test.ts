@@ -265,6 +265,14 @@ describe('words', () => {
     expect(find(/\b(TODO|FIXME|XXX|HACK)\b/)).toEqual([]);
   });
 
+  test('prefetches go by prefetch(), which no compiler leaves out', () => {
+    const found = find(/__builtin_prefetch\(/).filter((line) => !line.startsWith('test/'));
+    expect(found.map((line) => line.split(':')[0])).toEqual([
+      'native/base/prefetch.h',
+      'native/base/prefetch.h',
+    ]);
+  });
+
   test('no path of one machine, no registry', () => {
     expect(find(/(^|[\s'"`(=:])\/(work|tmp|home|root)\//)).toEqual([]);
     expect(find(/registry\.[a-z]+\.(org|com)|artifactory/)).toEqual([]);

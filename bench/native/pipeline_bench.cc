@@ -183,7 +183,7 @@ struct Bench {
     for (const uint32_t flow : order) {
       made.push_back(kind == Kind::Deliver
                          ? from_client(workload, flow, clients)
-                         : from_pod(workload, flow, established(kind) ? pods : first));
+                         : from_pod(workload, flow, kind == Kind::NewFlows ? first : pods));
     }
     return made;
   }

@@ -13,7 +13,15 @@ enum class Family : uint8_t { None = 0, V4 = 4, V6 = 6 };
 
 struct Mac {
   std::array<uint8_t, 6> bytes{};
-  bool operator==(const Mac&) const = default;
+  // Two loads each; memcmp() would be a call.
+  bool operator==(const Mac& other) const { return word() == other.word(); }
+  uint64_t word() const {  // in no order but equality's
+    uint32_t front;
+    uint16_t back;
+    std::memcpy(&front, bytes.data(), 4);
+    std::memcpy(&back, bytes.data() + 4, 2);
+    return front | uint64_t{back} << 32;
+  }
   bool is_zero() const { return *this == Mac{}; }
   bool is_group() const { return (bytes[0] & 1) != 0; }  // multicast and broadcast
   bool is_broadcast() const { return *this == Mac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}; }

@@ -1,4 +1,6 @@
-// PacketPool: one slab of equal buffers, each on its own cache lines, and a stack of free packets.
+// PacketPool: one slab of equal buffers, each on its own cache lines, and behind it, in the same huge
+// pages where there are any, the packets and a stack of the free ones: a burst's are in as many
+// pages of 4 KiB as it has packets, more than a core remembers.
 //
 // Invariant: a packet is on the free stack exactly if its `base` is null; so freeing twice, or
 // freeing what is not ours, stops the program instead of handing one buffer to two owners.
@@ -6,6 +8,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <type_traits>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define VROUTER_ASAN 1
@@ -24,6 +27,8 @@ namespace vrouter {
 namespace {
 
 constexpr size_t kCacheLine = 64;
+static_assert(alignof(Packet) <= kCacheLine && std::is_trivially_destructible_v<Packet> &&
+              sizeof(Packet) % alignof(Packet*) == 0);
 // Copied, not assigned: a few wide stores instead of one for each field.
 constinit const PacketMeta kFresh{};  // zero, ids invalid
 
@@ -51,19 +56,13 @@ void permit([[maybe_unused]] uint8_t* p, [[maybe_unused]] size_t n) {
 PacketPool::PacketPool(uint32_t packets, uint32_t buffer_bytes) : buffer_bytes_(buffer_bytes) {
   if (packets == 0 || buffer_bytes > UINT32_MAX / 2) return;
   const size_t stride = stride_of(buffer_bytes);
-  if (packets > SIZE_MAX / stride) return;
-  slab_ = static_cast<uint8_t*>(std::aligned_alloc(kCacheLine, packets * stride));
-  packets_ = new (std::nothrow) Packet[packets]();
-  free_ = new (std::nothrow) Packet*[packets];
-  if (slab_ == nullptr || packets_ == nullptr || free_ == nullptr) {
-    std::free(slab_);
-    delete[] packets_;
-    delete[] free_;
-    slab_ = nullptr;
-    packets_ = nullptr;
-    free_ = nullptr;
-    return;
-  }
+  const size_t each = stride + sizeof(Packet) + sizeof(Packet*);
+  if (packets > SIZE_MAX / each || !memory_.map(packets * each)) return;
+  slab_ = static_cast<uint8_t*>(memory_.data());
+  uint8_t* behind = slab_ + packets * stride;  // whole lines
+  packets_ = reinterpret_cast<Packet*>(behind);
+  for (uint32_t i = 0; i < packets; ++i) new (packets_ + i) Packet();
+  free_ = reinterpret_cast<Packet**>(packets_ + packets);
   stride_ = stride;
   total_ = packets;
   free_count_ = packets;
@@ -73,10 +72,7 @@ PacketPool::PacketPool(uint32_t packets, uint32_t buffer_bytes) : buffer_bytes_(
 }
 
 PacketPool::~PacketPool() {
-  if (slab_ != nullptr) permit(slab_, total_ * stride_of(buffer_bytes_));
-  std::free(slab_);
-  delete[] packets_;
-  delete[] free_;
+  if (slab_ != nullptr) permit(slab_, total_ * stride_);
 }
 
 inline Packet* PacketPool::prepare(Packet* packet) {

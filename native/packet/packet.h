@@ -10,6 +10,7 @@
 #include "base/drop.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "base/mapped_memory.h"
 
 namespace vrouter {
 
@@ -158,6 +159,7 @@ class PacketPool {
   Packet* prepare(Packet* packet);
   void take_back(Packet* packet);
 
+  MappedMemory memory_;  // what all three are in
   uint8_t* slab_ = nullptr;
   Packet* packets_ = nullptr;
   Packet** free_ = nullptr;

@@ -416,7 +416,6 @@ void store_translation(Flow& forward, Flow& reverse, const FlowKey& key,
                 checksum_delta16(key.destination_port, translated.destination_port));
   // ICMP for IPv4 has no pseudo header; SCTP's CRC is made anew.
   const bool pseudo = key.protocol == 6 || key.protocol == 17 || key.protocol == 58;
-  const uint16_t l3 = key.family == Family::V4 ? addresses : uint16_t{0};
   const uint16_t l4 = pseudo ? delta_add(addresses, ports) : ports;
 
   if (key.family == Family::V4) {  // of an IPv6 flow they hold a part of its source
@@ -427,13 +426,13 @@ void store_translation(Flow& forward, Flow& reverse, const FlowKey& key,
   }
   forward.nat_source_port = translated.source_port;
   forward.nat_destination_port = translated.destination_port;
-  forward.l3_delta = l3;
+  if (key.family == Family::V4) forward.l3_delta = addresses;
   forward.l4_delta = l4;
 
   const bool turned = has_ports(key.protocol);
   reverse.nat_source_port = turned ? key.destination_port : key.source_port;
   reverse.nat_destination_port = turned ? key.source_port : key.destination_port;
-  reverse.l3_delta = checksum_delta16(l3, 0);
+  if (key.family == Family::V4) reverse.l3_delta = checksum_delta16(addresses, 0);
   reverse.l4_delta = checksum_delta16(l4, 0);
 }
 

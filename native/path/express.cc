@@ -26,8 +26,6 @@
 namespace vrouter {
 namespace {
 
-constexpr uint32_t kSoon = 4;  // packets, from an entry to its other half
-
 Entrance entrance_of(const Router& router, VifId id) {
   Entrance e;
   e.id = id;
@@ -323,7 +321,7 @@ void express(Context& context, Burst& burst, Burst& done) {
         by_route = true;
         break;
       case By::Mac:
-        parcels[i].macs->candidate(parcels[i].mac_hash);
+        parcels[i].macs->candidates(parcels[i].mac_hash);
         break;
     }
   }
@@ -333,7 +331,6 @@ void express(Context& context, Burst& burst, Burst& done) {
   uint64_t waiting = 0;  // a bit of the hash of each packet that is left
   uint32_t left = 0;
   for (uint32_t i = 0; i < burst.count; ++i) {
-    if (i + kSoon < burst.count) seek_reverse(context.flows, parcels[i + kSoon]);
     const Parcel& parcel = parcels[i];
     const uint64_t bit = uint64_t{1} << (parcel.hash & 63);
     Packet* packet = burst.packets[i];

@@ -77,12 +77,16 @@ template <class Ip>
   }
   if (packet.offload.checksum && !plain_offload(packet, parcel, l4, protocol)) special = true;
   if (to_others<Ip>(entrance, p + Ip::kDestinationAt)) return;
+  // Hashed in registers, then stored: a copy of what has just been stored in words, taken in wider
+  // ones, waits for the store.
   if constexpr (v4) {
-    key = FlowKey4(ipv4::source(p), l4, protocol, parcel.scope);
-    parcel.hash = flows.hash(key);
+    const FlowKey4 made(ipv4::source(p), l4, protocol, parcel.scope);
+    parcel.hash = flows.hash(made);
+    key = made;
   } else {
-    key = FlowKey6::rest_of(ipv6::source(p), l4, protocol, parcel.scope);
-    parcel.hash = flows.hash(FlowKey6{key, ipv6::source(p)});
+    const FlowKey4 made = FlowKey6::rest_of(ipv6::source(p), l4, protocol, parcel.scope);
+    parcel.hash = flows.hash(FlowKey6{made, ipv6::source(p)});
+    key = made;
   }
   parcel.look = special ? Look::Special : Look::Plain;
   flows.prefetch_bucket(parcel.hash);
@@ -92,21 +96,8 @@ template <class Ip>
 inline void seek_flow(const FlowTable& flows, Parcel& parcel) {
   parcel.slot = flows.candidate(parcel.hash);
   if (parcel.family == Family::V6 && parcel.slot != FlowTable::kNoSlot) {
-    flows.prefetch_rest(FlowId{parcel.slot});
+    flows.prefetch_addresses6(FlowId{parcel.slot});
   }
-}
-
-// NAT of IPv6 reads the other half too. Once the entry is there.
-inline void seek_reverse(const FlowTable& flows, const Parcel& parcel) {
-  if (parcel.family != Family::V6 || parcel.look != Look::Plain || parcel.by != By::Flow ||
-      parcel.slot == FlowTable::kNoSlot) {
-    return;
-  }
-  const FlowId id{parcel.slot};
-  if (flows[id].action != FlowAction::Nat) return;
-  const FlowId other = flows.reverse(id);
-  __builtin_prefetch(&flows[other]);
-  __builtin_prefetch(&flows.address6(other));
 }
 
 // Whether an acknowledgement changes nothing but the number acknowledged (flow.cc, saw_ack()).
@@ -164,11 +155,17 @@ inline void rewrite_ip(Ip6, uint8_t* p, const Offload& offload, const Flow& flow
                        const FlowTable& flows) {
   p[ipv6::kHopLimitAt] = static_cast<uint8_t>(p[ipv6::kHopLimitAt] - 1);
   if (flow.action != FlowAction::Nat) return;
-  const FlowId other = flows.reverse(id);
-  const uint8_t* reverse = reinterpret_cast<const uint8_t*>(&flows[other]);
-  std::memcpy(p + ipv6::kSourceAt, flows.address6(other).bytes, 16);
-  std::memcpy(p + ipv6::kDestinationAt, reverse + offsetof(Flow, source4), 8);
-  std::memcpy(p + ipv6::kDestinationAt + 8, reverse + offsetof(Flow, nat_source4), 8);
+  const uint16_t changes = flow.l3_delta;
+  if (changes == (kNewSource6 | kNewDestination6)) [[unlikely]] {
+    const FlowId other = flows.reverse(id);
+    const uint8_t* reverse = reinterpret_cast<const uint8_t*>(&flows[other]);
+    std::memcpy(p + ipv6::kSourceAt, flows.address6(other).destination, 16);
+    std::memcpy(p + ipv6::kDestinationAt, reverse + offsetof(Flow, source4), 8);
+    std::memcpy(p + ipv6::kDestinationAt + 8, reverse + offsetof(Flow, nat_source4), 8);
+  } else if (changes != 0) {
+    const uint32_t at = changes == kNewSource6 ? ipv6::kSourceAt : ipv6::kDestinationAt;
+    std::memcpy(p + at, flows.address6(id).translated, 16);
+  }
   translate_ports(p + ipv6::kHeaderLength, offload, flow);
 }
 

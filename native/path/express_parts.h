@@ -41,13 +41,18 @@ struct Parcel {
   uint32_t label;          // it came with, or VNI; from the fabric
   uint32_t scope;
   uint32_t outer_source;  // as it stands in the header; 0: none, as of a tenant's packet
-  uint32_t slot;          // of its flow, perhaps; by route: which one
+  uint32_t slot;          // of its flow, perhaps
   VrfId vrf;
   uint64_t hash;
-  NextHopId entry;       // by route: what its label leads to, where that is a way out
-  const Lpm* routes;     // … else where it is looked up
-  const MacTable* macs;  // by MAC: where its destination is looked up
-  uint64_t mac_hash;
+  NextHopId entry;  // by route: what its label leads to, where that is a way out
+  union {
+    const Lpm* routes;     // … else where it is looked up
+    const MacTable* macs;  // by MAC: where its destination is looked up
+  };
+  union {
+    const Route* route;  // what was found; nullptr: nothing
+    uint64_t mac_hash;
+  };
 
   bool from_fabric() const { return outer_source != 0 || outer_source6 != 0; }
 };

@@ -6,6 +6,7 @@
 #pragma once
 #include <bit>
 
+#include "base/prefetch.h"
 #include "path/express_parts.h"
 #include "path/push.h"
 #include "wire/ip.h"
@@ -111,8 +112,9 @@ inline void find_routes(const Router& router, const Burst& burst, Parcel* parcel
     }
     routes->lookup_burst(addresses, found, count);
     for (uint32_t n = 0; n < count; ++n) {
-      parcels[whose[n]].slot = found[n];
-      router.prefetch_route(found[n]);
+      const Route* route = router.route_by_id(found[n]);
+      parcels[whose[n]].route = route;
+      prefetch(route);
     }
   }
 }
@@ -131,7 +133,7 @@ inline bool carry_route(Context& context, Packet& packet, const Parcel& parcel, 
   uint32_t label = kNoLabel;
   uint8_t fields = 0;
   if (!id.valid()) {
-    const Route* route = router.route_by_id(parcel.slot);
+    const Route* route = parcel.route;
     if (route == nullptr) return false;
     id = route->next_hop;
     label = route->label;

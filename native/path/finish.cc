@@ -38,7 +38,8 @@ uint64_t* next_hop_counter(Context& context, const PacketMeta& meta, VrfCounters
   }
 }
 
-// Where the last packet was counted: the next one is often of the same network and next hop.
+// Where a packet was counted: the next one is often of the same network and next hop, or of one of
+// few.
 struct Tally {
   VrfId vrf;
   NextHopId next_hop;
@@ -158,7 +159,8 @@ void finish(Context& context, Burst& burst) {
 // They came in by a port and leave by one, each with its next hop: counted by runs that have
 // network, next hop and vif in common.
 void finish_carried(Context& context, Burst& burst) {
-  Tally tally;
+  constexpr uint32_t kTallies = 8;
+  Tally tallies[kTallies];
   context.counters.forwarded += burst.count;
   for (uint32_t at = 0; at < burst.count;) {
     const PacketMeta& first = burst.packets[at]->meta;
@@ -176,6 +178,7 @@ void finish_carried(Context& context, Burst& burst) {
       composites += meta.flow.valid() && context.flows[meta.flow].has_member() ? 1 : 0;
     }
     const uint32_t count = at - from;
+    Tally& tally = tallies[first.next_hop.value % kTallies];
     find_next_hop_counter(context, first, tally);
     if (tally.counters != nullptr) {
       tally.counters->ecmp_composites += composites;

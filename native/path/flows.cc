@@ -368,8 +368,9 @@ void open_together(Context& context, Packet* const* packets, uint32_t count) {
   }
   for (uint32_t i = 0; i < count; ++i) {
     if (!openings[i] || openings[i]->d.refuse) continue;
-    context.flows.prefetch_free(packets[i]->meta.hash);
-    context.flows.prefetch_free(openings[i]->reply_hash);
+    const PacketMeta& meta = packets[i]->meta;
+    context.flows.prefetch_free(meta.hash, meta.key.family);
+    context.flows.prefetch_free(openings[i]->reply_hash, meta.key.family);
   }
   for (uint32_t i = 0; i < count; ++i) {
     Packet& packet = *packets[i];

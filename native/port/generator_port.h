@@ -25,11 +25,17 @@ class GeneratorPort : public Port {
   uint64_t sent() const { return sent_; }
 
  private:
+  // All frames, one after another, each from the start of a cache line on: read in order, as a
+  // NIC's ring is.
+  struct alignas(64) Line {
+    uint8_t bytes[64];
+  };
   struct Span {
-    uint64_t at;
+    uint64_t at;  // its first line
     uint32_t length;
   };
-  std::vector<uint8_t> bytes_;  // all frames, one after another: read in order, as a NIC's ring is
+  static void copy(Packet& packet, const Line* lines, uint32_t length);
+  std::vector<Line> lines_;
   std::vector<Span> spans_;
   size_t next_ = 0;
   bool limited_;

@@ -18,15 +18,15 @@ namespace vrouter {
   X(rx_packets) X(rx_bytes) X(rx_errors) X(tx_packets) X(tx_bytes) X(tx_errors) X(drops)
 
 // X(name) — per VRF; the lines of `vrfstats`, in the ancestor's order.
-#define VROUTER_VRF_COUNTERS(X)                                                                \
-  X(discards)                                                                                  \
-  X(resolves) X(receives) X(l2_receives) X(vrf_translates) X(unknown_unicast_floods)           \
-      X(ecmp_composites) X(l2_mcast_composites) X(fabric_composites) X(encap_composites)       \
-          X(evpn_composites) X(udp_tunnels) X(udp_mpls_tunnels) X(gre_mpls_tunnels)            \
-              X(vxlan_tunnels) X(pbb_tunnels) X(mpls_over_mpls_tunnels) X(l2_encaps) X(encaps) \
-                  X(gros) X(diags) X(arp_virtual_proxys) X(arp_virtual_stitchs)                \
-                      X(arp_virtual_floods) X(arp_physical_stitchs) X(arp_tor_proxys)          \
-                          X(arp_physical_floods)
+#define VROUTER_VRF_COUNTERS(X)                                                                  \
+  X(discards)                                                                                    \
+  X(resolves)                                                                                    \
+  X(receives) X(l2_receives) X(vrf_translates) X(unknown_unicast_floods) X(ecmp_composites)      \
+      X(l2_mcast_composites) X(fabric_composites) X(encap_composites) X(evpn_composites)         \
+          X(udp_tunnels) X(udp_mpls_tunnels) X(gre_mpls_tunnels) X(vxlan_tunnels) X(pbb_tunnels) \
+              X(mpls_over_mpls_tunnels) X(l2_encaps) X(encaps) X(gros) X(diags)                  \
+                  X(arp_virtual_proxys) X(arp_virtual_stitchs) X(arp_virtual_floods)             \
+                      X(arp_physical_stitchs) X(arp_tor_proxys) X(arp_physical_floods)
 
 #define VROUTER_COUNT_ONE(name) +1
 inline constexpr uint32_t kVifCounters = 0 VROUTER_VIF_COUNTERS(VROUTER_COUNT_ONE);

@@ -45,6 +45,13 @@ uint64_t minus_log2(uint64_t hash) {
   return (uint64_t{zeros + 1} << 32) - log;
 }
 
+// Both have been through a bijection that scatters them: flows that differ in one bit, and ids that
+// follow each other, must not lead to related winners. One multiplication then, for packets without
+// a flow pay this for each member.
+inline uint64_t own_hash(uint64_t mixed, uint64_t constant) {
+  return multiply_fold(mixed ^ constant, std::rotl(mixed, 32) ^ constant);
+}
+
 }  // namespace
 
 int find_member(const EcmpSet& set, uint16_t member) {
@@ -61,17 +68,19 @@ void render_choices(EcmpSet& set) {
     if (m.weight == 0) continue;
     set.choices.push_back({hash_constant(m.member), static_cast<uint16_t>(i), m.weight});
   }
+  // The lowest id last: of equal ones the last is taken.
+  std::sort(set.choices.begin(), set.choices.end(), [&](const EcmpChoice& a, const EcmpChoice& b) {
+    return set.members[a.position].member > set.members[b.position].member;
+  });
 }
 
-// Ids differ, so constants do, and so do the hashes that a bijection makes of them: no ties but of
-// scores, which the higher hash decides.
 int choose_among_all(const EcmpSet& set, uint64_t hash) {
   const uint64_t mixed = mix64(hash);
   int best = -1;
   uint64_t best_hash = 0;
   if (set.equal_weights) {
     for (const EcmpChoice& c : set.choices) {
-      const uint64_t own = mix64(mixed + c.constant);
+      const uint64_t own = own_hash(mixed, c.constant);
       const bool better = own >= best_hash;
       best = better ? c.position : best;
       best_hash = better ? own : best_hash;
@@ -80,7 +89,7 @@ int choose_among_all(const EcmpSet& set, uint64_t hash) {
   }
   uint64_t best_score = 0;
   for (const EcmpChoice& c : set.choices) {
-    const uint64_t own = mix64(mixed + c.constant);
+    const uint64_t own = own_hash(mixed, c.constant);
     const uint64_t score = member_score(own, c.weight);
     if (score < best_score || (score == best_score && own < best_hash)) continue;
     best = c.position;
@@ -91,9 +100,7 @@ int choose_among_all(const EcmpSet& set, uint64_t hash) {
 }
 
 uint64_t member_hash(uint64_t hash, uint16_t member) {
-  // Both halves go through a bijection of their own first: flows that differ in one bit, and ids
-  // that follow each other, must not lead to related winners.
-  return mix64(mix64(hash) + hash_constant(member));
+  return own_hash(mix64(hash), hash_constant(member));
 }
 
 // Waiting times of exponential clocks that run at `weight`: the first to ring is a member with

@@ -6,6 +6,7 @@
 // time and reads an entry only where the tag agrees. Removal clears a tag: there are no tombstones,
 // since a search always looks at both buckets.
 #include "state/flow.h"
+#include "base/prefetch.h"
 
 #include <algorithm>
 #include <bit>
@@ -61,7 +62,7 @@ const uint8_t* source6(const Flow& flow, uint32_t run) {
   return source6(const_cast<Flow&>(flow), run);
 }
 
-bool matches(const Flow& flow, const FlowAddress6& address6, const FlowKey& key) {
+bool matches(const Flow& flow, const FlowAddresses6& address6, const FlowKey& key) {
   if (flow.scope != key.scope || flow.source_port != key.source_port ||
       flow.destination_port != key.destination_port || flow.protocol != key.protocol ||
       flow.family != key.family) {
@@ -73,7 +74,7 @@ bool matches(const Flow& flow, const FlowAddress6& address6, const FlowKey& key)
   }
   return std::memcmp(source6(flow, 0), key.source, 8) == 0 &&
          std::memcmp(source6(flow, 1), key.source + 8, 8) == 0 &&
-         std::memcmp(address6.bytes, key.destination, 16) == 0;
+         std::memcmp(address6.destination, key.destination, 16) == 0;
 }
 
 }  // namespace
@@ -86,7 +87,7 @@ FlowKey FlowHalf::key() const {
   } else {
     std::memcpy(key.source, source6(flow, 0), 8);
     std::memcpy(key.source + 8, source6(flow, 1), 8);
-    std::memcpy(key.destination, address6.bytes, 16);
+    std::memcpy(key.destination, address6.destination, 16);
   }
   key.source_port = flow.source_port;
   key.destination_port = flow.destination_port;
@@ -103,13 +104,23 @@ void FlowHalf::set_key(const FlowKey& key) const {
   } else {
     std::memcpy(source6(flow, 0), key.source, 8);
     std::memcpy(source6(flow, 1), key.source + 8, 8);
-    std::memcpy(address6.bytes, key.destination, 16);
+    std::memcpy(address6.destination, key.destination, 16);
   }
   flow.scope = key.scope;
   flow.source_port = key.source_port;
   flow.destination_port = key.destination_port;
   flow.protocol = key.protocol;
   flow.family = key.family;
+}
+
+void FlowHalf::set_translated6(const FlowKey& key, const FlowKey& reverse) const {
+  const bool source = std::memcmp(key.source, reverse.destination, 16) != 0;
+  const bool destination = std::memcmp(key.destination, reverse.source, 16) != 0;
+  flow.l3_delta =
+      static_cast<uint16_t>((source ? kNewSource6 : 0) | (destination ? kNewDestination6 : 0));
+  if (source || destination) {
+    std::memcpy(address6.translated, source ? reverse.destination : reverse.source, 16);
+  }
 }
 
 bool FlowHalf::matches(const FlowKey& key) const { return vrouter::matches(flow, address6, key); }
@@ -164,14 +175,14 @@ void FlowTimeouts::set(uint8_t protocol, uint8_t state, uint32_t seconds) {
 FlowTable::FlowTable(uint32_t entries, uint64_t seed)
     : seed_(seed), timeouts_(&default_timeouts()) {
   const uint32_t wanted = std::bit_ceil(std::clamp(entries, kMinFlows, kMaxFlows));
-  const size_t sizes[] = {sizeof(Flow), sizeof(FlowCold), sizeof(FlowAddress6), 1};
+  const size_t sizes[] = {sizeof(Flow), sizeof(FlowCold), sizeof(FlowAddresses6), 1};
   for (uint32_t i = 0; i < 4; ++i) {
     if (mapped_[i].map(wanted * sizes[i])) continue;
     for (MappedMemory& memory : mapped_) memory.unmap();
     return;
   }
   memory_ = {static_cast<Flow*>(mapped_[0].data()), static_cast<FlowCold*>(mapped_[1].data()),
-             static_cast<FlowAddress6*>(mapped_[2].data()),
+             static_cast<FlowAddresses6*>(mapped_[2].data()),
              static_cast<uint8_t*>(mapped_[3].data())};
   capacity_ = wanted;
 }
@@ -189,14 +200,14 @@ bool FlowTable::ok() const { return capacity_ != 0; }
 
 size_t FlowTable::bytes() const {
   const size_t entry = sizeof(Flow) + sizeof(FlowCold) + 1;
-  return size_t{capacity_} * (entry + (holds_addresses6_ ? sizeof(FlowAddress6) : 0));
+  return size_t{capacity_} * (entry + (holds_addresses6_ ? sizeof(FlowAddresses6) : 0));
 }
 
 uint64_t FlowTable::hash(const FlowKey& key) const { return hash_key(key, seed_); }
 
 void FlowTable::prefetch_candidate(uint64_t hash) const {
   const uint32_t slot = candidate(hash);
-  if (slot != kNoSlot) __builtin_prefetch(&memory_.cold[slot]);
+  if (slot != kNoSlot) prefetch(&memory_.cold[slot]);
 }
 
 bool FlowTable::is_of(const FlowKey& key, uint32_t slot) const {
@@ -244,8 +255,8 @@ FlowTimeoutState FlowTable::pair_state(uint32_t slot) const {
 // The slot to take when both buckets are full; kNoSlot if every pair there is in use.
 uint32_t FlowTable::victim(const Home& home, uint32_t now_ms) const {
   for (uint32_t i = 0; i < kBucketSlots; ++i) {
-    __builtin_prefetch(&memory_.flows[home.first + i]);
-    __builtin_prefetch(&memory_.flows[home.second + i]);
+    prefetch(&memory_.flows[home.first + i]);
+    prefetch(&memory_.flows[home.second + i]);
   }
   enum Rank { kEstablished, kUnfinished, kExpired };
   uint32_t best = kNoSlot;
@@ -315,7 +326,6 @@ void FlowTable::fill(uint32_t slot, const FlowKey& key, uint32_t other, uint32_t
   half.flow.flags = flags;
   half.flow.last_seen = now_ms;
   half.cold.link(FlowId{other}, static_cast<uint8_t>(half.cold.generation_id() + 1));
-  if (key.family == Family::V6) holds_addresses6_ = true;
 }
 
 void FlowTable::wipe(uint32_t slot) {
@@ -339,11 +349,12 @@ void FlowTable::clear(uint32_t slot) {
   limbo_.emptied(slot);
 }
 
-void FlowTable::prefetch_free(uint64_t hash) const {
+void FlowTable::prefetch_free(uint64_t hash, Family family) const {
   const uint32_t slot = free_slot(home(hash));
   if (slot == kNoSlot) return;
-  __builtin_prefetch(&memory_.flows[slot], 1);
-  __builtin_prefetch(&memory_.cold[slot], 1);
+  prefetch(&memory_.flows[slot]);
+  prefetch(&memory_.cold[slot]);
+  if (family == Family::V6) prefetch_addresses6(FlowId{slot});
 }
 
 FlowTable::Pair FlowTable::insert(const FlowKey& forward, const FlowKey& reverse, uint32_t now_ms) {
@@ -391,6 +402,11 @@ FlowTable::Pair FlowTable::insert_absent(const FlowKey& forward, uint64_t forwar
   }
   fill(f, forward, r, now_ms, kFlowInUse | kFlowInitiator);
   fill(r, reverse, f, now_ms, kFlowInUse);
+  if (forward.family == Family::V6) {
+    holds_addresses6_ = true;
+    half(FlowId{f}).set_translated6(forward, reverse);
+    half(FlowId{r}).set_translated6(reverse, forward);
+  }
   if (limbo_.on()) {
     publish(r, reverse_home.tag);
     publish(f, forward_home.tag);
@@ -433,7 +449,7 @@ uint32_t FlowTable::age(uint32_t now_ms, uint32_t budget, const FlowTimeouts& ti
       const uint32_t next = clock_ & ~(kGroupSlots - 1);
       for (uint32_t ahead = ~match_tags(memory_.tags + next, 0) & 0xffff; ahead != 0;
            ahead &= ahead - 1) {
-        __builtin_prefetch(&memory_.flows[next + first_of(ahead)]);
+        prefetch(&memory_.flows[next + first_of(ahead)]);
       }
     }
     for (; used != 0; used &= used - 1) {

@@ -8,8 +8,8 @@
 //
 // Layout: an entry is in three arrays under one index. Flow, one cache line, is all that an
 // established IPv4 packet reads and writes; FlowCold, 26 bytes, has totals and what set-up, TCP's
-// ends and display need; FlowAddress6, 16 bytes, only IPv6 flows touch. With its tag an IPv4 entry is
-// 91 bytes, an IPv6 entry 107 (docs/decisions/0045-flow-entry.md). FlowHalf holds the three together.
+// ends and display need; FlowAddresses6, 32 bytes, only IPv6 flows touch. With its tag an IPv4 entry is
+// 91 bytes, an IPv6 entry 123 (docs/decisions/0045-flow-entry.md). FlowHalf holds the three together.
 // Written by one at a time: a worker that is InRooms (path/together.h), or the control side while
 // all are held. Read by the express rooms of the other workers meanwhile, which see an entry only
 // whole:
@@ -29,10 +29,11 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/limits.h"
+#include "base/mapped_memory.h"
+#include "base/prefetch.h"
 #include "base/shared.h"
 #include "packet/packet.h"
 #include "state/limbo.h"
-#include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
 namespace vrouter {
@@ -74,9 +75,16 @@ enum FlowFlag : uint8_t {
 // Which idle time applies (Timeout::state in objects.def).
 enum class FlowTimeoutState : uint8_t { New = 0, Established = 1, Closing = 2 };
 
-struct FlowAddress6 {
-  uint8_t bytes[16];  // destination; the source is in Flow, where an IPv4 flow has its addresses
+// What Flow has no room for, where an IPv4 flow has its addresses there is the source.
+struct alignas(32) FlowAddresses6 {
+  uint8_t destination[16];
+  // What the one address that changes becomes; where both do, they are those of the reverse's key.
+  uint8_t translated[16];
 };
+// Flow::l3_delta of an IPv6 flow: which of its addresses change. Written with the keys, as
+// `translated` is, and like them for the life of the pair.
+inline constexpr uint16_t kNewSource6 = 1;
+inline constexpr uint16_t kNewDestination6 = 2;
 
 struct alignas(64) Flow {
   uint32_t scope;
@@ -90,12 +98,13 @@ struct alignas(64) Flow {
   Shared<FlowAction> action;
   Shared<uint16_t> tcp;  // FlowTcp
   Shared<uint16_t> vrf;  // where its packets come in; its destination is looked up in the reverse's
-  Shared<uint64_t> path;   // one word, so that it is never seen half written: see set_path()
-  uint8_t nat_source4[4];  // translated addresses, IPv4; IPv6 takes them from the reverse's key
+  Shared<uint64_t> path;        // one word, so that it is never seen half written: see set_path()
+  uint8_t nat_source4[4];       // translated addresses, IPv4; IPv6: see FlowAddresses6
   uint8_t nat_destination4[4];  // … and has the second half of its source in these two
   Shared<uint16_t> nat_source_port;
   Shared<uint16_t> nat_destination_port;
-  Shared<uint16_t> l3_delta;  // one's complement to add to the IPv4 header checksum
+  Shared<uint16_t>
+      l3_delta;  // one's complement to add to the IPv4 header checksum; IPv6: kNewSource6 …
   Shared<uint16_t> l4_delta;  // … to the TCP / UDP / ICMP checksum
   Shared<uint32_t> generation;
   Shared<uint32_t> last_seen;  // milliseconds since the router started, wraps
@@ -169,10 +178,12 @@ static_assert(sizeof(FlowCold) == 26 && kMaxFlows == 1u << 24);
 struct FlowHalf {
   Flow& flow;
   FlowCold& cold;
-  FlowAddress6& address6;
+  FlowAddresses6& address6;
 
   FlowKey key() const;
   void set_key(const FlowKey& key) const;
+  // Of an IPv6 pair: what its packets' addresses become, as the reverse's key says.
+  void set_translated6(const FlowKey& key, const FlowKey& reverse) const;
   bool matches(const FlowKey& key) const;
 
   FlowDrop drop() const {  // why, when the action is Drop
@@ -189,7 +200,7 @@ struct FlowHalf {
 struct FlowEntry {
   Flow flow{};
   FlowCold cold{};
-  FlowAddress6 address6{};
+  FlowAddresses6 address6{};
 
   FlowHalf half() { return {flow, cold, address6}; }
   void copy(const FlowHalf& from) {
@@ -243,7 +254,7 @@ struct FlowKey4 {
            load_native<uint16_t>(p + 16) == protocol_family;
   }
 
-  uint64_t hash(uint64_t seed) const {
+  [[gnu::always_inline]] uint64_t hash(uint64_t seed) const {
     // The words of a FlowKey: source, 0, destination, 0, ports and scope, protocol and family.
     return hash_words<sizeof(FlowKey)>(seed, le32(second(scope_source)), uint64_t{0},
                                        le32(first(destination_ports)), uint64_t{0},
@@ -299,18 +310,19 @@ struct FlowKey6 {
                     scope);
   }
 
-  bool is_of(const Flow& flow, const FlowAddress6& destination) const {
+  bool is_of(const Flow& flow, const FlowAddresses6& destination) const {
     const uint8_t* p = reinterpret_cast<const uint8_t*>(&flow);
     if (!rest.is_of(flow)) return false;  // of an IPv4 flow the rest may be being written
     const uint64_t differs =
         (load_native<uint64_t>(p + offsetof(Flow, nat_source4)) ^
          load_native<uint64_t>(addresses + 8)) |
-        (load_native<uint64_t>(destination.bytes) ^ load_native<uint64_t>(addresses + 16)) |
-        (load_native<uint64_t>(destination.bytes + 8) ^ load_native<uint64_t>(addresses + 24));
+        (load_native<uint64_t>(destination.destination) ^ load_native<uint64_t>(addresses + 16)) |
+        (load_native<uint64_t>(destination.destination + 8) ^
+         load_native<uint64_t>(addresses + 24));
     return differs == 0;
   }
 
-  uint64_t hash(uint64_t seed) const {
+  [[gnu::always_inline]] uint64_t hash(uint64_t seed) const {
     return hash_words<sizeof(FlowKey)>(seed, load_le64(addresses), load_le64(addresses + 8),
                                        load_le64(addresses + 16), load_le64(addresses + 24),
                                        le64(FlowKey4::join(FlowKey4::second(rest.destination_ports),
@@ -365,7 +377,7 @@ enum class FlowInsert : uint8_t { Ok, Exists, Full, SameKey };
 struct FlowMemory {
   Flow* flows = nullptr;
   FlowCold* cold = nullptr;
-  FlowAddress6* addresses6 = nullptr;
+  FlowAddresses6* addresses6 = nullptr;
   uint8_t* tags = nullptr;
 };
 
@@ -431,22 +443,19 @@ class FlowTable {
   // reverse key that is taken.
   Pair insert_absent(const FlowKey& forward, uint64_t forward_hash, const FlowKey& reverse,
                      uint64_t reverse_hash, uint32_t now_ms);
-  void prefetch_free(uint64_t hash) const;  // the entry that a new key will be written to
-  void erase(FlowId either);                // the pair
+  void prefetch_free(uint64_t hash, Family family) const;  // the entry that a new key will be in
+  void erase(FlowId either);                               // the pair
 
   Flow& operator[](FlowId id) { return memory_.flows[id.value]; }
   const Flow& operator[](FlowId id) const { return memory_.flows[id.value]; }
-  const FlowAddress6& address6(FlowId id) const { return memory_.addresses6[id.value]; }
+  const FlowAddresses6& address6(FlowId id) const { return memory_.addresses6[id.value]; }
   FlowCold& cold(FlowId id) { return memory_.cold[id.value]; }
   const FlowCold& cold(FlowId id) const { return memory_.cold[id.value]; }
   FlowHalf half(FlowId id) {
     return {memory_.flows[id.value], memory_.cold[id.value], memory_.addresses6[id.value]};
   }
   FlowId reverse(FlowId id) const { return memory_.cold[id.value].reverse(); }
-  void prefetch_rest(FlowId id) const {  // what is not in its Flow
-    __builtin_prefetch(&memory_.cold[id.value]);
-    __builtin_prefetch(&memory_.addresses6[id.value]);
-  }
+  void prefetch_addresses6(FlowId id) const { prefetch(&memory_.addresses6[id.value]); }
   bool valid(FlowId id) const { return id.value < capacity_ && memory_.flows[id.value].in_use(); }
 
   // The timeouts that eviction goes by (defaults until called); must outlive the table.
@@ -549,8 +558,8 @@ class FlowTable {
 
 inline void FlowTable::prefetch_bucket(uint64_t hash) const {
   const Home h = home(hash);
-  __builtin_prefetch(memory_.tags + h.first);
-  __builtin_prefetch(memory_.tags + h.second);
+  prefetch(memory_.tags + h.first);
+  prefetch(memory_.tags + h.second);
 }
 
 inline uint32_t FlowTable::candidate(uint64_t hash) const {
@@ -563,7 +572,7 @@ inline uint32_t FlowTable::candidate(uint64_t hash) const {
     if (found == 0) return kNoSlot;
   }
   const uint32_t slot = base + static_cast<uint32_t>(std::countr_zero(found));
-  __builtin_prefetch(&memory_.flows[slot], 1);
+  prefetch(&memory_.flows[slot]);
   return slot;
 }
 

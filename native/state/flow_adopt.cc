@@ -93,6 +93,8 @@ FlowAdoption FlowTable::adopt(uint32_t now_ms) {
     for (const FlowId id : {FlowId{slot}, reverse(FlowId{slot})}) {
       memory_.tags[id.value] = home(hash(half(id).key())).tag;
       memory_.flows[id.value].generation = 0;
+      const FlowKey key = half(id).key();
+      if (key.family == Family::V6) half(id).set_translated6(key, half(reverse(id)).key());
       ++out.entries;
     }
   }

@@ -12,9 +12,9 @@ namespace {
 
 constexpr uint8_t kMagic[8] = {'V', 'R', 'F', 'L', 'O', 'W', 'S', '\n'};
 // One more whenever the meaning of a field changes that the digest below does not see.
-constexpr uint64_t kVersion = 2;
+constexpr uint64_t kVersion = 3;
 constexpr size_t kHeaderBytes = 4096;
-constexpr size_t kEntryBytes = 1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddress6);
+constexpr size_t kEntryBytes = 1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddresses6);
 // Later than any clock that began at 0 and counts nanoseconds.
 constexpr uint64_t kLatest = uint64_t{1} << 62;
 
@@ -24,7 +24,7 @@ uint64_t FlowFile::layout() {
   uint64_t digest = kVersion;
   for (const uint64_t part : {uint64_t{sizeof(Flow)},
                               uint64_t{sizeof(FlowCold)},
-                              uint64_t{sizeof(FlowAddress6)},
+                              uint64_t{sizeof(FlowAddresses6)},
                               uint64_t{sizeof(FlowFileHeader)},
                               uint64_t{sizeof(FlowKey)},
                               uint64_t{offsetof(Flow, source_port)},
@@ -70,7 +70,7 @@ FlowMemory FlowFile::flows() const {
   m.tags = tags();
   m.flows = reinterpret_cast<Flow*>(m.tags + capacity_);
   m.cold = reinterpret_cast<FlowCold*>(m.flows + capacity_);
-  m.addresses6 = reinterpret_cast<FlowAddress6*>(m.cold + capacity_);
+  m.addresses6 = reinterpret_cast<FlowAddresses6*>(m.cold + capacity_);
   return m;
 }
 uint16_t* FlowFile::incarnations() const {

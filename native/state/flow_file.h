@@ -16,8 +16,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/mapped_memory.h"
 #include "state/flow.h"
-#include "table/mapped_memory.h"
 
 namespace vrouter {
 

@@ -276,7 +276,7 @@ TEST_F(FlowFileTest, NoiseLeavesATable) {
       Crashed first(path_);
       for (uint32_t i = 0; i < 200; ++i) add(*first.table, i);
       auto* bytes = first.file.flows().tags;  // the first of the arrays
-      const size_t size = kEntries * (1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddress6));
+      const size_t size = kEntries * (1 + sizeof(Flow) + sizeof(FlowCold) + sizeof(FlowAddresses6));
       const uint32_t hits = 1u << random() % 14;
       for (uint32_t i = 0; i < hits; ++i) bytes[random() % size] = static_cast<uint8_t>(random());
     }

@@ -8,8 +8,8 @@
 #pragma once
 #include <cstdint>
 
+#include "base/mapped_memory.h"
 #include "state/quiescence.h"
-#include "table/mapped_memory.h"
 
 namespace vrouter {
 

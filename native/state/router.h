@@ -177,7 +177,6 @@ class Router {
     const Vrf* v = vrfs_.find(vrf.value);
     return v == nullptr ? nullptr : family == Family::V4 ? &v->routes4 : &v->routes6;
   }
-  void prefetch_route(uint32_t route_id) const { __builtin_prefetch(routes_.find(route_id)); }
   MacEntry* mac(VrfId vrf, const Mac& mac) const {
     const Vrf* v = vrfs_.find(vrf.value);
     return v != nullptr ? v->macs.find(mac) : nullptr;

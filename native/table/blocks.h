@@ -12,7 +12,7 @@
 #include <iterator>
 #include <type_traits>
 
-#include "table/mapped_memory.h"
+#include "base/mapped_memory.h"
 
 namespace vrouter {
 

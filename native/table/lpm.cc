@@ -28,8 +28,9 @@
 #include <cstring>
 #include <utility>
 
+#include "base/mapped_memory.h"
+#include "base/prefetch.h"
 #include "table/blocks.h"
-#include "table/mapped_memory.h"
 
 // The x86-64 baseline has no population count; where the build does not allow it, the lookups are
 // compiled twice and the processor is asked.
@@ -228,7 +229,7 @@ VROUTER_LPM_INLINE void find_lanes(const View& view, const uint8_t* const* addre
     address[i] = load_word<Word>(addresses[i]);
     position[i] = kNoPosition;
     if (view.index != nullptr) {
-      __builtin_prefetch(&view.index[bits_at(address[i], 0, kIndexBits)]);
+      prefetch(&view.index[bits_at(address[i], 0, kIndexBits)]);
     }
   }
   for (uint32_t i = 0; i < lanes; ++i) {
@@ -241,7 +242,7 @@ VROUTER_LPM_INLINE void find_lanes(const View& view, const uint8_t* const* addre
       node[i] = entry.node;
       depth[i] = kIndexBits;
       if (entry.node == 0) continue;
-      __builtin_prefetch(&view.nodes[entry.node]);
+      prefetch(&view.nodes[entry.node]);
     }
     active[walking++] = static_cast<uint8_t>(i);
   }
@@ -256,9 +257,9 @@ VROUTER_LPM_INLINE void find_lanes(const View& view, const uint8_t* const* addre
       active[still] = i;
       still += s.more;
       if (s.more) {
-        __builtin_prefetch(&view.nodes[s.node]);
+        prefetch(&view.nodes[s.node]);
       } else if (position[i] != kNoPosition) {
-        __builtin_prefetch(&view.values[position[i]]);
+        prefetch(&view.values[position[i]]);
       }
     }
     walking = still;

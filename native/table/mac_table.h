@@ -23,8 +23,9 @@
 #include "base/address.h"
 #include "base/hash.h"
 #include "base/ids.h"
+#include "base/mapped_memory.h"
+#include "base/prefetch.h"
 #include "base/shared.h"
-#include "table/mapped_memory.h"
 #include "table/tag_group.h"
 
 namespace vrouter {
@@ -53,16 +54,24 @@ class MacTable {
   bool erase(const Mac& mac);
   MacEntry* find(const Mac& mac) const { return find(mac, hash(mac)); }
 
-  // The same in the two steps of a burst: prefetch(hash) asks for the tags, candidate(hash) looks
-  // at them and asks for the entry that the search will most likely look at first.
+  // The same in the two steps of a burst: prefetch(hash) asks for the tags, candidates(hash) looks
+  // at them and asks for the entries that the search will look at. All of them: of 16 slots three
+  // quarters full, one in twenty has another's tag before its own, and one in thirty is in the next
+  // group; each would be waited for.
   uint64_t hash(const Mac& mac) const { return hash(word_of(mac.bytes.data())); }
   uint64_t hash(uint64_t mac) const { return hash_words<sizeof(Mac)>(seed_, mac, uint64_t{0}); }
-  void prefetch(uint64_t hash) const { __builtin_prefetch(tags_ + home(hash)); }
-  void candidate(uint64_t hash) const {
+  void prefetch(uint64_t hash) const { vrouter::prefetch(tags_ + home(hash)); }
+  void candidates(uint64_t hash) const {
     if (slots_ == 0) return;
-    const uint32_t found = match_tags(tags_ + home(hash), tag_of(hash));
-    const uint32_t at = found != 0 ? static_cast<uint32_t>(std::countr_zero(found)) : 0;
-    __builtin_prefetch(&entries_[home(hash) + at], 1);
+    uint32_t group = home(hash);
+    uint32_t m = match_tags(tags_ + group, tag_of(hash));
+    if (m == 0) [[unlikely]] {
+      group = next(group);
+      m = match_tags(tags_ + group, tag_of(hash));
+    }
+    for (; m != 0; m &= m - 1) {
+      vrouter::prefetch(&entries_[group + static_cast<uint32_t>(std::countr_zero(m))]);
+    }
   }
   MacEntry* find(const Mac& mac, uint64_t hash) const {
     if (slots_ == 0) return nullptr;

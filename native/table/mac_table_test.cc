@@ -71,7 +71,7 @@ TEST(MacTable, AnEmptyOneHasNoMemoryAndFindsNothing) {
   EXPECT_EQ(table.find(mac_of(1)), nullptr);
   EXPECT_FALSE(table.erase(mac_of(1)));
   table.prefetch(table.hash(mac_of(1)));
-  table.candidate(table.hash(mac_of(1)));
+  table.candidates(table.hash(mac_of(1)));
   EXPECT_EQ(table.bytes(), 0u);
   table.insert(mac_of(1));
   EXPECT_EQ(table.bytes(), 16u * 33);

@@ -38,18 +38,37 @@ bool finish_for(uint32_t features, Packet& packet) {
 
 }  // namespace
 
+inline void Worker::queue(Link& to, Packet* packet) {
+  if (!to.dirty) {
+    to.dirty = true;
+    dirty_.push_back(packet->meta.out_port.value);
+  }
+  to.packets[to.count++] = packet;
+  if (to.count == to.most) flush(to);
+}
+
 void Worker::transmit(Packet* packet) {
   Link* to = link(packet->meta.out_port);
   if (to == nullptr) {
     unsent(packet, DropReason::NowhereToGo);
     return;
   }
-  if (!to->dirty) {
-    to->dirty = true;
-    dirty_.push_back(packet->meta.out_port.value);
+  queue(*to, packet);
+}
+
+// Mostly to one port: it is looked up where it changes.
+void Worker::transmit(Packet* const* packets, uint32_t count) {
+  for (uint32_t i = 0; i < count;) {
+    const PortId port = packets[i]->meta.out_port;
+    Link* to = link(port);
+    for (; i < count && packets[i]->meta.out_port == port; ++i) {
+      if (to == nullptr) {
+        unsent(packets[i], DropReason::NowhereToGo);
+      } else {
+        queue(*to, packets[i]);
+      }
+    }
   }
-  to->packets[to->count++] = packet;
-  if (to->count == kQueue) flush(*to);
 }
 
 void Worker::flush_dirty() {

@@ -63,8 +63,7 @@ Worker::Worker(House& shared, uint32_t which)
     static_cast<Worker*>(sink)->transmit(packet);
   };
   context.transmit_all = [](void* sink, Packet* const* packets, uint32_t count) {
-    Worker& worker = *static_cast<Worker*>(sink);
-    for (uint32_t i = 0; i < count; ++i) worker.transmit(packets[i]);
+    static_cast<Worker*>(sink)->transmit(packets, count);
   };
   context.sink = this;
   context.drop_log = &house.drop_log;
@@ -83,6 +82,7 @@ void Worker::attach(PortId id, Slot& slot) {
   auto made = std::make_unique<Link>();
   made->slot = &slot;
   made->port = slot.port.get();
+  if (made->port->features() == 0 && !made->port->coalesces) made->most = kBurst;
   made->queues = slot.port->rx_queues();
   made->first_queue = (index + house.workers - id.value % house.workers) % house.workers;
   const bool receives = made->first_queue < made->queues;

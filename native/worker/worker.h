@@ -91,7 +91,8 @@ struct Link {
   uint32_t first_queue;  // and those behind it, in steps of the number of workers
   uint32_t queues;       // of the port; none is this worker's if first_queue is not below
   RxLosses seen[kQueuesAWorker];
-  bool dirty = false;  // listed in Worker::dirty
+  bool dirty = false;      // listed in Worker::dirty
+  uint32_t most = kQueue;  // frames that wait
   uint32_t count = 0;
   Packet* packets[kQueue];
 };
@@ -132,6 +133,8 @@ class Worker {
 
   // transmit.cc
   void transmit(Packet* packet);
+  void transmit(Packet* const* packets, uint32_t count);
+  void queue(Link& link, Packet* packet);
   void flush(Link& link);
   uint32_t send(Link& link, Packet** packets, uint32_t count);
   void cut(Link& link, Packet* super);

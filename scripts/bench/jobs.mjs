@@ -77,13 +77,7 @@ const READERS = {
     bytesPerPairOfRoom: told.bytesPerPairOfRoom,
     bytesPerPairHeld: told.bytesPerPairHeld,
   }),
-  // One line an arrangement: { arrangement: 'vifs', scaling: 1.93, … }.
-  workers_bench: (lines) =>
-    Object.fromEntries(
-      lines
-        .filter((told) => told.arrangement !== undefined && told.scaling !== undefined)
-        .map((told) => [told.arrangement, told.scaling.median ?? told.scaling]),
-    ),
+  workers_bench: ([told]) => ({ ratio: told.ratio_median, one: told.one_mpps, two: told.two_mpps }),
 };
 
 /** Of Google Benchmark's JSON. */

@@ -1,4 +1,4 @@
-#include "table/mapped_memory.h"
+#include "base/mapped_memory.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
