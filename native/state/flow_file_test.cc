@@ -267,6 +267,35 @@ TEST_F(FlowFileTest, ACopyOfAnEntryIsNotTakenTwice) {
   EXPECT_EQ(second.adopted.faults[static_cast<uint32_t>(FlowFault::Duplicate)], 2u);
 }
 
+// The file's word for what an IPv6 address becomes is not taken.
+TEST_F(FlowFileTest, Ipv6TranslationIsThatOfTheOtherHalf) {
+  const FlowKey key = key_of(3, Family::V6);
+  FlowKey back = back_of(key);
+  back.destination[15] ^= 1;  // a new source
+  {
+    Crashed first(path_);
+    const FlowTable::Pair pair = first.table->insert(key, back, kNow);
+    ASSERT_EQ(pair.result, FlowInsert::Ok);
+    for (const FlowId id : {pair.forward, pair.reverse}) {
+      const FlowHalf half = first.table->half(id);
+      half.flow.action = FlowAction::Nat;
+      half.cold.set(kNoMember, kNatSource);
+      half.flow.l3_delta = static_cast<uint16_t>(half.flow.l3_delta ^ 3);
+      half.address6.translated[0] ^= 0xff;
+    }
+  }
+  Crashed second(path_);
+  EXPECT_EQ(second.adopted.entries, 2u);
+  const FlowId id = second.table->find(key, second.table->hash(key));
+  ASSERT_TRUE(id.valid());
+  const FlowHalf forward = second.table->half(id);
+  EXPECT_EQ(forward.flow.l3_delta, kNewSource6);
+  EXPECT_EQ(std::memcmp(forward.address6.translated, back.destination, 16), 0);
+  const FlowHalf reverse = second.table->half(forward.reverse());
+  EXPECT_EQ(reverse.flow.l3_delta, kNewDestination6);
+  EXPECT_EQ(std::memcmp(reverse.address6.translated, key.source, 16), 0);
+}
+
 // Any byte of any entry may be anything: adopt() ends, and what it leaves is a table.
 TEST_F(FlowFileTest, NoiseLeavesATable) {
   std::mt19937_64 random(2);
