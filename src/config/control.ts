@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { isIp } from '../addr/ip.ts';
 import { ParseError } from '../errors.ts';
-import { choice, mapping, name, routeTarget, tlsFiles, whole } from './fields.ts';
+import { choice, mapping, metricsSchema, name, routeTarget, tlsFiles, whole } from './fields.ts';
 
 export const instanceSchema = mapping({
   name,
@@ -78,6 +78,7 @@ export const controlSchema = mapping({
     .describe('For the CLI; default /run/vrouter/<name>.sock'),
   autonomous_system: whole(1, 0xffffffff).optional().describe('Of automatic route targets'),
   xmpp: xmppSchema.optional().describe('Contrail-style agents, over TCP'),
+  metrics: metricsSchema.optional(),
   log: mapping({
     level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   }).optional(),

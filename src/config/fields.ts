@@ -164,3 +164,11 @@ export const portRange = z
   .tuple([portNumber, portNumber], { error: 'two ports are needed: [low, high]' })
   .refine(([low, high]) => low <= high, { error: 'the low port is above the high one' })
   .describe('[low, high]');
+
+export const metricsSchema = mapping({
+  host: z
+    .enum(['127.0.0.1', '::1', 'localhost'])
+    .optional()
+    .describe('Loopback only; default 127.0.0.1'),
+  port: portNumber,
+}).describe('Prometheus metrics and health over HTTP');

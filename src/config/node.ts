@@ -15,6 +15,7 @@ import {
   ipv6,
   mac,
   mapping,
+  metricsSchema,
   name,
   oneOf,
   portNumber,
@@ -518,15 +519,7 @@ export const nodeSchema = mapping({
   })
     .optional()
     .describe('The plug API (docs/plug-api.md)'),
-  metrics: mapping({
-    host: z
-      .enum(['127.0.0.1', '::1', 'localhost'])
-      .optional()
-      .describe('Loopback only; default 127.0.0.1'),
-    port: portNumber,
-  })
-    .optional()
-    .describe('Prometheus metrics and health over HTTP'),
+  metrics: metricsSchema.optional(),
   services: servicesSchema.optional().describe('What the node answers its tenants itself'),
   routes: z.array(routeSchema).max(65536).optional().describe('Static routes'),
   vrfs: z.array(vrfSchema).max(65536).optional(),

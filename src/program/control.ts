@@ -15,7 +15,9 @@ import { checkParams, loadControl } from '../config/load.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { type ControlAgents, serveAgents } from './control-agents.ts';
+import { ControlMetrics } from './control-metrics.ts';
 import { routePage, tableViews } from './control-views.ts';
+import type { MetricsServer } from './metrics-server.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
@@ -104,6 +106,7 @@ function methods(
 export interface RunningControl extends RunningProcess {
   /** Where agents connect by XMPP. */
   readonly xmppPort?: number;
+  readonly metricsPort?: number;
 }
 
 export async function startControl(configFile: string): Promise<RunningControl> {
@@ -128,21 +131,29 @@ export async function startControl(configFile: string): Promise<RunningControl> 
     onError: (agent, error) => log.warn({ agent, err: error }, 'session'),
   });
   const socket = file.cli ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
+  const metrics = new ControlMetrics(file.name);
   let xmpp: { readonly agents: ControlAgents; readonly port: number } | undefined;
+  let pages: MetricsServer | undefined;
   let server: RpcServer;
   try {
     xmpp =
       file.xmpp &&
       (await serveAgents(exchange.tables, file.xmpp, {
-        onSession: (agent, address, state, error) =>
+        onSession: (agent, address, state, error) => {
+          if (error !== undefined) metrics.ended(error.code);
           log.info(
             { agent, address, ...(error && { code: error.code, why: error.message }) },
             `session ${state}`,
-          ),
-        onStranger: (address, error) =>
-          log.info({ address, code: error.code, why: error.message }, 'not opened'),
-        onRefused: (agent, instance, { name, reason }) =>
-          log.warn({ agent, instance, item: name, reason }, 'item refused'),
+          );
+        },
+        onStranger: (address, error) => {
+          metrics.ended(error.code);
+          log.info({ address, code: error.code, why: error.message }, 'not opened');
+        },
+        onRefused: (agent, instance, { name, reason }) => {
+          metrics.refused();
+          log.warn({ agent, instance, item: name, reason }, 'item refused');
+        },
       }));
     const own = {
       name: file.name,
@@ -154,10 +165,12 @@ export async function startControl(configFile: string): Promise<RunningControl> 
         ].sort(),
       agents: xmpp?.agents,
     };
+    pages = file.metrics && (await metrics.serve(file.metrics, exchange.tables, own.agents, log));
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );
   } catch (error) {
+    pages?.stop();
     await xmpp?.agents.close();
     await agents.close();
     throw error;
@@ -166,9 +179,11 @@ export async function startControl(configFile: string): Promise<RunningControl> 
   return {
     socket,
     ...(xmpp && { xmppPort: xmpp.port }),
+    ...(pages && { metricsPort: pages.port }),
     async stop() {
       log.info('stopping');
       await server.close();
+      pages?.stop();
       await xmpp?.agents.close();
       await agents.close();
     },

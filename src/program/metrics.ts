@@ -1,9 +1,9 @@
 /**
- * Prometheus metrics and health of a node: `metrics:` in the node file. Values are read when they are asked
- * for; nothing is counted twice. Cardinality is bounded by vifs and drop reasons.
+ * Prometheus metrics of a node: `metrics:` in the node file. Values are read when they are asked for; nothing is
+ * counted twice. Cardinality is bounded by vifs and drop reasons.
  */
-import { createServer } from 'node:http';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { serveMetrics } from './metrics-server.ts';
 import type { StartPart } from './node-part.ts';
 
 const VIF_COUNTERS = [
@@ -64,48 +64,9 @@ export const startMetrics: StartPart = async ({ file, log, dataplane, agent }) =
     }
   }
 
-  const pages: Readonly<
-    Record<string, () => Promise<{ status: number; type: string; text: string }>>
-  > = {
-    '/metrics': async () => {
-      read();
-      return { status: 200, type: registry.contentType, text: await registry.metrics() };
-    },
-    '/healthz': async () => ({ status: 200, type: 'text/plain', text: 'alive\n' }),
-    '/readyz': async () => {
-      read();
-      const ready = (await up.get()).values[0]?.value === 1;
-      return {
-        status: ready ? 200 : 503,
-        type: 'text/plain',
-        text: ready ? 'ready\n' : 'the data plane does not answer\n',
-      };
-    },
-  };
-  const server = createServer((request, response) => {
-    const page =
-      request.method === 'GET' ? pages[(request.url ?? '').split('?')[0] as string] : undefined;
-    if (page === undefined) {
-      response.writeHead(404).end();
-      return;
-    }
-    page().then(
-      ({ status, type, text }) => response.writeHead(status, { 'content-type': type }).end(text),
-      (error: unknown) => {
-        log.error({ err: error }, 'metrics');
-        response.writeHead(500).end();
-      },
-    );
+  return serveMetrics(metrics, registry, log, {
+    read,
+    notReady: async () =>
+      (await up.get()).values[0]?.value === 1 ? undefined : 'the data plane does not answer',
   });
-  const { host, port } = metrics;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host ?? '127.0.0.1', resolve);
-  });
-  return {
-    stop: () => {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
 };

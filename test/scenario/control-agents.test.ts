@@ -499,3 +499,47 @@ describe('EVPN and inet6', () => {
     await listener.silent();
   });
 });
+
+describe('metrics', () => {
+  const page = async (path: string) => {
+    const answer = await fetch(`http://127.0.0.1:${control.metricsPort}${path}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+  /** The value of a series, or undefined where there is none. */
+  const value = async (name: string, ...labels: string[]) => {
+    const lines = (await page('/metrics')).text.split('\n');
+    const line = lines.find(
+      (each) => each.startsWith(`${name}{`) && labels.every((label) => each.includes(label)),
+    );
+    return line === undefined ? undefined : Number(line.split(' ').at(-1));
+  };
+
+  test('say what agents have published and how sessions ended, and nothing of an agent that is gone', async () => {
+    await start('metrics: { port: 0 }');
+    expect((await page('/readyz')).text).toBe('ready\n');
+    expect((await page('/elsewhere')).status).toBe(404);
+    expect(await value('vrouter_control_instances')).toBe(2);
+    const [a, b] = [await agent('compute-1'), await agent('compute-2')];
+    for (const each of [a, b]) each.subscribe(BLUE, 1);
+    a.inet(BLUE, { address: VIP, label: 25 });
+    await b.next(VIP);
+    b.inet(BLUE, { address: VIP, label: 0, hop: '192.0.2.12' }); // no label is 0
+    await expect.poll(() => value('vrouter_control_items_refused_total')).toBe(1);
+
+    expect(await value('vrouter_control_sessions', 'state="established"')).toBe(2);
+    expect(await value('vrouter_control_agent_up', 'agent="compute-1"')).toBe(1);
+    expect(await value('vrouter_control_agent_paths', 'agent="compute-1"')).toBe(1);
+    expect(await value('vrouter_control_agent_paths', 'agent="compute-2"')).toBe(0);
+    expect(await value('vrouter_control_prefixes', 'family="inet"')).toBe(1);
+    expect(await value('vrouter_control_paths')).toBe(1);
+    const subscribes = ['agent="compute-2"', 'kind="subscribes"'];
+    expect(await value('vrouter_control_agent_said_total', ...subscribes)).toBe(1);
+
+    a.destroy();
+    await expect
+      .poll(() => value('vrouter_control_sessions_ended_total', 'code="XMPP_LOST"'))
+      .toBe(1);
+    expect(await value('vrouter_control_agent_up', 'agent="compute-1"')).toBeUndefined();
+    expect(await value('vrouter_control_paths')).toBe(0);
+  });
+});

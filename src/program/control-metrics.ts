@@ -1,0 +1,104 @@
+/**
+ * Prometheus metrics of a control node: `metrics:` in the control file. Cardinality is bounded by agents, not by
+ * instances or routes: those are counted, and `vrouter control show` names them.
+ */
+import type { Logger } from 'pino';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { ControlFile } from '../config/control.ts';
+import type { RouteTables } from '../control/tables.ts';
+import type { ControlAgents } from './control-agents.ts';
+import { tableViews } from './control-views.ts';
+import { type MetricsServer, serveMetrics } from './metrics-server.ts';
+
+const FAMILIES = ['inet', 'inet6', 'evpn'] as const;
+
+export class ControlMetrics {
+  readonly #registry = new Registry();
+  readonly #sessions = this.#gauge('vrouter_control_sessions', 'Sessions by state', ['state']);
+  readonly #instances = this.#gauge('vrouter_control_instances', 'Routing instances');
+  readonly #prefixes = this.#gauge('vrouter_control_prefixes', 'Prefixes in all tables', [
+    'family',
+  ]);
+  readonly #paths = this.#gauge('vrouter_control_paths', 'Paths that agents have published');
+  readonly #up = this.#gauge('vrouter_control_agent_up', '1: it has a session; 0: awaited', [
+    'agent',
+  ]);
+  readonly #routes = this.#gauge('vrouter_control_agent_paths', 'Paths it has published', [
+    'agent',
+  ]);
+  readonly #waiting = this.#gauge(
+    'vrouter_control_agent_waiting_bytes',
+    'Sent to it and not taken yet',
+    ['agent'],
+  );
+  readonly #said = this.#gauge(
+    'vrouter_control_agent_said_total',
+    'What it has said, by kind; messages: what it was told',
+    ['agent', 'kind'],
+  );
+  readonly #ended = new Counter({
+    name: 'vrouter_control_sessions_ended_total',
+    help: 'Sessions that ended, by code',
+    labelNames: ['code'],
+    registers: [this.#registry],
+  });
+  readonly #refused = new Counter({
+    name: 'vrouter_control_items_refused_total',
+    help: 'Items of agents that were refused',
+    registers: [this.#registry],
+  });
+
+  constructor(name: string) {
+    this.#registry.setDefaultLabels({ control: name });
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[] = []): Gauge {
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+
+  ended(code: string): void {
+    this.#ended.inc({ code });
+  }
+
+  refused(): void {
+    this.#refused.inc();
+  }
+
+  #read(tables: RouteTables, agents: ControlAgents | undefined): void {
+    const views = tableViews(tables);
+    this.#instances.set(views.length);
+    const sum = (of: (view: (typeof views)[number]) => number) =>
+      views.reduce((all, view) => all + of(view), 0);
+    for (const family of FAMILIES)
+      this.#prefixes.set(
+        { family },
+        sum((view) => view[family]),
+      );
+    this.#paths.set(sum((view) => view.published));
+    const sessions = agents?.sessions() ?? [];
+    for (const state of ['established', 'awaited'] as const) {
+      this.#sessions.set({ state }, sessions.filter((session) => session.state === state).length);
+    }
+    // Agents come and go for good: one that is gone has no series.
+    for (const gauge of [this.#up, this.#routes, this.#waiting, this.#said]) gauge.reset();
+    for (const { name: agent, state, routes, waitingBytes, counters } of sessions) {
+      this.#up.set({ agent }, state === 'established' ? 1 : 0);
+      this.#routes.set({ agent }, routes);
+      this.#waiting.set({ agent }, waitingBytes);
+      for (const [kind, count] of Object.entries(counters)) this.#said.set({ agent, kind }, count);
+    }
+  }
+
+  serve(
+    at: NonNullable<ControlFile['metrics']>,
+    tables: RouteTables,
+    agents: ControlAgents | undefined,
+    log: Logger,
+  ): Promise<MetricsServer> {
+    return serveMetrics(at, this.#registry, log, {
+      read: () => this.#read(tables, agents),
+      notReady: async () => undefined,
+    });
+  }
+}
