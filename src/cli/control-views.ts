@@ -64,3 +64,12 @@ export interface ControlRouteView {
   readonly id?: string;
   readonly paths: readonly PathView[];
 }
+
+export interface TraceView {
+  readonly messages: readonly {
+    readonly number: number;
+    readonly at: number;
+    readonly way: 'in' | 'out';
+    readonly text: string;
+  }[];
+}

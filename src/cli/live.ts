@@ -85,3 +85,32 @@ export function timeText(timeNs: string): string {
   const seconds = new Date(Number(ns / 1_000_000n)).toISOString().slice(0, 19);
   return `${seconds}.${(ns % 1_000_000_000n).toString().padStart(9, '0')}Z`;
 }
+
+/**
+ * Asks again and again until it is enough (so many, so long, Ctrl-C). `ask` is told how many more are wanted and says
+ * how many there were.
+ */
+export async function polled(
+  options: { readonly count?: number; readonly seconds?: number },
+  ask: (room: number) => Promise<number>,
+): Promise<void> {
+  const stopping = new AbortController();
+  const stop = () => stopping.abort();
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  const timer =
+    options.seconds === undefined ? undefined : setTimeout(stop, options.seconds * 1000);
+  try {
+    let room = options.count ?? Number.POSITIVE_INFINITY;
+    while (room > 0) {
+      const last = stopping.signal.aborted; // what there was by then is still handed over
+      room -= await ask(room);
+      if (last) return;
+      await sleep(IDLE_MS, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+  } finally {
+    clearTimeout(timer);
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}

@@ -11,11 +11,13 @@ import type { Agent, AgentLink } from '../control/agent.ts';
 import { ControlNode } from '../control/node.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { ConfigError, VRouterError } from '../errors.ts';
+import { MAX_TRACES, TRACE_SILENCE_MS } from '../xmpp/limits.ts';
 import type { SessionOptions } from '../xmpp/session.ts';
 import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
 import { CONTROL_NAME, type StreamHeader } from '../xmpp/stream.ts';
 import { type ByteStream, type Clock, systemClock } from '../xmpp/transport/byte-stream.ts';
 import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
+import { MessageTrace, type TracedMessage } from '../xmpp/transport/message-trace.ts';
 import { XmppServer } from '../xmpp/transport/server.ts';
 import type { TlsMaterial } from '../xmpp/transport/sockets.ts';
 
@@ -50,6 +52,8 @@ export class ControlAgents {
   readonly #options: ControlAgentsOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<Agent, AgentSession>();
+  /** By agent: what somebody looks at. */
+  readonly #traces = new Map<string, Tracing>();
   #cancelTimer: () => void = () => {};
 
   constructor(tables: RouteTables, options: ControlAgentsOptions = {}) {
@@ -85,6 +89,7 @@ export class ControlAgents {
 
   async close(): Promise<void> {
     this.#cancelTimer();
+    for (const agent of [...this.#traces.keys()]) this.#endTrace(agent);
     await this.server.close();
     for (const agent of this.#node.agents()) agent.leave();
   }
@@ -110,10 +115,38 @@ export class ControlAgents {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /**
+   * Messages of an agent behind number `after`, from the first time on that this is asked; sessions that come later
+   * are traced, too. Ends when nobody has asked for TRACE_SILENCE_MS.
+   */
+  trace(agent: string, after = 0): readonly TracedMessage[] {
+    let tracing = this.#traces.get(agent);
+    if (tracing === undefined) {
+      const found = this.#node.agents().find(({ name }) => name === agent);
+      if (found === undefined) throw new VRouterError('NOT_FOUND', `no agent '${agent}'`);
+      if (this.#traces.size >= MAX_TRACES) {
+        throw new VRouterError('BUSY', `${MAX_TRACES} agents are traced already`);
+      }
+      tracing = { trace: new MessageTrace(), cancel: () => {} };
+      this.#traces.set(agent, tracing);
+      this.#sessions.get(found)?.trace(tracing.trace);
+    }
+    tracing.cancel();
+    tracing.cancel = this.#clock.after(TRACE_SILENCE_MS, () => this.#endTrace(agent));
+    return tracing.trace.after(after);
+  }
+
+  #endTrace(agent: string): void {
+    this.#traces.get(agent)?.cancel();
+    this.#traces.delete(agent);
+    for (const [of, session] of this.#sessions) if (of.name === agent) session.trace(undefined);
+  }
+
   readonly #calls: SessionCalls = {
     up: (session, header) => {
       const agent = this.#node.up(header.from, session, this.#clock.now());
       this.#sessions.set(agent, session);
+      session.trace(this.#traces.get(agent.name)?.trace);
       this.#options.onSession?.(agent.name, agent.address, 'up');
       this.#arm();
       return agent;
@@ -139,6 +172,11 @@ export class ControlAgents {
       this.#arm();
     });
   }
+}
+
+interface Tracing {
+  readonly trace: MessageTrace;
+  cancel: () => void;
 }
 
 interface SessionCalls {
@@ -167,6 +205,10 @@ class AgentSession implements SessionOwner, AgentLink {
 
   get waiting(): number {
     return this.#driver.waiting;
+  }
+
+  trace(trace: MessageTrace | undefined): void {
+    this.#driver.trace = trace;
   }
 
   up(header: StreamHeader, secure: boolean): void {

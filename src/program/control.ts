@@ -6,14 +6,17 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pino } from 'pino';
-import type { z } from 'zod';
+import { z } from 'zod';
+import type { TraceView } from '../cli/control-views.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
 import { mapping, name, whole } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
+import { VRouterError } from '../errors.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
+import { MAX_PEER_NAME_BYTES } from '../xmpp/limits.ts';
 import { type ControlAgents, serveAgents } from './control-agents.ts';
 import { ControlMetrics } from './control-metrics.ts';
 import { routePage, tableViews } from './control-views.ts';
@@ -25,6 +28,10 @@ const schemas = {
   none: mapping({}),
   name: mapping({ name }),
   instance: mapping({ instance: name }),
+  trace: mapping({
+    agent: z.string().min(1).max(MAX_PEER_NAME_BYTES),
+    after: whole(0, Number.MAX_SAFE_INTEGER).optional(),
+  }),
   table: mapping({ instance: name, after: whole(0, 0xffffffff).optional() }),
 };
 
@@ -69,6 +76,11 @@ function methods(
     'session.list': (params) => {
       checkParams(schemas.none, 'session.list', params);
       return own.agents?.sessions() ?? [];
+    },
+    'session.trace': (params): TraceView => {
+      const { agent, after } = checkParams(schemas.trace, 'session.trace', params);
+      if (own.agents === undefined) throw new VRouterError('NOT_FOUND', 'there is no XMPP here');
+      return { messages: own.agents.trace(agent, after) };
     },
     'table.list': (params) => {
       checkParams(schemas.none, 'table.list', params);

@@ -63,3 +63,11 @@ export const MAX_WAITING_BYTES = 32 << 20;
 /** ... and so is one that has not caught up for this long. */
 export const STALLED_MS = 90_000;
 export const MAX_SESSIONS = 4096;
+
+/** Of a message trace, in UTF-16 units; a longer message is cut. */
+export const MAX_TRACED_BYTES = 1 << 20;
+export const MAX_TRACED_MESSAGE = 1 << 16;
+/** Peers that are traced at once. */
+export const MAX_TRACES = 16;
+/** Whoever has not asked for so long is gone, and so is the trace. */
+export const TRACE_SILENCE_MS = 10_000;

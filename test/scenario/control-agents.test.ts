@@ -500,6 +500,47 @@ describe('EVPN and inet6', () => {
   });
 });
 
+describe('a message trace', () => {
+  type Traced = { number: number; way: string; text: string };
+  const traced = async (agent: string, after = 0) =>
+    (await ask<{ messages: Traced[] }>('session.trace', { agent, after })).messages;
+
+  test('has both ways from the first question on, over sessions, and of no other agent', async () => {
+    await start();
+    const [a, b] = [await agent('compute-1'), await agent('compute-2')];
+    a.subscribe(BLUE, 1);
+    await a.until(() => a.endsOfRib() === 2, 'ends of rib');
+    expect(await traced('compute-1')).toEqual([]); // nobody looked until now
+    await expect(traced('compute-9')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+
+    b.subscribe(BLUE, 2);
+    b.inet(BLUE, { address: VIP, label: 31, hop: '192.0.2.12' });
+    await a.next(VIP);
+    a.unsubscribe(BLUE);
+    await expect.poll(async () => (await traced('compute-1')).length).toBeGreaterThan(1);
+    const first = await traced('compute-1');
+    expect(first[0]).toMatchObject({ number: 1, way: 'out' });
+    expect(first[0]?.text).toContain('to="compute-1/bgp-peer"');
+    expect(first[0]?.text).toContain('<label>31</label>');
+    const unsubscribe = first.find(({ way }) => way === 'in');
+    expect(unsubscribe?.text).toContain(`<unsubscribe node='${BLUE}'`);
+    expect(await traced('compute-1', first.at(-1)?.number)).toEqual([]);
+
+    a.destroy();
+    await expect.poll(async () => (await ask<SessionView[]>('session.list')).length).toBe(1);
+    const again = await agent('compute-1');
+    again.subscribe(RED, 7);
+    await expect
+      .poll(async () => (await traced('compute-1')).some(({ text }) => text.includes(RED)))
+      .toBe(true);
+
+    again.inet(RED, { address: VIP, label: 25 });
+    const printed = await vrouter('control', 'trace', 'compute-1', '--count', '2');
+    expect(printed).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z > .*<label>31<\/label>/);
+    expect(printed.trimEnd().split('\n')).toHaveLength(2);
+  });
+});
+
 describe('metrics', () => {
   const page = async (path: string) => {
     const answer = await fetch(`http://127.0.0.1:${control.metricsPort}${path}`);

@@ -1,8 +1,10 @@
 /** `control`: the control node as a process, and `control show`, a look into a running one. */
 import type { Command } from 'commander';
-import type { ControlRouteView, SessionView, TableView } from '../control-views.ts';
+import { wholeNumber } from '../arguments.ts';
+import type { ControlRouteView, SessionView, TableView, TraceView } from '../control-views.ts';
 import { type Io, type SocketOptions, show, socketOptions, UsageError, withClient } from '../io.ts';
-import { renderRoutes, renderSessions, renderTables } from '../render/control.ts';
+import { polled } from '../live.ts';
+import { renderMessage, renderRoutes, renderSessions, renderTables } from '../render/control.ts';
 
 export function registerControl(
   program: Command,
@@ -64,4 +66,32 @@ export function registerControl(
         ),
       ),
     );
+  socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
+    .argument('<agent>', 'its name')
+    .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))
+    .option('--seconds <n>', 'stop after n seconds', wholeNumber(86_400))
+    .addHelpText(
+      'after',
+      '\n< is what came from it, > what it was sent. What arrives at once is one message: a part of a\n' +
+        'stanza, or several. Of a session over TLS it is what is inside.\n' +
+        '\nExample:\n  vrouter control trace compute-1 --seconds 10\n',
+    )
+    .action((agent: string, options: TraceOptions) =>
+      withClient(io, options, async (client) => {
+        let after = 0;
+        await polled(options, async (room) => {
+          const { messages } = await client.call<TraceView>('session.trace', { agent, after });
+          for (const message of messages.slice(0, room)) {
+            io.out(options.json ? `${JSON.stringify(message)}\n` : renderMessage(message, after));
+            after = message.number;
+          }
+          return Math.min(messages.length, room);
+        });
+      }),
+    );
+}
+
+interface TraceOptions extends SocketOptions {
+  readonly count?: number;
+  readonly seconds?: number;
 }

@@ -1,5 +1,11 @@
 /** Text of `vrouter control show`. Pure. */
-import type { ControlRouteView, PathView, SessionView, TableView } from '../control-views.ts';
+import type {
+  ControlRouteView,
+  PathView,
+  SessionView,
+  TableView,
+  TraceView,
+} from '../control-views.ts';
 
 /** Columns as wide as what is in them. */
 function columns(rows: readonly (readonly string[])[]): string {
@@ -92,4 +98,17 @@ export function renderRoutes(routes: readonly ControlRouteView[]): string {
   return routes
     .map(({ family, prefix, paths }) => `${family} ${prefix}\n${paths.map(line).join('')}`)
     .join('');
+}
+
+/** A keepalive is a character of its own kind, or white space. */
+const KEEPALIVE = /^[\s\u0200]*$/;
+
+/** `last`: the number of the message before it, as far as there was one. */
+export function renderMessage(message: TraceView['messages'][number], last: number): string {
+  const { number, at, way, text } = message;
+  const lost = number - last - 1;
+  const gap = lost > 0 && last > 0 ? `(${lost} messages were too many to be kept)\n` : '';
+  const time = new Date(at).toISOString();
+  const what = KEEPALIVE.test(text) ? '(keepalive)' : text.trim();
+  return `${gap}${time} ${way === 'in' ? '<' : '>'} ${what}\n`;
 }

@@ -25,6 +25,7 @@ import { readStanza, type Stanza } from '../stanza.ts';
 import { PROCEED, readHeader, readNegotiation, type StreamHeader } from '../stream.ts';
 import type { XmlElement } from '../xml.ts';
 import type { ByteStream, Clock } from './byte-stream.ts';
+import type { MessageTrace } from './message-trace.ts';
 
 export interface SessionOwner {
   up(header: StreamHeader, secure: boolean): void;
@@ -59,6 +60,8 @@ export class SessionDriver {
   /** When a stanza under way must be finished. */
   #stanzaDue = Number.POSITIVE_INFINITY;
   #stanzas = 0;
+  /** Somebody looks. */
+  trace: MessageTrace | undefined;
   /** When a peer that is blocked must have caught up. */
   #stalledDue = Number.POSITIVE_INFINITY;
 
@@ -111,9 +114,14 @@ export class SessionDriver {
 
   send(...parts: readonly (string | Uint8Array)[]): void {
     if (this.#state.phase !== 'established') return;
-    this.#stream?.write(parts);
+    this.#write(parts);
     if (this.waiting <= MAX_WAITING_BYTES) return;
     this.fail(xmppFault('XMPP_TOO_SLOW', `more than ${MAX_WAITING_BYTES} bytes wait for it`));
+  }
+
+  #write(parts: readonly (string | Uint8Array)[]): void {
+    this.trace?.add('out', parts);
+    this.#stream?.write(parts);
   }
 
   #around(): Surroundings {
@@ -135,7 +143,7 @@ export class SessionDriver {
         break;
       case 'send':
         // What goes before a handshake goes with it: nothing may be read in between.
-        if (action.text !== PROCEED) this.#stream?.write([action.text]);
+        if (action.text !== PROCEED) this.#write([action.text]);
         break;
       case 'start-tls':
         this.#secure();
@@ -270,6 +278,7 @@ export class SessionDriver {
   #take(stream: ByteStream, bytes: Uint8Array): void {
     const reader = this.#reader;
     if (this.#stream !== stream || reader === undefined) return;
+    this.trace?.add('in', [bytes]);
     const before = this.#stanzas;
     try {
       this.#step({ type: 'received' });
