@@ -31,8 +31,9 @@ function row(definition, trials, clocksPerCycle, missing) {
   const quoted = quotedHere(definition.quoted, unit, clocksPerCycle);
   if (values.length === 0) return { ...told, quoted, missing: missing(definition) };
   const figure = summary(values);
-  const name = `${definition.of}OnCpu`; // of clocks: without those in which others had the core
-  const onCpu = rowValues({ of: name }, trials);
+  // Of clocks, and ratios of them: without those in which others had the core.
+  const names = [definition.of].flat().map((name) => `${name}OnCpu`);
+  const onCpu = rowValues({ of: names }, trials);
   if (onCpu.length > 0) told.onCpu = summary(onCpu);
   return { ...told, quoted, ...figure, values, verdict: verdict(definition, figure) };
 }

@@ -139,6 +139,12 @@ describe('a run as a document', () => {
     expect(text(document)).not.toMatch(/had its core|on cpu/);
     const without = trials.map((figures) => ({ ...figures, 'nat-1k.clkOnCpu': 111 }));
     expect(rowNamed(runOf(without), 'nat-1k')).toMatchObject({ onCpu: { median: 111 } });
+    const ratios = trials.map((figures) => ({
+      ...figures,
+      'nat-gre-100k.clkOnCpu': 6,
+      'nat-100k.clkOnCpu': 5,
+    }));
+    expect(rowNamed(runOf(ratios), 'nat-gre')).toMatchObject({ onCpu: { median: 1.2 } });
     expect(text(runOf(without))).toMatch(/NAT, MPLSoUDP, 1 k flows +152 +150 +153 +clk +111 +200 /);
   });
 
