@@ -7,8 +7,8 @@
  * End of rib is sent when everything it has subscribed to so far has been told, again after further
  * subscriptions. An instance that is not configured has nothing to tell, so it is not waited for.
  */
-import { ParseError, type VRouterError } from '../errors.ts';
-import { primaryInstanceId } from '../xmpp/families.ts';
+import { ParseError, VRouterError } from '../errors.ts';
+import { type Item, primaryInstanceId } from '../xmpp/families.ts';
 import { xmppFault } from '../xmpp/faults.ts';
 import { MAX_PUBLISHED, MAX_SUBSCRIPTIONS } from '../xmpp/limits.ts';
 import { type Joined, PublishPairs } from '../xmpp/pairs.ts';
@@ -313,8 +313,37 @@ function bodiesOf(change: TableChange): readonly Uint8Array[] {
       before !== undefined && itemId(before) !== itemId(entry) ? [itemId(before)] : [],
     );
     const retracts = [...withdrawn.map(itemId), ...renamed];
-    made = eventBodies(family, instance.name, { items, retracts }).map((body) => Buffer.from(body));
+    made = written(family, instance.name, items, retracts);
     bodies.set(change, made);
   }
   return made;
+}
+
+type NamedItem = { readonly id: string; readonly item: Item };
+
+/** What XML cannot hold (a peer of this house may say it) is not sent, and keeps nothing else from being sent. */
+function written(
+  family: Item['family'],
+  instance: string,
+  items: readonly NamedItem[],
+  retracts: readonly string[],
+): Uint8Array[] {
+  const write = (some: readonly NamedItem[]) =>
+    eventBodies(family, instance, { items: some, retracts }).map((body) => Buffer.from(body));
+  try {
+    return write(items);
+  } catch (error) {
+    if (!(error instanceof VRouterError) || error.code !== 'XMPP_CANNOT_SEND') throw error;
+    return write(items.filter((item) => canBeSent(family, instance, item)));
+  }
+}
+
+function canBeSent(family: Item['family'], instance: string, item: NamedItem): boolean {
+  try {
+    eventBodies(family, instance, { items: [item] });
+    return true;
+  } catch (error) {
+    if (error instanceof VRouterError && error.code === 'XMPP_CANNOT_SEND') return false;
+    throw error;
+  }
 }
