@@ -24,6 +24,7 @@ import {
 import { type Entry, isBroadcast, type TableChange } from './entry.ts';
 import { checkInstanceName, type Instance } from './instances.ts';
 import { broadcastItem, itemId, itemOf, keyOfItem, saidOfItem } from './items.ts';
+import { Kept, ownText } from './kept.ts';
 import type { Peer, PeerSink, RouteTables } from './tables.ts';
 
 /** A session with the agent. */
@@ -61,6 +62,8 @@ export interface AgentCounters {
 /** Messages of a change, made once for all who are sent it: without heads, and without broadcasts. */
 const bodies = new WeakMap<TableChange, readonly Uint8Array[]>();
 
+const names = new Kept<string>();
+
 export class Agent implements PeerSink {
   readonly name: string;
   readonly address: string;
@@ -87,13 +90,13 @@ export class Agent implements PeerSink {
   #told = 0;
 
   constructor(tables: RouteTables, options: AgentOptions, link: AgentLink) {
-    this.name = options.name;
+    this.name = ownText(options.name);
     this.address = link.address;
     this.#tables = tables;
     this.#options = options;
     this.#link = link;
-    this.#head = writeMessage({ from: options.control, to: `${options.name}/bgp-peer` }, '');
-    this.peer = tables.attach({ name: options.name, address: link.address, waits: true }, this);
+    this.#head = writeMessage({ from: options.control, to: `${this.name}/bgp-peer` }, '');
+    this.peer = tables.attach({ name: this.name, address: link.address, waits: true }, this);
   }
 
   /** Not while it is waited for. */
@@ -178,8 +181,9 @@ export class Agent implements PeerSink {
     }
   }
 
-  #subscribe({ node, instanceId = 0, noRibout }: Subscription): void {
+  #subscribe({ node: given, instanceId = 0, noRibout }: Subscription): void {
     this.counters.subscribes++;
+    const node = names.get(given, (own) => own);
     if (this.#subscribed.get(node)?.stale === false) throw xmppFault('XMPP_SUBSCRIBED_TWICE', node);
     if (this.#subscribed.size >= MAX_SUBSCRIPTIONS && !this.#subscribed.has(node)) {
       throw xmppFault('XMPP_TOO_MANY_SUBSCRIPTIONS', `more than ${MAX_SUBSCRIPTIONS}`);

@@ -148,7 +148,10 @@ export async function startControl(configFile: string): Promise<RunningControl> 
       name: file.name,
       started: Date.now(),
       sessions: () =>
-        [...agents.sessions(), ...(xmpp?.agents.sessions() ?? []).map((agent) => agent.name)].sort(),
+        [
+          ...agents.sessions(),
+          ...(xmpp?.agents.sessions() ?? []).map((agent) => agent.name),
+        ].sort(),
       agents: xmpp?.agents,
     };
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
