@@ -6,7 +6,7 @@ import type { RouteTarget } from '../addr/route-target.ts';
 import { byText } from '../rib/best-path.ts';
 import { type Entry, isBroadcast, type Prefix, shownText } from './entry.ts';
 import type { Instance, Instances } from './instances.ts';
-import { comparePaths, comparePreference, type Path } from './path.ts';
+import { comparePaths, comparePreference, labelSum, type Path } from './path.ts';
 
 export function ownTargets({ attributes }: Path): readonly RouteTarget[] {
   return (attributes.routeTargets ?? []) as readonly RouteTarget[];
@@ -87,7 +87,16 @@ export function difference(before: Entry, after: Entry): 'none' | 'silent' | 'ta
   const same =
     before.paths.length === after.paths.length &&
     before.paths.every((path, i) => path === after.paths[i]);
-  if (!same && shownText(before) !== shownText(after)) return 'shown';
+  if (!same && (plainlyOther(before, after) || shownText(before) !== shownText(after))) {
+    return 'shown';
+  }
   if (before.targets !== after.targets) return 'targets';
   return same ? 'none' : 'silent';
+}
+
+/** One path each, and other labels: no texts are needed to see that. */
+function plainlyOther(before: Entry, after: Entry): boolean {
+  const [a, b] = [before.paths[0] as Path, after.paths[0] as Path];
+  if (before.paths.length + after.paths.length !== 2) return false;
+  return a.hops.length === b.hops.length && labelSum(a) !== labelSum(b);
 }
