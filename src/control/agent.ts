@@ -7,8 +7,8 @@
  * End of rib is sent when everything it has subscribed to so far has been told, again after further
  * subscriptions. An instance that is not configured has nothing to tell, so it is not waited for.
  */
-import { ParseError, type VRouterError } from '../errors.ts';
-import { primaryInstanceId } from '../xmpp/families.ts';
+import { ParseError, VRouterError } from '../errors.ts';
+import { type Item, primaryInstanceId } from '../xmpp/families.ts';
 import { xmppFault } from '../xmpp/faults.ts';
 import { MAX_PUBLISHED, MAX_SUBSCRIPTIONS } from '../xmpp/limits.ts';
 import { type Joined, PublishPairs } from '../xmpp/pairs.ts';
@@ -24,6 +24,7 @@ import {
 import { type Entry, isBroadcast, type TableChange } from './entry.ts';
 import { checkInstanceName, type Instance } from './instances.ts';
 import { broadcastItem, itemId, itemOf, keyOfItem, saidOfItem } from './items.ts';
+import { Kept, ownText } from './kept.ts';
 import type { Peer, PeerSink, RouteTables } from './tables.ts';
 
 /** A session with the agent. */
@@ -61,6 +62,8 @@ export interface AgentCounters {
 /** Messages of a change, made once for all who are sent it: without heads, and without broadcasts. */
 const bodies = new WeakMap<TableChange, readonly Uint8Array[]>();
 
+const names = new Kept<string>();
+
 export class Agent implements PeerSink {
   readonly name: string;
   readonly address: string;
@@ -87,13 +90,13 @@ export class Agent implements PeerSink {
   #told = 0;
 
   constructor(tables: RouteTables, options: AgentOptions, link: AgentLink) {
-    this.name = options.name;
+    this.name = ownText(options.name);
     this.address = link.address;
     this.#tables = tables;
     this.#options = options;
     this.#link = link;
-    this.#head = writeMessage({ from: options.control, to: `${options.name}/bgp-peer` }, '');
-    this.peer = tables.attach({ name: options.name, address: link.address, waits: true }, this);
+    this.#head = writeMessage({ from: options.control, to: `${this.name}/bgp-peer` }, '');
+    this.peer = tables.attach({ name: this.name, address: link.address, waits: true }, this);
   }
 
   /** Not while it is waited for. */
@@ -178,8 +181,9 @@ export class Agent implements PeerSink {
     }
   }
 
-  #subscribe({ node, instanceId = 0, noRibout }: Subscription): void {
+  #subscribe({ node: given, instanceId = 0, noRibout }: Subscription): void {
     this.counters.subscribes++;
+    const node = names.get(given, (own) => own);
     if (this.#subscribed.get(node)?.stale === false) throw xmppFault('XMPP_SUBSCRIBED_TWICE', node);
     if (this.#subscribed.size >= MAX_SUBSCRIPTIONS && !this.#subscribed.has(node)) {
       throw xmppFault('XMPP_TOO_MANY_SUBSCRIPTIONS', `more than ${MAX_SUBSCRIPTIONS}`);
@@ -313,8 +317,37 @@ function bodiesOf(change: TableChange): readonly Uint8Array[] {
       before !== undefined && itemId(before) !== itemId(entry) ? [itemId(before)] : [],
     );
     const retracts = [...withdrawn.map(itemId), ...renamed];
-    made = eventBodies(family, instance.name, { items, retracts }).map((body) => Buffer.from(body));
+    made = written(family, instance.name, items, retracts);
     bodies.set(change, made);
   }
   return made;
+}
+
+type NamedItem = { readonly id: string; readonly item: Item };
+
+/** What XML cannot hold (a peer of this house may say it) is not sent, and keeps nothing else from being sent. */
+function written(
+  family: Item['family'],
+  instance: string,
+  items: readonly NamedItem[],
+  retracts: readonly string[],
+): Uint8Array[] {
+  const write = (some: readonly NamedItem[]) =>
+    eventBodies(family, instance, { items: some, retracts }).map((body) => Buffer.from(body));
+  try {
+    return write(items);
+  } catch (error) {
+    if (!(error instanceof VRouterError) || error.code !== 'XMPP_CANNOT_SEND') throw error;
+    return write(items.filter((item) => canBeSent(family, instance, item)));
+  }
+}
+
+function canBeSent(family: Item['family'], instance: string, item: NamedItem): boolean {
+  try {
+    eventBodies(family, instance, { items: [item] });
+    return true;
+  } catch (error) {
+    if (error instanceof VRouterError && error.code === 'XMPP_CANNOT_SEND') return false;
+    throw error;
+  }
 }

@@ -53,7 +53,9 @@ export function checkInstanceName(name: string): string {
   if (name.length === 0 || Buffer.byteLength(name) > MAX_INSTANCE_NAME_BYTES) {
     throw new ParseError(`instance: must have 1 to ${MAX_INSTANCE_NAME_BYTES} bytes`);
   }
-  if (/[\p{Cc}\p{Cs}]/u.test(name)) throw new ParseError('instance: holds a control character');
+  if (/[\p{Cc}\p{Cs}\ufffe\uffff]/u.test(name)) {
+    throw new ParseError('instance: holds a control character');
+  }
   return name;
 }
 

@@ -5,6 +5,7 @@
  */
 import { canonicalIp, isIpv4 } from '../addr/ip.ts';
 import { canonicalMac, MAC_ZERO } from '../addr/mac.ts';
+import { canonicalPrefix } from '../addr/prefix.ts';
 import { ParseError } from '../errors.ts';
 import { parseEvpnPrefix } from '../rib/check.ts';
 import type { EvpnEntry, TreeHop, UnicastEntry } from '../xmpp/entries.ts';
@@ -30,6 +31,9 @@ const DEFAULT_DECISION = 'field-hash';
 const NO_ADDRESS = '0.0.0.0/32';
 
 const texts = new Kept<string>(1 << 16);
+/** By how they were spelt. */
+const addresses = new Kept<string>();
+const macs = new Kept<string>();
 const lists = new Kept<readonly string[]>();
 const attributeSets = new Kept<Attributes>();
 
@@ -46,6 +50,13 @@ export interface Whereabouts {
 
 /** What an item is about, whatever else is in it; for withdrawals. */
 export function keyOfItem(item: Item): Pick<Said, 'family' | 'prefix'> {
+  if (item.family === 'inet' || item.family === 'inet6') {
+    const prefix = canonicalPrefix(item.entry.nlri.address);
+    if (prefix.includes(':') !== (item.family === 'inet6')) {
+      throw new ParseError(`entry.nlri.address: ${prefix} is not of family ${item.family}`);
+    }
+    return { family: item.family, prefix: text(prefix) };
+  }
   const { family, prefix } = toKey('-', item); // the instance is its collection's
   return { family, prefix: text(prefix) };
 }
@@ -59,14 +70,14 @@ export function saidOfItem(item: Item, where: Whereabouts): Said {
     throw new ParseError(`label ${hop.label} in the master instance`);
   if (!where.master && hop.label === 0) throw new ParseError('entry.next-hops[0].label: is 0');
   const encaps = hop.encaps.filter((name) => ENCAPS.has(name));
-  const mac = hop.mac === '' ? MAC_ZERO : canonicalMac(hop.mac);
+  const mac = hop.mac === '' ? MAC_ZERO : macs.get(hop.mac, canonicalMac);
   const vni = 'vni' in hop ? hop.vni : 0;
   const l3Label = 'l3Label' in hop ? hop.l3Label : 0;
   const said: Hop = {
-    address: text(canonicalIp(hop.address)),
+    address: addresses.get(hop.address, canonicalIp),
     label: hop.label,
     encaps: lists.get(encaps.join(), (own) => (own === '' ? [] : own.split(','))),
-    ...(mac !== MAC_ZERO && { mac: text(mac) }),
+    ...(mac !== MAC_ZERO && { mac }),
     ...(vni !== 0 && { vni }),
     ...(l3Label !== 0 && { l3Label }),
     ...(hop.tags.length > 0 && { tags: hop.tags }),
@@ -74,7 +85,7 @@ export function saidOfItem(item: Item, where: Whereabouts): Said {
   };
   return {
     ...key,
-    rd: where.rd,
+    rd: text(where.rd),
     hops: [said],
     attributes: attributesOf(item),
     ...(hop.encaps.length > 0 && encaps.length === 0 && { infeasible: 'no-tunnel-encap' }),

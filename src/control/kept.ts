@@ -2,6 +2,10 @@
  * Equal values kept once: agents say the same few hundred texts and lists over and over, and a text that was cut
  * out of a stanza would keep the whole stanza. Bounded: of two generations of `most`, the older is let go.
  */
+
+/** A text that keeps nothing but itself. */
+export const ownText = (text: string): string => Buffer.from(text).toString();
+
 export class Kept<T> {
   readonly #most: number;
   #young = new Map<string, T>();
@@ -15,7 +19,7 @@ export class Kept<T> {
   get(text: string, make: (text: string) => T): T {
     const young = this.#young.get(text);
     if (young !== undefined) return young;
-    const key = Buffer.from(text).toString();
+    const key = ownText(text);
     const value = this.#old.get(text) ?? make(key);
     if (this.#young.size >= this.#most) {
       this.#old = this.#young;

@@ -60,7 +60,7 @@ export class ControlNode {
         },
         link,
       );
-      this.#places.set(name, { agent, until: undefined });
+      this.#places.set(agent.name, { agent, until: undefined });
       return agent;
     }
     const verdict = judgeDuplicate({

@@ -21,59 +21,28 @@ import { VRouterError } from '../errors.ts';
 import { byText } from '../rib/best-path.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import type { RouteFamily } from '../rib/route.ts';
-import { type Entry, isBroadcast, type Prefix, shownText, type TableChange } from './entry.ts';
+import type { Entry, Prefix, TableChange } from './entry.ts';
 import { type Instance, type InstanceSpec, Instances, type InstanceView } from './instances.ts';
-import { comparePaths, comparePreference, type Path, type Said, sameSaid } from './path.ts';
+import { type Path, type Said, sameSaid } from './path.ts';
+import { difference, entryOf, ownTargets, reach } from './reach.ts';
+import {
+  attempt,
+  type FamilyChanges,
+  finish,
+  isBehind,
+  keepFirst,
+  noChanges,
+  type Peer,
+  type PeerSink,
+  type PeerSpec,
+  postpone,
+  type Subscription,
+  type Table,
+  tellPending,
+  tellRest,
+} from './telling.ts';
 
-/** What a peer hears. Calls come in flush() only. */
-export interface PeerSink {
-  /** Does not take more for now; says `resume` to the tables when it does again. */
-  blocked(): boolean;
-  change(change: TableChange): void;
-  /** All that there is in this instance has been told; nothing, if it is not there yet. */
-  complete(instance: Instance): void;
-  /** The last call of a flush in which there was any; how many routes it took. */
-  flushed(): number;
-}
-
-export interface PeerSpec {
-  readonly name: string;
-  /** Where it is, if it is anywhere. */
-  readonly address?: string;
-  readonly waits: boolean;
-}
-
-interface Table {
-  readonly instance: Instance;
-  readonly entries: Map<string, Entry>;
-  /** Prefixes with paths that were said here, and how many. */
-  readonly published: Map<Prefix, number>;
-  readonly subscriptions: Map<Peer, Subscription>;
-}
-
-interface Subscription {
-  readonly peer: Peer;
-  readonly table: Table;
-  readonly instanceId: number;
-  /** False while its instance is not configured and its peer waits. */
-  active: boolean;
-  settled: boolean;
-  /** What is still to be told of the table. */
-  rest: Iterator<Entry> | undefined;
-  /** What has changed while the peer was blocked, and what it had been told before. */
-  readonly pending: Map<Prefix, Entry | undefined>;
-}
-
-export interface Peer {
-  readonly spec: PeerSpec;
-  readonly sink: PeerSink;
-  /** By table, then by the path's slot. */
-  readonly published: Map<Table, Map<string, Path>>;
-  readonly subscriptions: Map<string, Subscription>;
-  /** How many it has published. */
-  paths: number;
-  attached: boolean;
-}
+export type { Peer, PeerSink, PeerSpec } from './telling.ts';
 
 export interface TablesOptions {
   /** Called once when there is something to deliver; must call `run` later, not at once. */
@@ -81,15 +50,6 @@ export interface TablesOptions {
   /** Of automatic route targets, `AS:8000001` on. Default 64512. */
   readonly autonomousSystem?: number;
 }
-
-/** A table up to this size is told in one change, which all who subscribe at once share. */
-const SHARED_TABLE = 4096;
-/** Of a larger one, so much before the sink is asked again. */
-const SLICE = 1024;
-
-type FamilyChanges = {
-  -readonly [K in 'announced' | 'withdrawn' | 'retargeted']: TableChange[K][number][];
-};
 
 export class RouteTables {
   readonly #schedule: TablesOptions['schedule'];
@@ -300,7 +260,7 @@ export class RouteTables {
   /** All paths of a prefix in an instance, used or not, best first. Those of an instance that waits are none. */
   paths(prefix: Prefix, name: string): readonly Path[] {
     const instance = this.#instances.find(name);
-    return (instance && this.#reach(prefix).get(instance)) ?? [];
+    return (instance && reach(prefix, this.#instances).get(instance)) ?? [];
   }
 
   tables(): {
@@ -354,6 +314,7 @@ export class RouteTables {
     peer.paths--;
     if (slots.size === 0) peer.published.delete(table);
     this.#replace(table, this.#prefixOf(path), path, undefined);
+    this.#tidy(table);
   }
 
   #replace(table: Table, prefix: Prefix, before: Path | undefined, after: Path | undefined): void {
@@ -409,68 +370,6 @@ export class RouteTables {
     });
   }
 
-  // --- who has what ----------------------------------------------------------------------------------
-
-  /**
-   * Where a prefix is, and all its paths there, best first. Those that are equally good go together, from the
-   * best down: what has reached an instance by then is better than what is said there now, which stays at home.
-   */
-  #reach(prefix: Prefix): Map<Instance, Path[]> {
-    const reached = new Map<Instance, Path[]>();
-    const paths = prefix.paths.filter((path) => !path.waits || this.#instanceOf(path).created);
-    if (paths.length > 1) paths.sort(comparePaths);
-    const all = isBroadcast(prefix);
-    for (let from = 0; from < paths.length; ) {
-      const first = paths[from] as Path;
-      let to = from + 1;
-      while (to < paths.length && (all || comparePreference(first, paths[to] as Path) === 0)) to++;
-      const equal = paths.slice(from, to);
-      const passedOn = equal.filter(
-        (path) => path.infeasible === undefined && !reached.has(this.#instanceOf(path)),
-      );
-      for (const path of equal) push(reached, this.#instanceOf(path), path);
-      for (const path of passedOn) this.#replicate(path, reached);
-      from = to;
-    }
-    for (const found of reached.values()) if (found.length > 1) found.sort(comparePaths);
-    return reached;
-  }
-
-  #instanceOf(path: Path): Instance {
-    return this.#instances.named(path.instance);
-  }
-
-  #replicate(path: Path, reached: Map<Instance, Path[]>): void {
-    const own = this.#instanceOf(path);
-    const to = new Set<Instance>();
-    for (const target of own.exports)
-      for (const i of this.#instances.importersOf(target)) to.add(i);
-    for (const target of ownTargets(path)) {
-      for (const i of this.#instances.importersOf(target)) to.add(i);
-    }
-    to.delete(own);
-    for (const instance of to) push(reached, instance, path);
-  }
-
-  /** What subscribers are told of a prefix in an instance: nothing if no path is feasible. */
-  #entry(prefix: Prefix, instance: Instance, paths: readonly Path[]): Entry | undefined {
-    const best = paths[0];
-    if (best === undefined || best.infeasible !== undefined) return undefined;
-    const used = paths.filter((path) =>
-      isBroadcast(prefix) ? path.infeasible === undefined : comparePreference(best, path) === 0,
-    );
-    return { prefix, instance, paths: used, targets: this.#targetsText(used) };
-  }
-
-  #targetsText(paths: readonly Path[]): string {
-    const targets = new Set<string>();
-    for (const path of paths) {
-      for (const target of this.#instanceOf(path).exports) targets.add(target);
-      for (const target of ownTargets(path)) targets.add(target);
-    }
-    return [...targets].sort(byText).join(' ');
-  }
-
   // --- delivery --------------------------------------------------------------------------------------
 
   /** Delivers what is waiting; returns how many routes it told. */
@@ -479,23 +378,26 @@ export class RouteTables {
     this.#flushing = true;
     try {
       const heard = new Set<Peer>();
-      this.#tellChanges(heard);
-      this.#settle(heard);
-      return finish(heard);
+      const errors: unknown[] = [];
+      this.#tellChanges(heard, errors);
+      this.#settle(heard, errors);
+      return finish(heard, errors);
     } finally {
       this.#flushing = false;
       if (this.#dirty.size + this.#unsettled.size > 0) this.#wake();
     }
   }
 
-  #tellChanges(heard: Set<Peer>): void {
+  #tellChanges(heard: Set<Peer>, errors: unknown[]): void {
     for (const [table, changes] of this.#recompute()) {
       for (const subscription of table.subscriptions.values()) {
         if (!subscription.active) continue;
         const { peer } = subscription;
         if (!isBehind(subscription) && !peer.sink.blocked()) {
           heard.add(peer);
-          for (const change of changes) peer.sink.change(change);
+          attempt(errors, () => {
+            for (const change of changes) peer.sink.change(change);
+          });
           continue;
         }
         for (const change of changes) postpone(subscription, change);
@@ -525,15 +427,11 @@ export class RouteTables {
       getOrCreate(
         getOrCreate(changes, table, () => new Map()),
         prefix.family,
-        () => ({
-          announced: [],
-          withdrawn: [],
-          retargeted: [],
-        }),
+        noChanges,
       );
     const entries: Entry[] = [];
-    for (const [instance, paths] of this.#reach(prefix)) {
-      const entry = this.#entry(prefix, instance, paths);
+    for (const [instance, paths] of reach(prefix, this.#instances)) {
+      const entry = entryOf(prefix, instance, paths, this.#instances);
       if (entry === undefined) continue;
       const table = this.#table(instance);
       const before = table.entries.get(prefix.key);
@@ -554,7 +452,7 @@ export class RouteTables {
     if (prefix.paths.length === 0) this.#prefixes.delete(prefix.key);
   }
 
-  #settle(heard: Set<Peer>): void {
+  #settle(heard: Set<Peer>, errors: unknown[]): void {
     const unsettled = this.#unsettled;
     this.#unsettled = new Set();
     const whole = new Map<Table, TableChange[]>();
@@ -572,9 +470,11 @@ export class RouteTables {
       subscription.settled = true;
       if (!isBehind(subscription) && !first) continue;
       heard.add(peer);
-      if (first && !active) peer.sink.complete(table.instance);
-      tellPending(subscription);
-      if (subscription.rest !== undefined) tellRest(subscription, whole);
+      attempt(errors, () => {
+        if (first && !active) peer.sink.complete(table.instance);
+        tellPending(subscription);
+        if (subscription.rest !== undefined) tellRest(subscription, whole);
+      });
     }
   }
 }
@@ -583,125 +483,7 @@ function slotOf(key: string, { apart, rd }: Pick<Said, 'apart' | 'rd'>): string 
   return apart === true ? `${key} ${rd}` : key;
 }
 
-function ownTargets({ attributes }: Path): readonly RouteTarget[] {
-  return (attributes.routeTargets ?? []) as readonly RouteTarget[];
-}
-
 function meets(a: ReadonlySet<RouteTarget>, b: Iterable<RouteTarget>): boolean {
   for (const target of b) if (a.has(target)) return true;
   return false;
-}
-
-function push<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
-}
-
-/** `silent`: other paths, the same to whoever is told. */
-function difference(before: Entry, after: Entry): 'none' | 'silent' | 'targets' | 'shown' {
-  const same =
-    before.paths.length === after.paths.length &&
-    before.paths.every((path, i) => path === after.paths[i]);
-  if (!same && shownText(before) !== shownText(after)) return 'shown';
-  if (before.targets !== after.targets) return 'targets';
-  return same ? 'none' : 'silent';
-}
-
-const isBehind = ({ rest, pending }: Subscription): boolean =>
-  rest !== undefined || pending.size > 0;
-
-function keepFirst(
-  pending: Subscription['pending'],
-  prefix: Prefix,
-  before: Entry | undefined,
-): void {
-  if (!pending.has(prefix)) pending.set(prefix, before);
-}
-
-function postpone({ pending }: Subscription, change: TableChange): void {
-  for (const { entry, before } of change.announced) keepFirst(pending, entry.prefix, before);
-  for (const entry of change.withdrawn) keepFirst(pending, entry.prefix, entry);
-  for (const entry of change.retargeted) keepFirst(pending, entry.prefix, entry);
-}
-
-/** What has changed meanwhile, as it is now. */
-function tellPending({ peer, table, pending, active }: Subscription): void {
-  while (pending.size > 0 && !peer.sink.blocked()) {
-    const families = new Map<RouteFamily, FamilyChanges>();
-    let left = SLICE;
-    for (const [prefix, before] of pending) {
-      if (left-- === 0) break;
-      pending.delete(prefix);
-      const lists = getOrCreate(families, prefix.family, () => ({
-        announced: [],
-        withdrawn: [],
-        retargeted: [],
-      }));
-      const entry = active ? table.entries.get(prefix.key) : undefined;
-      if (entry !== undefined) lists.announced.push({ entry, before });
-      else if (before !== undefined) lists.withdrawn.push(before);
-    }
-    for (const [family, lists] of families) {
-      peer.sink.change({ instance: table.instance, family, ...lists });
-    }
-  }
-}
-
-/** The table itself, all of it at once if it is small, and then that this was all. */
-function tellRest(subscription: Subscription, whole: Map<Table, TableChange[]>): void {
-  const { peer, table } = subscription;
-  if (table.entries.size <= SHARED_TABLE) {
-    if (peer.sink.blocked()) return;
-    const changes = getOrCreate(whole, table, () => {
-      const entries = [...table.entries.values()];
-      return announcing(
-        table.instance,
-        entries.sort((a, b) => byText(a.prefix.key, b.prefix.key)),
-      );
-    });
-    for (const change of changes) peer.sink.change(change);
-    subscription.rest = undefined;
-  }
-  while (subscription.rest !== undefined && !peer.sink.blocked()) {
-    const slice: Entry[] = [];
-    while (slice.length < SLICE) {
-      const next = subscription.rest.next();
-      if (next.done === true) {
-        subscription.rest = undefined;
-        break;
-      }
-      slice.push(next.value);
-    }
-    for (const change of announcing(table.instance, slice)) peer.sink.change(change);
-  }
-  if (subscription.rest === undefined) peer.sink.complete(table.instance);
-}
-
-function announcing(instance: Instance, entries: Iterable<Entry>): TableChange[] {
-  const families = new Map<RouteFamily, { entry: Entry; before: undefined }[]>();
-  for (const entry of entries) push(families, entry.prefix.family, { entry, before: undefined });
-  return [...families].map(([family, announced]) => ({
-    instance,
-    family,
-    announced,
-    withdrawn: [],
-    retargeted: [],
-  }));
-}
-
-/** One sink's error does not keep the others' from what is theirs. */
-function finish(heard: ReadonlySet<Peer>): number {
-  let told = 0;
-  const errors: unknown[] = [];
-  for (const peer of heard) {
-    if (!peer.attached) continue;
-    try {
-      told += peer.sink.flushed();
-    } catch (error) {
-      errors.push(error);
-    }
-  }
-  if (errors.length > 0) throw errors[0];
-  return told;
 }

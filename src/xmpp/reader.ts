@@ -6,6 +6,7 @@
  * is thrown and is the last thing that happens. Held are one stanza of at most `stanzaBytes`, its tree of at
  * most `elements`, and three bytes. A stanza is given out when its last `>` has been read and found good.
  *
+ * A stanza that is there whole and plain never comes to saxes (plain.ts).
  * saxes collects text until the next tag, so it never sees what is between stanzas: filler is taken off
  * here, and no piece that it is given goes on past a `>` that could end a stanza.
  */
@@ -14,6 +15,7 @@ import { SaxesParser } from 'saxes';
 import { VRouterError } from '../errors.ts';
 import { type XmppFault, xmppFault } from './faults.ts';
 import { XML_LIMITS, type XmlLimits } from './limits.ts';
+import { readPlain } from './plain.ts';
 import type { XmlElement } from './xml.ts';
 
 export interface StreamSink {
@@ -27,8 +29,8 @@ export interface StreamSink {
 export const KEEPALIVE = '\u0200';
 const FILLER = /[^ \n\r\t\u0200]/g;
 
-/** The most that saxes is given before sizes are looked at again. */
-const CHUNK_BYTES = 4096;
+/** The most that is looked at before sizes are: saxes is given so much, and a stanza in one of these is read in one go. */
+const CHUNK_BYTES = 1 << 13;
 
 /** Most elements have no attributes, or no children. */
 const NO_ATTRIBUTES: Record<string, string> = Object.freeze(Object.create(null));
@@ -106,6 +108,12 @@ export class XmlReader {
       if (this.#where === 'between') {
         from = fillerEnd(text, from);
         if (from === text.length) return;
+        const plain = readPlain(text, from, this.#limits);
+        if (plain !== undefined) {
+          from = plain.end;
+          this.#sink.stanza(plain.stanza);
+          continue;
+        }
         this.#where = 'inside';
         this.#bytes = 0;
         this.#elements = 0;

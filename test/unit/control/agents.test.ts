@@ -258,6 +258,43 @@ describe('one set of tables', () => {
     expect(exchange.routes(BLUE)).toHaveLength(1);
   });
 
+  test('what XML cannot hold keeps nothing else from being told, and no peer from what is its own', () => {
+    tables.createInstance({ name: BLUE });
+    const exchange = new RouteExchange(tables);
+    const source = exchange.attach('local');
+    const one = new Wire('compute-1', '192.0.2.11');
+    const broken = new Wire('compute-2', '192.0.2.12');
+    for (const wire of [broken, one]) wire.subscribe(BLUE, 1);
+    tables.flush();
+    one.take();
+    source.publish(route(BLUE, '10.0.0.1/32', [hop('192.0.2.9', 90)], { originVn: 'a\ufffeb' }));
+    source.publish(route(BLUE, '10.0.0.2/32', [hop('192.0.2.9', 91)]));
+    broken.send = () => {
+      throw new Error('ours');
+    };
+    expect(() => tables.flush()).toThrow('ours');
+    const told = one.take().join('');
+    expect(told).toContain('10.0.0.2/32');
+    expect(told).not.toContain('10.0.0.1/32');
+  });
+
+  test('a name that nobody uses any more is forgotten', () => {
+    const one = new Wire('compute-1', '192.0.2.11');
+    one.subscribe('a:b:lost:lost', 1);
+    one.publish(
+      'a:b:lost:lost',
+      '1/1/a:b:lost:lost/10.0.0.1/32',
+      '<nlri><af>1</af><safi>1</safi><address>10.0.0.1/32</address></nlri><next-hops><next-hop><af>1</af><address>192.0.2.1</address><label>20</label></next-hop></next-hops>',
+    );
+    tables.flush();
+    expect(tables.tables()).toHaveLength(1);
+    one.say(
+      `<iq to="${CONTROL_NAME}/bgp-peer"><pubsub><unsubscribe node="a:b:lost:lost"/></pubsub></iq>`,
+    );
+    tables.flush();
+    expect(tables.tables()).toEqual([]);
+  });
+
   test('a peer that is behind is told what there is by then, once', () => {
     tables.createInstance({ name: BLUE });
     const one = new Wire('compute-1', '192.0.2.11');
