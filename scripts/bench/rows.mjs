@@ -42,6 +42,7 @@ export const JOBS = [
   { name: 'commit', script: 'commit.bench' },
   { name: 'program', script: 'program.bench', extra: true },
   { name: 'routes', script: 'routes.bench', extra: true },
+  { name: 'control', script: 'control.bench', extra: true },
   { name: 'lpm_bench', program: 'lpm_bench', filter: '', extra: true },
   { name: 'flow_table_bench', program: 'flow_table_bench', filter: '', extra: true },
   { name: 'offload_bench', program: 'offload_bench', filter: '', extra: true },
