@@ -436,7 +436,8 @@ while True: s.accept()[0].close()
       const answers = await dhcp('pod-b', 'discover', 'request');
       expect((await flood).out.trim()).toBe('20000');
       expect(answers.map((heard) => heard?.options['message-type'])).toEqual([[2], [5]]);
-      expect(await drops('Trap Rate Limit')).toBeGreaterThan(10_000);
+      // Not of all: what a slow machine does not read in time is dropped by the TAP's own ring.
+      expect(await drops('Trap Rate Limit')).toBeGreaterThan(1_000);
       const after = await call<ServicesStatus>('services.status');
       const taken = after.agent_vif['received']! - before.agent_vif['received']!;
       expect(taken).toBeGreaterThan(100);
