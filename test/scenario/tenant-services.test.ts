@@ -437,7 +437,7 @@ while True: s.accept()[0].close()
       expect((await flood).out.trim()).toBe('20000');
       expect(answers.map((heard) => heard?.options['message-type'])).toEqual([[2], [5]]);
       // Not of all: what a slow machine does not read in time is dropped by the TAP's own ring.
-      expect(await drops('Trap Rate Limit')).toBeGreaterThan(1_000);
+      await expect.poll(() => drops('Trap Rate Limit'), { timeout: 5000 }).toBeGreaterThan(500);
       const after = await call<ServicesStatus>('services.status');
       const taken = after.agent_vif['received']! - before.agent_vif['received']!;
       expect(taken).toBeGreaterThan(100);
