@@ -44,7 +44,7 @@ inline void Worker::queue(Link& to, Packet* packet) {
     dirty_.push_back(packet->meta.out_port.value);
   }
   to.packets[to.count++] = packet;
-  if (to.count == to.most) flush(to);
+  if (to.count == kQueue) flush(to);
 }
 
 void Worker::transmit(Packet* packet) {

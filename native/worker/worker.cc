@@ -82,7 +82,6 @@ void Worker::attach(PortId id, Slot& slot) {
   auto made = std::make_unique<Link>();
   made->slot = &slot;
   made->port = slot.port.get();
-  if (made->port->features() == 0 && !made->port->coalesces) made->most = kBurst;
   made->queues = slot.port->rx_queues();
   made->first_queue = (index + house.workers - id.value % house.workers) % house.workers;
   const bool receives = made->first_queue < made->queues;

@@ -92,7 +92,6 @@ struct Link {
   uint32_t queues;       // of the port; none is this worker's if first_queue is not below
   RxLosses seen[kQueuesAWorker];
   bool dirty = false;      // listed in Worker::dirty
-  uint32_t most = kQueue;  // frames that wait
   uint32_t count = 0;
   Packet* packets[kQueue];
 };
