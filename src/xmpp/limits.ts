@@ -47,6 +47,8 @@ export const MAX_HASH_FIELDS = 16;
 /** What the ancestor puts into one message, and its peers have been tried with. */
 export const MAX_ITEMS_A_MESSAGE = 32;
 export const MAX_RETRACTS_A_MESSAGE = 256;
+/** Nodes and links of one configuration message. */
+export const MAX_OBJECTS_A_MESSAGE = 16;
 /** Publishes whose collection has not come yet. They come in pairs, so one is usual. */
 export const MAX_UNPAIRED = 1024;
 

@@ -1,0 +1,239 @@
+/**
+ * Configuration as a graph: objects with properties, and links between them. The control node keeps all of it, an
+ * agent what it has been told.
+ *
+ * Invariants: an object has one node, and a link one row, whichever way round its ends were said. A link may come
+ * before an object at its end (one that was refused may yet come); until then nothing leads over it. An object that
+ * goes takes its links with it. Memory is bounded by the limits: what is beyond is refused, and nothing is changed.
+ */
+import { VRouterError } from '../errors.ts';
+import type { LinkType, ObjectType, PropertiesOf } from './objects.ts';
+
+export interface ObjectKey<T extends ObjectType = ObjectType> {
+  readonly type: T;
+  readonly name: string;
+}
+
+/** Told apart by `type`. */
+export type ConfigNode<T extends ObjectType = ObjectType> = {
+  readonly [K in T]: {
+    readonly type: K;
+    readonly name: string;
+    readonly properties: PropertiesOf<K>;
+  };
+}[T];
+
+export interface ConfigLink {
+  readonly metadata: LinkType;
+  readonly ends: readonly [ObjectKey, ObjectKey];
+}
+
+export type ConfigChange =
+  | { readonly kind: 'node'; readonly remove?: false; readonly node: ConfigNode }
+  | { readonly kind: 'node'; readonly remove: true; readonly key: ObjectKey }
+  | { readonly kind: 'link'; readonly remove?: boolean; readonly link: ConfigLink };
+
+export interface GraphLimits {
+  readonly objects: number;
+  readonly links: number;
+}
+
+/** The ancestor has been tried with 250,000 ports, 22,000 networks, 60,000 security groups and floating IPs. */
+export const MAX_CONFIG_OBJECTS = 1 << 20;
+export const MAX_CONFIG_LINKS = 1 << 22;
+/** Fully qualified names have up to 1024 bytes; the name of an object in a link's middle has two of them in it. */
+export const MAX_OBJECT_NAME_BYTES = 2304;
+
+export const CONFIG_LIMITS: GraphLimits = {
+  objects: MAX_CONFIG_OBJECTS,
+  links: MAX_CONFIG_LINKS,
+};
+
+/** One text an object; types have no blanks in them. */
+export function keyText({ type, name }: ObjectKey): string {
+  return `${type} ${name}`;
+}
+
+export function linkText({ metadata, ends: [a, b] }: ConfigLink): string {
+  const [one, other] = [keyText(a), keyText(b)];
+  return one < other ? `${metadata}\0${one}\0${other}` : `${metadata}\0${other}\0${one}`;
+}
+
+interface Place {
+  readonly key: ObjectKey;
+  node: ConfigNode | undefined;
+  /** By the type at the other end, then by its key. */
+  readonly links: Map<ObjectType, Map<string, Edge>>;
+}
+
+interface Edge {
+  readonly to: Place;
+  /** By name: two objects may be joined in two ways. */
+  readonly links: Map<LinkType, ConfigLink>;
+}
+
+const byName = (a: ObjectKey, b: ObjectKey): number =>
+  a.type < b.type ? -1 : a.type > b.type ? 1 : a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+
+export class ConfigGraph {
+  readonly #limits: GraphLimits;
+  readonly #places = new Map<string, Place>();
+  #nodes = 0;
+  #links = 0;
+
+  constructor(limits: GraphLimits = CONFIG_LIMITS) {
+    this.#limits = limits;
+  }
+
+  /** Objects that are there. */
+  get size(): number {
+    return this.#nodes;
+  }
+
+  get linkCount(): number {
+    return this.#links;
+  }
+
+  apply(change: ConfigChange): void {
+    if (change.kind === 'link') {
+      if (change.remove === true) this.#removeLink(change.link);
+      else this.#addLink(change.link);
+    } else if (change.remove === true) {
+      this.#removeNode(change.key);
+    } else {
+      this.#setNode(change.node);
+    }
+  }
+
+  node<T extends ObjectType>(type: T, name: string): ConfigNode<T> | undefined {
+    return this.#places.get(keyText({ type, name }))?.node as ConfigNode<T> | undefined;
+  }
+
+  /** In the order of their types and names; of a type in the order of names. */
+  nodes(): ConfigNode[] {
+    const found: ConfigNode[] = [];
+    for (const { node } of this.#places.values()) if (node !== undefined) found.push(node);
+    return found.sort(byName);
+  }
+
+  /** Objects that are there and linked to this one, in the order of their types and names. */
+  neighbours(key: ObjectKey): ConfigNode[];
+  neighbours<T extends ObjectType>(key: ObjectKey, type: T): ConfigNode<T>[];
+  neighbours(key: ObjectKey, type?: ObjectType): ConfigNode[] {
+    const found: ConfigNode[] = [];
+    this.#eachEdge(key, type, ({ to }) => {
+      if (to.node !== undefined) found.push(to.node);
+    });
+    return found.sort(byName);
+  }
+
+  /** Links of an object whose other end is there, in the order of that end; those of one pair by their names. */
+  links(
+    key: ObjectKey,
+    type?: ObjectType,
+  ): { readonly link: ConfigLink; readonly to: ConfigNode }[] {
+    const found: { readonly link: ConfigLink; readonly to: ConfigNode }[] = [];
+    this.#eachEdge(key, type, ({ to, links }) => {
+      if (to.node === undefined) return;
+      for (const link of links.values()) found.push({ link, to: to.node });
+    });
+    return found.sort((a, b) => byName(a.to, b.to) || (a.link.metadata < b.link.metadata ? -1 : 1));
+  }
+
+  has(link: ConfigLink): boolean {
+    return this.#edge(link)?.links.has(link.metadata) ?? false;
+  }
+
+  #eachEdge(key: ObjectKey, type: ObjectType | undefined, visit: (edge: Edge) => void): void {
+    const links = this.#places.get(keyText(key))?.links;
+    if (links === undefined) return;
+    const rows = type === undefined ? links.values() : [links.get(type) ?? new Map<string, Edge>()];
+    for (const row of rows) for (const edge of row.values()) visit(edge);
+  }
+
+  #edge({ ends: [a, b] }: ConfigLink): Edge | undefined {
+    return this.#places.get(keyText(a))?.links.get(b.type)?.get(keyText(b));
+  }
+
+  #place(key: ObjectKey): Place {
+    const text = keyText(key);
+    let place = this.#places.get(text);
+    if (place === undefined) {
+      place = { key: { type: key.type, name: key.name }, node: undefined, links: new Map() };
+      this.#places.set(text, place);
+    }
+    return place;
+  }
+
+  #setNode(node: ConfigNode): void {
+    const before = this.#places.get(keyText(node));
+    if (before?.node === undefined) {
+      if (this.#nodes >= this.#limits.objects) {
+        throw new VRouterError('TABLE_FULL', `more than ${this.#limits.objects} objects`);
+      }
+      this.#nodes++;
+    }
+    this.#place(node).node = node;
+  }
+
+  #removeNode(key: ObjectKey): void {
+    const place = this.#places.get(keyText(key));
+    if (place === undefined) return;
+    const links = [...place.links.values()].flatMap((row) =>
+      [...row.values()].flatMap((edge) => [...edge.links.values()]),
+    );
+    if (place.node !== undefined) {
+      place.node = undefined;
+      this.#nodes--;
+    }
+    for (const link of links) this.#removeLink(link);
+    this.#forget(place);
+  }
+
+  #addLink(link: ConfigLink): void {
+    const { metadata, ends } = link;
+    if (this.has(link)) return;
+    if (this.#links >= this.#limits.links) {
+      throw new VRouterError('TABLE_FULL', `more than ${this.#limits.links} links`);
+    }
+    this.#links++;
+    const [a, b] = [this.#place(ends[0]), this.#place(ends[1])];
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      let row = from.links.get(to.key.type);
+      if (row === undefined) {
+        row = new Map();
+        from.links.set(to.key.type, row);
+      }
+      const text = keyText(to.key);
+      const edge = row.get(text) ?? { to, links: new Map<LinkType, ConfigLink>() };
+      edge.links.set(metadata, link);
+      row.set(text, edge);
+    }
+  }
+
+  #removeLink(link: ConfigLink): void {
+    if (!this.has(link)) return;
+    this.#links--;
+    const [a, b] = [this.#place(link.ends[0]), this.#place(link.ends[1])];
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const row = from.links.get(to.key.type);
+      const edge = row?.get(keyText(to.key));
+      edge?.links.delete(link.metadata);
+      if (edge?.links.size === 0) row?.delete(keyText(to.key));
+      if (row?.size === 0) from.links.delete(to.key.type);
+    }
+    this.#forget(a);
+    this.#forget(b);
+  }
+
+  /** A place stays while there is an object or a link in it. */
+  #forget(place: Place): void {
+    if (place.node === undefined && place.links.size === 0) this.#places.delete(keyText(place.key));
+  }
+}
