@@ -30,6 +30,7 @@ import {
   routeKeyText,
 } from '../rib/route.ts';
 import { instanceOf } from '../rib/static-source.ts';
+import { ConfigClient, type ConfigClientOptions } from '../xmpp/config-client.ts';
 import { LearnedPaths } from '../xmpp/learned.ts';
 import { updatesOf } from '../xmpp/routes.ts';
 import { Said, type WantedInstance } from '../xmpp/said.ts';
@@ -64,6 +65,8 @@ export interface ControlNodesOptions {
   readonly settleMs?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** Configuration is asked for, too. */
+  readonly configuration?: Pick<ConfigClientOptions, 'quietMs' | 'silentMs' | 'longestMs'>;
   /** Asked by close(): what was published stays, for a successor. */
   readonly leaveRoutes?: () => boolean;
   readonly onSession?: (control: string, state: 'up' | 'down', why?: VRouterError) => void;
@@ -76,6 +79,8 @@ type Listener = (updates: readonly RouteUpdate[]) => void;
 
 export class ControlNodes implements RouteSource {
   readonly name: string;
+  /** Undefined: none is asked for. */
+  readonly configuration: ConfigClient | undefined;
   readonly #options: ControlNodesOptions;
   readonly #clock: Clock;
   readonly #peers: ControlPeer[];
@@ -105,6 +110,18 @@ export class ControlNodes implements RouteSource {
     );
     this.#peers = options.nodes.map(({ name, connect }) => new ControlPeer(this, name, connect));
     this.#spares = this.#peers.slice(ACTIVE);
+    const { configuration, onRefused } = options;
+    this.configuration =
+      configuration &&
+      new ConfigClient({
+        ...configuration,
+        name: this.name,
+        control: CONTROL_NAME,
+        clock: this.#clock,
+        send: (control, text) =>
+          this.#peers.find(({ name }) => name === control)?.driver?.send(text),
+        onRefused: (control, refused) => onRefused?.(control, 'configuration', refused),
+      });
   }
 
   /** When everything that is known of what is to be published has been: an end of rib follows it. */
@@ -166,6 +183,7 @@ export class ControlNodes implements RouteSource {
     if (this.#closed) return;
     this.#closed = true;
     const leave = this.#options.leaveRoutes?.() === true;
+    this.configuration?.close();
     for (const peer of this.#peers) peer.close(leave);
   }
 
@@ -222,12 +240,14 @@ export class ControlNodes implements RouteSource {
       onRefused: (instance, refused) => this.refused(peer, instance, refused),
     });
     this.#options.onSession?.(peer.name, 'up');
+    this.configuration?.up(peer.name);
     return said;
   }
 
   down(peer: ControlPeer, error: VRouterError): void {
     this.#learned.lost(peer.name);
     this.#options.onSession?.(peer.name, 'down', error);
+    this.configuration?.down(peer.name);
     this.#deliver();
     if (!this.#closed) this.#clock.after(LAG_MS, () => this.#sweep());
   }
@@ -235,6 +255,10 @@ export class ControlNodes implements RouteSource {
   take(peer: ControlPeer, { content }: Stanza): void {
     if (content.type === 'end-of-rib') {
       peer.ended();
+      return;
+    }
+    if (content.type === 'config' && this.configuration !== undefined) {
+      this.configuration.take(peer.name, content.config);
       return;
     }
     if (content.type !== 'items') {
@@ -367,7 +391,7 @@ export function controlNodesOf(
   control: ControlNodesFile,
   events: Pick<ControlNodesOptions, 'leaveRoutes' | 'onSession' | 'onFailed' | 'onRefused'>,
 ): ControlNodes {
-  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds } = control;
+  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds, configuration } = control;
   const tls = control.tls && tlsMaterial(control.tls);
   const { ipv4, ipv6 } = file.underlay;
   const ownAddresses = [ipv4, ipv6].filter((address) => address !== undefined).map(canonicalIp);
@@ -395,7 +419,17 @@ export function controlNodesOf(
     },
     ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
     ...(settle_seconds !== undefined && { settleMs: settle_seconds * 1000 }),
+    ...(configuration !== undefined && { configuration: configTimes(configuration) }),
   });
+}
+
+function configTimes(file: NonNullable<ControlNodesFile['configuration']>) {
+  const { quiet_seconds, silent_seconds, longest_seconds } = file;
+  return {
+    ...(quiet_seconds !== undefined && { quietMs: quiet_seconds * 1000 }),
+    ...(silent_seconds !== undefined && { silentMs: silent_seconds * 1000 }),
+    ...(longest_seconds !== undefined && { longestMs: longest_seconds * 1000 }),
+  };
 }
 
 /** One control node: its session, and how far it has come in it. */
