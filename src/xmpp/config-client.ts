@@ -183,6 +183,7 @@ export class ConfigClient {
       return;
     }
     const message = readConfig(config);
+    const first = session.lastWord === undefined;
     session.lastWord = this.#options.clock.now();
     this.#counts.messages++;
     this.#counts.skipped += message.skipped;
@@ -192,6 +193,7 @@ export class ConfigClient {
     }
     this.#apply(control, message);
     if (message.endOfSnapshot) this.#end();
+    else if (first) this.#arm(); // its end is nearer now
     this.#listener();
   }
 
