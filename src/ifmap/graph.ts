@@ -61,6 +61,8 @@ export function linkText({ metadata, ends: [a, b] }: ConfigLink): string {
 
 interface Place {
   readonly key: ObjectKey;
+  /** keyText of it; the one copy. */
+  readonly text: string;
   node: ConfigNode | undefined;
   /** By the type at the other end, then by its key. */
   readonly links: Map<ObjectType, Map<string, Edge>>;
@@ -69,7 +71,12 @@ interface Place {
 interface Edge {
   readonly to: Place;
   /** By name: two objects may be joined in two ways. */
-  readonly links: Map<LinkType, ConfigLink>;
+  readonly links: Map<LinkType, Joint>;
+}
+
+interface Joint {
+  readonly text: string;
+  readonly link: ConfigLink;
 }
 
 const byName = (a: ObjectKey, b: ObjectKey): number =>
@@ -135,9 +142,46 @@ export class ConfigGraph {
     const found: { readonly link: ConfigLink; readonly to: ConfigNode }[] = [];
     this.#eachEdge(key, type, ({ to, links }) => {
       if (to.node === undefined) return;
-      for (const link of links.values()) found.push({ link, to: to.node });
+      for (const { link } of links.values()) found.push({ link, to: to.node });
     });
     return found.sort((a, b) => byName(a.to, b.to) || (a.link.metadata < b.link.metadata ? -1 : 1));
+  }
+
+  /** One step of a walk: from the object under this text, over links of one name, to objects of a type that are there. */
+  step(
+    from: string,
+    metadata: LinkType,
+    type: ObjectType,
+    visit: (to: ConfigNode, text: string, joint: Joint) => void,
+  ): void {
+    for (const { to, links } of this.#places.get(from)?.links.get(type)?.values() ?? []) {
+      const joint = to.node && links.get(metadata);
+      if (to.node !== undefined && joint !== undefined) visit(to.node, to.text, joint);
+    }
+  }
+
+  /** Throws if these changes would pass a limit; nothing is changed. */
+  check(changes: readonly ConfigChange[]): void {
+    const nodes = new Set<string>();
+    const links = new Set<string>();
+    for (const change of changes) {
+      if (change.remove === true) continue;
+      if (change.kind === 'node') {
+        if (this.node(change.node.type, change.node.name) === undefined) {
+          nodes.add(keyText(change.node));
+        }
+      } else if (!this.has(change.link)) {
+        links.add(linkText(change.link));
+      }
+    }
+    this.#most(this.#nodes + nodes.size, 'objects');
+    this.#most(this.#links + links.size, 'links');
+  }
+
+  #most(count: number, what: keyof GraphLimits): void {
+    if (count > this.#limits[what]) {
+      throw new VRouterError('TABLE_FULL', `more than ${this.#limits[what]} ${what}`);
+    }
   }
 
   has(link: ConfigLink): boolean {
@@ -159,7 +203,12 @@ export class ConfigGraph {
     const text = keyText(key);
     let place = this.#places.get(text);
     if (place === undefined) {
-      place = { key: { type: key.type, name: key.name }, node: undefined, links: new Map() };
+      place = {
+        key: { type: key.type, name: key.name },
+        text,
+        node: undefined,
+        links: new Map(),
+      };
       this.#places.set(text, place);
     }
     return place;
@@ -168,9 +217,7 @@ export class ConfigGraph {
   #setNode(node: ConfigNode): void {
     const before = this.#places.get(keyText(node));
     if (before?.node === undefined) {
-      if (this.#nodes >= this.#limits.objects) {
-        throw new VRouterError('TABLE_FULL', `more than ${this.#limits.objects} objects`);
-      }
+      this.#most(this.#nodes + 1, 'objects');
       this.#nodes++;
     }
     this.#place(node).node = node;
@@ -180,7 +227,7 @@ export class ConfigGraph {
     const place = this.#places.get(keyText(key));
     if (place === undefined) return;
     const links = [...place.links.values()].flatMap((row) =>
-      [...row.values()].flatMap((edge) => [...edge.links.values()]),
+      [...row.values()].flatMap((edge) => [...edge.links.values()].map(({ link }) => link)),
     );
     if (place.node !== undefined) {
       place.node = undefined;
@@ -193,11 +240,10 @@ export class ConfigGraph {
   #addLink(link: ConfigLink): void {
     const { metadata, ends } = link;
     if (this.has(link)) return;
-    if (this.#links >= this.#limits.links) {
-      throw new VRouterError('TABLE_FULL', `more than ${this.#limits.links} links`);
-    }
+    this.#most(this.#links + 1, 'links');
     this.#links++;
     const [a, b] = [this.#place(ends[0]), this.#place(ends[1])];
+    const joint = { text: linkText(link), link };
     for (const [from, to] of [
       [a, b],
       [b, a],
@@ -207,10 +253,9 @@ export class ConfigGraph {
         row = new Map();
         from.links.set(to.key.type, row);
       }
-      const text = keyText(to.key);
-      const edge = row.get(text) ?? { to, links: new Map<LinkType, ConfigLink>() };
-      edge.links.set(metadata, link);
-      row.set(text, edge);
+      const edge = row.get(to.text) ?? { to, links: new Map<LinkType, Joint>() };
+      edge.links.set(metadata, joint);
+      row.set(to.text, edge);
     }
   }
 
@@ -223,9 +268,9 @@ export class ConfigGraph {
       [b, a],
     ] as const) {
       const row = from.links.get(to.key.type);
-      const edge = row?.get(keyText(to.key));
+      const edge = row?.get(to.text);
       edge?.links.delete(link.metadata);
-      if (edge?.links.size === 0) row?.delete(keyText(to.key));
+      if (edge?.links.size === 0) row?.delete(to.text);
       if (row?.size === 0) from.links.delete(to.key.type);
     }
     this.#forget(a);
@@ -234,6 +279,6 @@ export class ConfigGraph {
 
   /** A place stays while there is an object or a link in it. */
   #forget(place: Place): void {
-    if (place.node === undefined && place.links.size === 0) this.#places.delete(keyText(place.key));
+    if (place.node === undefined && place.links.size === 0) this.#places.delete(place.text);
   }
 }

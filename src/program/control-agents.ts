@@ -8,6 +8,7 @@ import type { SessionView } from '../cli/control-views.ts';
 import { listenAddress, type xmppSchema } from '../config/control.ts';
 import type { tlsFiles } from '../config/fields.ts';
 import type { Agent, AgentLink } from '../control/agent.ts';
+import type { ConfigTables } from '../control/config-tables.ts';
 import { ControlNode } from '../control/node.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { ConfigError, VRouterError } from '../errors.ts';
@@ -34,6 +35,8 @@ export interface ControlAgentsOptions {
   readonly restartMs?: number;
   readonly endOfRibMs?: number;
   readonly clock?: Clock;
+  /** Without: no configuration channel. */
+  readonly config?: ConfigTables;
   readonly onSession?: (
     agent: string,
     address: string,
@@ -48,7 +51,6 @@ export interface ControlAgentsOptions {
 export class ControlAgents {
   readonly server: XmppServer;
   readonly #node: ControlNode;
-  readonly #tables: RouteTables;
   readonly #options: ControlAgentsOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<Agent, AgentSession>();
@@ -57,15 +59,15 @@ export class ControlAgents {
   #cancelTimer: () => void = () => {};
 
   constructor(tables: RouteTables, options: ControlAgentsOptions = {}) {
-    this.#tables = tables;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    const { restartMs, endOfRibMs, onRefused } = options;
+    const { restartMs, endOfRibMs, onRefused, config } = options;
     this.#node = new ControlNode(tables, {
       name: CONTROL_NAME,
       ...(restartMs !== undefined && { restartMs }),
       ...(endOfRibMs !== undefined && { endOfRibMs }),
       ...(onRefused !== undefined && { onRefused }),
+      ...(config !== undefined && { config }),
     });
     this.server = new XmppServer({
       session: { name: CONTROL_NAME, tls: 'off', ...options.session },
@@ -152,7 +154,7 @@ export class ControlAgents {
       return agent;
     },
     take: (agent, stanza) => this.#node.take(agent, stanza),
-    drained: (agent) => this.#tables.resume(agent.peer),
+    drained: (agent) => agent.drained(),
     down: (session, agent, error) => {
       if (this.#sessions.get(agent) === session) this.#sessions.delete(agent);
       this.#node.down(agent, session, LOST.has(error.code), this.#clock.now());
@@ -275,7 +277,7 @@ export function tlsMaterial(files: z.infer<typeof tlsFiles>): TlsMaterial {
 export async function serveAgents(
   tables: RouteTables,
   file: z.infer<typeof xmppSchema>,
-  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused'>,
+  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused' | 'config'>,
 ): Promise<{ readonly agents: ControlAgents; readonly port: number }> {
   const { hold_seconds, sub_cluster, tls, restart_seconds, end_of_rib_seconds } = file;
   const agents = new ControlAgents(tables, {

@@ -54,6 +54,8 @@ export const MAX_UNPAIRED = 1024;
 
 /** Of one agent: 4,000 VRFs on a compute node have been tried with the ancestor. */
 export const MAX_SUBSCRIPTIONS = 16384;
+/** Of the configuration: its virtual router, and virtual machines it was told to plug. */
+export const MAX_CONFIG_SUBSCRIPTIONS = 4096;
 export const MAX_PUBLISHED = 1 << 20;
 
 /** From its first byte to its last: 4 MB at 70 kB/s. A peer that drips bytes holds no stanza open for ever. */
