@@ -15,6 +15,10 @@ import {
 import { describeInterface, interfacesByName, type Used } from './interfaces.ts';
 import { Instances } from './networks.ts';
 
+export function missing(vmi: string): string {
+  return `no virtual-machine-interface ${vmi} in the configuration`;
+}
+
 export function desiredState(graph: ConfigGraph, ports: Iterable<ConfiguredPort>): DesiredState {
   const notes: Note[] = [];
   const used: Used = {
@@ -32,7 +36,7 @@ export function desiredState(graph: ConfigGraph, ports: Iterable<ConfiguredPort>
     const wait = (reason: string) => waiting.push({ port, reason });
     const found = find(vmi);
     if (found === undefined) {
-      wait(`no virtual-machine-interface ${vmi} in the configuration`);
+      wait(missing(vmi));
       continue;
     }
     const other = taken.get(found.name);

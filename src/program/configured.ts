@@ -13,7 +13,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ConfiguredPortFile, PolicyFile, VifFile, VrfFile } from '../config/node.ts';
 import type { ConfiguredVif, DesiredState, Note } from '../configured/desired.ts';
 import { type Step, stepsTo } from '../configured/difference.ts';
-import { desiredState } from '../configured/translate.ts';
+import { desiredState, missing } from '../configured/translate.ts';
 import { VRouterError } from '../errors.ts';
 import type { ConfigGraph } from '../ifmap/graph.ts';
 import { MAX_PORTS, type Standing } from '../plug/ports.ts';
@@ -246,7 +246,9 @@ export class Configured implements ConfiguredPorts {
     const refused = this.#refused.get(`vif ${name}`);
     if (refused !== undefined) return refused;
     const { state } = this.#client.standing();
-    const reason = this.#desired.waiting.find(({ port }) => port === name)?.reason ?? 'not taken';
+    const reason =
+      this.#desired.waiting.find(({ port }) => port === name)?.reason ??
+      missing(this.#ports.get(name)?.file.vmi ?? '');
     if (state === 'none') return `${reason}: no control node has been heard`;
     return state === 'learning' ? `${reason}, so far` : reason;
   }

@@ -399,6 +399,9 @@ class VrouterNode {
         vifs: vifs(this.#dataplane),
         exchange: control === undefined ? this.#exchange : 'none', // said one by one
         ...(control && { control: controlSymptoms(control) }),
+        ...(configuration && {
+          configuration: { waiting: configuration.waiting, notes: this.#configured?.notes ?? [] },
+        }),
         unresolved,
         refused: this.#refused,
       }),

@@ -122,7 +122,9 @@ export class ConfigClient {
 
   up(control: string): void {
     this.#ready.push(control);
-    if (this.#session === undefined) this.#elect();
+    if (this.#session !== undefined) return;
+    this.#elect();
+    this.#listener();
   }
 
   down(control: string): void {

@@ -115,6 +115,19 @@ export const CONFIGURATION: readonly string[] = [
   link('security-group-access-control-list', group, acl('egress')),
 ];
 
+/** Another interface of the blue network, without a group. */
+export const CLIENT = 'default-domain:demo:client';
+const client = ['virtual-machine-interface', CLIENT] as const;
+export const CLIENT_CONFIGURATION: readonly string[] = [
+  name(
+    ...client,
+    '<virtual-machine-interface-mac-addresses><mac-address>02:00:00:00:00:06</mac-address></virtual-machine-interface-mac-addresses>',
+  ),
+  name('instance-ip', 'iip-client', '<instance-ip-address>10.32.0.6</instance-ip-address>'),
+  link('virtual-machine-interface-virtual-network', client, blue),
+  link('instance-ip-virtual-machine-interface', ['instance-ip', 'iip-client'], client),
+];
+
 /** As the ancestor writes them: at most 16 objects each, no version, no end. */
 export function configIqs(
   updates: readonly string[],
