@@ -149,5 +149,9 @@ export const randomConfiguration: fc.Arbitrary<RandomConfiguration> = fc
         join('floating-ip-virtual-machine-interface', key('floating-ip', `fip${f}`), vmi);
     });
     const ports = interfaces.map((_, i) => ({ name: `port${i}`, vmi: `vmi${i}` }));
-    return { nodes, links, ports: [...ports, { name: 'more', vmi: 'none' }] };
+    return {
+      nodes,
+      links,
+      ports: [...ports, { name: 'more', vmi: 'none' }, { name: 'a-twin', vmi: 'vmi0' }],
+    };
   });
