@@ -5,6 +5,7 @@ import type { ControlRouteView, SessionView, TableView, TraceView } from '../con
 import { type Io, type SocketOptions, show, socketOptions, UsageError, withClient } from '../io.ts';
 import { polled } from '../live.ts';
 import { renderMessage, renderRoutes, renderSessions, renderTables } from '../render/control.ts';
+import { registerControlConfig } from './control-config.ts';
 
 export function registerControl(
   program: Command,
@@ -13,7 +14,7 @@ export function registerControl(
 ): void {
   const control = program
     .command('control')
-    .description('a control node that agents connect to; `show`: what a running one has')
+    .description('a control node that agents connect to; `show`, `config`: what a running one has')
     // Not a required option: `show` would need it, too.
     .option('--config <file>', 'control file (vrouter schema control)')
     .addHelpText(
@@ -66,6 +67,7 @@ export function registerControl(
         ),
       ),
     );
+  registerControlConfig(control, io);
   socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
     .argument('<agent>', 'its name')
     .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))
