@@ -206,25 +206,34 @@ function policiesOf(used: Used, vmi: Interface, network: Network) {
     lists.set(list.name, list);
     return policyName(list.name);
   };
-  const ofNetwork = graph.neighbours(network, 'access-control-list').map(use);
-  const groups =
-    vmi.properties.portSecurity === false ? [] : graph.neighbours(vmi, 'security-group');
-  const [ingress, egress] = DIRECTIONS.map((direction) =>
-    groups.flatMap((group) => {
+  /** Nothing is allowed by what says nothing. */
+  const close = (object: string, what: string) => {
+    const name = policyName(`${object} (${what})`);
+    used.closed.add(name);
+    notes.push({ object, what: `${what}: lets nothing pass` });
+    return name;
+  };
+  const ofNetwork = [
+    ...graph.neighbours(network, 'access-control-list').map(use),
+    ...graph
+      .absent(network, 'access-control-list')
+      .map((name) => close(`access-control-list ${name}`, 'not there')),
+  ];
+  const secure = vmi.properties.portSecurity !== false;
+  const groups = secure ? graph.neighbours(vmi, 'security-group') : [];
+  const unknown = (secure ? graph.absent(vmi, 'security-group') : []).map((name) =>
+    close(`security-group ${name}`, 'not there'),
+  );
+  const [ingress, egress] = DIRECTIONS.map((direction) => [
+    ...groups.flatMap((group) => {
       const found = graph
         .neighbours(group, 'access-control-list')
         .filter(({ name }) => name.endsWith(`${direction}-access-control-list`));
       if (found.length > 0) return found.map(use);
-      // Nothing is allowed by a group that says nothing.
-      const name = policyName(`${group.name} (no ${direction})`);
-      used.closed.add(name);
-      notes.push({
-        object: `security-group ${group.name}`,
-        what: `it has no ${direction}-access-control-list: lets nothing pass`,
-      });
-      return [name];
+      return [close(`security-group ${group.name}`, `no ${direction}-access-control-list`)];
     }),
-  ) as [string[], string[]];
+    ...unknown,
+  ]) as [string[], string[]];
   return {
     ...(ofNetwork.length > 0 && { network_policies: some(ofNetwork, 'lists of its network') }),
     ...(ingress.length > 0 && { ingress_groups: some(ingress, 'ingress lists') }),

@@ -14,7 +14,15 @@
  * For the time of a snapshot there are two graphs: `#graph` is what counts, `#fresh` has what was said in it.
  */
 import { VRouterError } from '../errors.ts';
-import { type ConfigChange, ConfigGraph, type ConfigNode, type ObjectKey } from '../ifmap/graph.ts';
+import {
+  type ConfigChange,
+  ConfigGraph,
+  type ConfigNode,
+  type GraphLimits,
+  keyText,
+  linkText,
+  type ObjectKey,
+} from '../ifmap/graph.ts';
 import { type ConfigMessage, readConfig, writeConfigSubscription } from './config-message.ts';
 import type { RefusedItem } from './stanza.ts';
 import type { Clock } from './transport/byte-stream.ts';
@@ -24,6 +32,12 @@ import type { XmlElement } from './xml.ts';
 export const QUIET_MS = 15_000;
 export const SILENT_MS = 100_000;
 export const LONGEST_MS = 900_000;
+
+/**
+ * Far above what a host has (4352 ports with ten objects each), and below what a control node may have: one that goes on
+ * and on costs this much.
+ */
+export const AGENT_GRAPH: GraphLimits = { objects: 1 << 18, links: 1 << 20 };
 
 /** What the ancestor calls the parent of every virtual-router. */
 const PARENT = 'default-global-system-config';
@@ -37,6 +51,8 @@ export interface ConfigClientOptions {
   readonly quietMs?: number;
   readonly silentMs?: number;
   readonly longestMs?: number;
+  /** Default AGENT_GRAPH. */
+  readonly limits?: GraphLimits;
   readonly onRefused?: (control: string, refused: RefusedItem) => void;
 }
 
@@ -67,7 +83,7 @@ interface Session {
 
 export class ConfigClient {
   readonly #options: ConfigClientOptions;
-  #graph = new ConfigGraph();
+  #graph: ConfigGraph;
   #fresh: ConfigGraph | undefined;
   /** Those with a session, in the order in which they had it. */
   readonly #ready: string[] = [];
@@ -82,6 +98,7 @@ export class ConfigClient {
 
   constructor(options: ConfigClientOptions) {
     this.#options = options;
+    this.#graph = this.#empty();
   }
 
   /** Called when the graph may be another one; never during a call of whoever looks. */
@@ -144,12 +161,16 @@ export class ConfigClient {
     this.#listener = () => {};
   }
 
+  #empty(): ConfigGraph {
+    return new ConfigGraph(this.#options.limits ?? AGENT_GRAPH);
+  }
+
   #elect(): void {
     const [control] = this.#ready;
     if (control === undefined) return;
     const since = this.#options.clock.now();
     this.#session = { control, since, lastWord: undefined, typed: false };
-    this.#fresh = new ConfigGraph();
+    this.#fresh = this.#empty();
     this.#version = undefined;
     this.#known = true;
     this.#say(control, 'subscribe', {
@@ -215,7 +236,7 @@ export class ConfigClient {
       if (fresh === undefined || this.#session?.typed !== true) this.#graph.apply(change);
     } catch (error) {
       if (!(error instanceof VRouterError)) throw error;
-      this.#refuse(control, { name: `${change.kind}`, reason: error.message });
+      this.#refuse(control, { name: nameOf(change), reason: error.message });
     }
   }
 
@@ -260,6 +281,11 @@ export class ConfigClient {
       this.#listener();
     });
   }
+}
+
+function nameOf(change: ConfigChange): string {
+  if (change.kind === 'link') return linkText(change.link).replaceAll('\0', ' ');
+  return keyText(change.remove === true ? change.key : change.node);
 }
 
 /** Types of which one that is missing would let packets pass. */

@@ -433,6 +433,24 @@ describe('access control lists fail closed', () => {
     expect(vifs[0]?.egress_groups).toEqual([EGRESS]);
   });
 
+  test.each<[string, string, 'network_policies' | 'ingress_groups' | 'egress_groups']>([
+    ['group', '<security-group-id>', 'ingress_groups'],
+    ['group', '<security-group-id>', 'egress_groups'],
+    ['list of its network', '>acl<', 'network_policies'],
+  ])('a %s that is linked and not there lets nothing pass (%s)', (_, part, key) => {
+    const joined = link(
+      'virtual-network-access-control-list',
+      ['virtual-network', BLUE],
+      ['access-control-list', 'acl'],
+    );
+    const texts = without(part).concat(joined);
+    const { vifs, policies, notes } = state(texts);
+    const [closed] = vifs[0]?.[key] ?? [];
+    expect(closed).toBeDefined();
+    expect(policies.find((policy) => policy.name === closed)?.rules).toEqual([]);
+    expect(notes.some(({ what }) => what === 'not there: lets nothing pass')).toBe(true);
+  });
+
   test('an interface whose policy is off has neither', () => {
     const off = CONFIGURATION.map((t) =>
       t.replace(

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ConfigClient } from '../../../src/xmpp/config-client.ts';
 import { configElements } from '../../support/config-graph.ts';
-import { CONFIGURATION, configIqs, link, name, VM } from '../../support/config-text.ts';
+import { CONFIGURATION, configIqs, link, name, VM, VMI } from '../../support/config-text.ts';
 import { VirtualClock } from '../../support/memory-streams.ts';
 
 const QUIET = 15_000;
@@ -209,6 +209,27 @@ test('a list that cannot be read lets nothing pass; it is named', () => {
   expect(client.graph.neighbours({ type: 'virtual-network', name: 'vn' })).toHaveLength(1);
   expect(refused).toEqual([expect.stringContaining('access-control-list acl: ')]);
   expect(client.standing().refused).toBe(1);
+});
+
+test('one that goes on and on is refused by name; what fits stays, and the session, too', () => {
+  client = new ConfigClient({
+    name: 'compute-1',
+    control: 'c',
+    clock,
+    send: () => {},
+    limits: { objects: 2, links: 1 },
+    onRefused: (_, item) => refused.push(item.name),
+  });
+  client.up('a');
+  say('a', CONFIGURATION);
+  expect(client.graph.size).toBe(2);
+  expect(client.graph.linkCount).toBe(1);
+  expect(refused).toHaveLength(CONFIGURATION.length - 3);
+  expect(refused[0]).toBe(`virtual-machine-interface ${VMI}`);
+  expect(refused.at(-1)).toMatch(
+    /^security-group-access-control-list access-control-list .* security-group /,
+  );
+  expect(client.standing().control).toBe('a');
 });
 
 test('nothing is told to nobody: after close', async () => {
