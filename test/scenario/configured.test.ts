@@ -12,7 +12,7 @@ import { stringify } from 'yaml';
 import { Client } from '../../src/cli/client.ts';
 import { run } from '../../src/cli/main.ts';
 import type { ConfigurationView, StatusView, VifView } from '../../src/cli/views.ts';
-import { type RunningProcess, startNode } from '../../src/program/node.ts';
+import { type NodeOptions, type RunningProcess, startNode } from '../../src/program/node.ts';
 import {
   BLUE_RI,
   CLIENT,
@@ -47,7 +47,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function start(): Promise<void> {
+async function start(more: object = {}, options: NodeOptions = {}): Promise<void> {
   const file = {
     name: 'compute-1',
     socket: join(directory, 'node.sock'),
@@ -66,10 +66,11 @@ async function start(): Promise<void> {
     },
     ports: [{ name: 'client', port: { kind: 'memory' }, vmi: CLIENT }],
     plug: { socket: join(directory, 'plug.sock'), state_dir: join(directory, 'ports') },
+    ...more,
   };
   const path = join(directory, 'node.yaml');
   writeFileSync(path, stringify(file));
-  node = await startNode(path);
+  node = await startNode(path, options);
 }
 
 async function call<T>(method: string, params: unknown = {}): Promise<T> {
@@ -279,6 +280,33 @@ test('a control node that is back without some of it: swept at the end and not b
     ...((await tables()) as object),
     vifs: (before as { vifs: { vif: string }[] }).vifs.filter(({ vif }) => vif === 'pod1'),
   });
+});
+
+test('an agent that comes back to its forwarder has its ports under their ids, and nothing moves', async () => {
+  await node.stop();
+  const forwarder = {
+    socket: join(directory, 'forwarder'),
+    flow_file: join(directory, 'flows'),
+  };
+  const sessions = count('virtual-router:') + 1;
+  await start({ forwarder }, { leaveForwarder: true });
+  await subscribed(sessions);
+  control.config(ALL);
+  await plug('PUT', '/v1/ports/pod1', PORT);
+  await forwards('client', 'pod1');
+  const [before, at] = [await tables(), await generation()];
+  await node.stop();
+  await start({ forwarder });
+  await subscribed(sessions + 1);
+  expect(await tables()).toEqual(before); // and it knows nothing yet
+  control.config(ALL);
+  control.endOfRib();
+  await until('programmed', async () =>
+    (await configuration()).ports.every(({ waiting }) => waiting === null),
+  );
+  await sleep(500);
+  expect(await tables()).toEqual(before);
+  expect(await generation()).toBe(at);
 });
 
 test('what is wrong with a plugged port is said by its keys', async () => {
