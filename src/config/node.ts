@@ -68,6 +68,7 @@ export const vrfSchema = mapping({
   name,
   vni: whole(0, (1 << 24) - 1).optional(),
   flow_quota: whole(0, 1 << 24).optional(),
+  network: name.optional().describe('Whose routes they are said to be; default its name'),
 });
 
 export const floatingIpSchema = mapping({
@@ -166,6 +167,11 @@ export const vifSchema = mapping({
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
   egress_groups: z.array(name).max(16).optional(),
+  security_group_ids: z
+    .array(whole(1, 0xffffffff))
+    .max(64)
+    .optional()
+    .describe('Said with its routes, for rules of other nodes'),
 });
 
 /** A port that is plugged in at run time: its name is said beside it. */

@@ -27,6 +27,7 @@ export type ConfiguredVif = Pick<
   | 'network_policies'
   | 'ingress_groups'
   | 'egress_groups'
+  | 'security_group_ids'
 >;
 
 /** What of an object is not taken over, and what becomes of it. */

@@ -19,6 +19,9 @@ const MAX_FLOATING_IPS = 60;
 /** kMaxVifPolicies. */
 const MAX_POLICIES = 16;
 
+/** As the node file takes them; the ancestor's routes, too, carry no more than a few. */
+const MAX_GROUP_IDS = 64;
+
 /** What is used on the way: VRFs by networks, lists that become policies. */
 export interface Used {
   readonly graph: ConfigGraph;
@@ -234,7 +237,12 @@ function policiesOf(used: Used, vmi: Interface, network: Network) {
     }),
     ...unknown,
   ]) as [string[], string[]];
+  const ids = groups
+    .flatMap(({ properties }) => properties.id ?? [])
+    .filter((id) => id > 0)
+    .slice(0, MAX_GROUP_IDS);
   return {
+    ...(ids.length > 0 && { security_group_ids: [...new Set(ids)].sort((a, b) => a - b) }),
     ...(ofNetwork.length > 0 && { network_policies: some(ofNetwork, 'lists of its network') }),
     ...(ingress.length > 0 && { ingress_groups: some(ingress, 'ingress lists') }),
     ...(egress.length > 0 && { egress_groups: some(egress, 'egress lists') }),

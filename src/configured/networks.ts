@@ -92,15 +92,17 @@ export class Instances {
       .sort(([a], [b]) => byText(a, b))
       .map(([name, network]) => {
         const vni = vniOf(network);
-        if (vni === undefined) return { name };
+        // One with a name that routes cannot say has its instance's.
+        const said = isVrfName(network.name) ? { name, network: network.name } : { name };
+        if (vni === undefined) return said;
         const other = taken.get(vni);
         if (other !== undefined) {
           const what = `VNI ${vni} is ${other}'s: it has none here`;
           notes.push({ object: `routing-instance ${name}`, what });
-          return { name };
+          return said;
         }
         taken.set(vni, name);
-        return { name, vni };
+        return { ...said, vni };
       });
   }
 }

@@ -14,6 +14,7 @@ import { run } from '../../src/cli/main.ts';
 import type { ConfigurationView, StatusView, VifView } from '../../src/cli/views.ts';
 import { type NodeOptions, type RunningProcess, startNode } from '../../src/program/node.ts';
 import {
+  BLUE,
   BLUE_RI,
   CLIENT,
   CLIENT_CONFIGURATION,
@@ -21,6 +22,7 @@ import {
   configIqs,
   floatingIp,
   name,
+  SERVICES,
   SERVICES_RI,
   VM,
   VMI_UUID,
@@ -205,6 +207,20 @@ test('a port plugged before its configuration waits, and is told why; then its s
 
   await control.until(() => publishedLabel() !== '', 'the service published');
   await control.until(() => count(`<subscribe node="${BLUE_RI}">`) === 1, 'its network');
+  const publish = (node: string) =>
+    control.stanzas.find((s) => s.includes(`<publish node="${node}">`));
+  // Rules of other nodes go by the network and by the groups that a route says.
+  for (const [route, network] of [
+    [`1/1/${BLUE_RI}/10.32.0.5/32`, BLUE],
+    [`1/1/${SERVICES_RI}/${SERVICE}/32`, SERVICES],
+    ['25/242/02:ef:1e:98:28:05,10.32.0.5/32', BLUE],
+  ] as const) {
+    await control.until(() => publish(route) !== undefined, route);
+    expect(publish(route)).toContain(`<virtual-network>${network}</virtual-network>`);
+    expect(publish(route)).toContain(
+      '<security-group-list><security-group>8000001</security-group></security-group-list>',
+    );
+  }
   control.inet(BLUE_RI, `${SERVICE}/32`, [`127.0.0.1:${publishedLabel()}`]);
   control.endOfRib();
   await until('the route', async () => {

@@ -17,6 +17,7 @@ import {
   match,
   name,
   ports,
+  SERVICES,
   SERVICES_RI,
   VM,
   VMI,
@@ -35,8 +36,8 @@ test('an interface with all that it has', () => {
   const { notes, ...found } = state(CONFIGURATION);
   expect(found).toEqual({
     vrfs: [
-      { name: BLUE_RI, vni: 5 },
-      { name: SERVICES_RI, vni: 6 },
+      { name: BLUE_RI, network: BLUE, vni: 5 },
+      { name: SERVICES_RI, network: SERVICES, vni: 6 },
     ],
     policies: [
       { name: EGRESS, rules: [{ action: 'pass', source: '0.0.0.0/0' }] },
@@ -65,6 +66,7 @@ test('an interface with all that it has', () => {
         ],
         ingress_groups: [INGRESS],
         egress_groups: [EGRESS],
+        security_group_ids: [8_000_001],
       },
     ],
     waiting: [],
@@ -253,7 +255,10 @@ describe('addresses and networks', () => {
     const { vrfs, notes } = state(
       CONFIGURATION.map((t) => t.replace('network-id>6<', 'network-id>5<')),
     );
-    expect(vrfs).toEqual([{ name: BLUE_RI, vni: 5 }, { name: SERVICES_RI }]);
+    expect(vrfs).toEqual([
+      { name: BLUE_RI, network: BLUE, vni: 5 },
+      { name: SERVICES_RI, network: SERVICES },
+    ]);
     expect(notes.map(({ object }) => object)).toContain(`routing-instance ${SERVICES_RI}`);
   });
 });
