@@ -19,7 +19,7 @@ import {
 } from '../ifmap/graph.ts';
 import { isWay, type Reach } from '../ifmap/reach.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
-import { configBodies } from '../xmpp/config-message.ts';
+import { checkWritable } from '../xmpp/config-message.ts';
 import { ConfigReader, type ConfigSink } from './config-reader.ts';
 import { attempt } from './telling.ts';
 
@@ -63,7 +63,7 @@ export class ConfigTables {
   apply(changes: readonly ConfigChange[]): number {
     if (changes.length === 0) return this.#version;
     this.graph.check(changes);
-    configBodies(changes); // throws for what XML cannot hold
+    checkWritable(changes);
     for (const change of changes) {
       if (change.kind === 'link') this.#applyLink(change.link, change);
       else if (change.remove === true) this.#removeNode(change.key, change);

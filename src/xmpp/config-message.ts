@@ -254,6 +254,14 @@ function changeText(change: ConfigChange): string {
   return text;
 }
 
+/** Throws for what XML cannot hold. */
+export function checkWritable(changes: readonly ConfigChange[]): void {
+  for (const change of changes) {
+    if (change.kind === 'link') for (const { name } of change.link.ends) attributeText(name);
+    else if (change.remove !== true) writeXml(nodeElement(change.node));
+  }
+}
+
 const isRemoval = (change: ConfigChange): boolean => change.remove === true;
 
 /** What is new before what goes, so nothing is without its object between two messages. */

@@ -281,6 +281,30 @@ describe('changes', () => {
   });
 });
 
+test('who is back after a lost session asks again, and is told all of it as it is by then', async () => {
+  await start((text) => text.replace('xmpp:', 'xmpp:\n  restart_seconds: 60'));
+  const pods = 'default-domain:k8s:pods:pods';
+  const { a, snapshot } = await subscribed('compute-1');
+  const { a: b } = await subscribed('compute-2');
+  a.subscribe(pods);
+  b.subscribe(pods);
+  a.inet(pods, { address: '10.32.0.5/32', label: 25 });
+  await b.next('10.32.0.5/32');
+  a.destroy();
+  for (let i = 0; !(await vrouter('control', 'show', 'sessions')).includes('awaited'); i++) {
+    expect(i).toBeLessThan(100);
+  }
+  expect(await vrouter('control', 'config', 'show'), 'nobody is told').not.toContain('compute-1');
+  await vrouter('control', 'config', 'apply', example('floating-ip'));
+  await b.configured();
+  const { snapshot: again } = await subscribed('compute-1');
+  const [before, after] = [objectsIn(snapshot, 'update'), objectsIn(again, 'update')];
+  expect(after).toEqual(expect.arrayContaining(before));
+  expect(after.length).toBe(before.length + 11);
+  await b.silent();
+  expect(b.configs).toEqual([]);
+});
+
 describe('the commands', () => {
   beforeEach(() => start());
 

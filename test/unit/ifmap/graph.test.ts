@@ -10,6 +10,7 @@ import {
   linkText,
   type ObjectKey,
 } from '../../../src/ifmap/graph.ts';
+import { LINKS } from '../../../src/ifmap/objects.ts';
 import { linkArbitrary, nodeArbitrary } from '../../support/config-arbitrary.ts';
 
 const vm = (name: string): ConfigNode => ({ type: 'virtual-machine', name, properties: {} });
@@ -64,6 +65,11 @@ describe('links', () => {
     graph.apply({ kind: 'node', node: vm('m') });
     expect(graph.neighbours(vmi('a'))).toEqual([]);
   });
+});
+
+test('two types are joined by one name only', () => {
+  const pairs = LINKS.map(([, a, b]) => [a, b].sort().join(' '));
+  expect(new Set(pairs).size).toBe(pairs.length);
 });
 
 test('limits refuse what is beyond, and leave the rest as it was', () => {
