@@ -295,10 +295,13 @@ export class Configured implements ConfiguredPorts {
     }));
   }
 
+  get waiting(): number {
+    return this.#ports.size - this.#held.vifs.size;
+  }
+
   /** Nothing waits for what is still to be told. */
   get complete(): boolean {
-    const waits = [...this.#ports.values()].some(({ standing }) => typeof standing !== 'number');
-    return !waits || this.#client.standing().state === 'settled';
+    return this.waiting === 0 || this.#client.standing().state === 'settled';
   }
 
   close(): void {

@@ -16,6 +16,8 @@ export interface ConfiguredPorts {
   add(name: string, port: ConfiguredPortFile): Standing;
   change(name: string, port: ConfiguredPortFile): Standing;
   remove(name: string): void;
+  /** How many have no vif yet. */
+  readonly waiting: number;
   /** What has become of one, whenever that changes. */
   onStanding(listener: (name: string, standing: Standing) => void): void;
 }

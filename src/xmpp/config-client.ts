@@ -37,7 +37,7 @@ export const LONGEST_MS = 900_000;
  * Far above what a host has (4352 ports with ten objects each), and below what a control node may have: one that goes on
  * and on costs this much.
  */
-export const AGENT_GRAPH: GraphLimits = { objects: 1 << 18, links: 1 << 20 };
+export const AGENT_GRAPH: GraphLimits = { objects: 1 << 18, links: 1 << 19 };
 
 /** What the ancestor calls the parent of every virtual-router. */
 const PARENT = 'default-global-system-config';

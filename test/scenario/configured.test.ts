@@ -30,6 +30,7 @@ import {
 import { ScriptedControl } from '../support/scripted-control.ts';
 
 const QUIET_SECONDS = 1;
+const METRICS = 19_474;
 const SERVICE = '10.96.0.10';
 const ALL = [...CONFIGURATION, ...CLIENT_CONFIGURATION];
 const PORT = { port: { kind: 'memory' }, vmi: VMI_UUID, vm: VM };
@@ -68,6 +69,7 @@ async function start(more: object = {}, options: NodeOptions = {}): Promise<void
     },
     ports: [{ name: 'client', port: { kind: 'memory' }, vmi: CLIENT }],
     plug: { socket: join(directory, 'plug.sock'), state_dir: join(directory, 'ports') },
+    metrics: { port: METRICS },
     ...more,
   };
   const path = join(directory, 'node.yaml');
@@ -196,6 +198,8 @@ test('a port plugged before its configuration waits, and is told why; then its s
     'no virtual-machine-interface',
   );
 
+  const metrics = await (await fetch(`http://127.0.0.1:${METRICS}/metrics`)).text();
+  expect(metrics).toMatch(/^vrouter_ports_waiting\{.*\} 2$/m);
   const waiting = plug('GET', '/v1/ports/pod1/wait?timeout_ms=5000');
   control.config(ALL);
   expect(await waiting).toMatchObject({ status: 200, body: { state: 'programmed' } });
