@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Client } from '../../src/cli/client.ts';
 import { run } from '../../src/cli/main.ts';
 import { type RunningControl, startControl } from '../../src/program/control.ts';
 import { ScriptedAgent } from '../support/scripted-agent.ts';
@@ -406,8 +407,28 @@ describe('the commands', () => {
     expect(await vrouter('control', 'show', 'tables')).toContain('default-domain:k8s:pods:pods');
     await apply('networks: [{ name: red, import: ["64512:7"], export: ["64512:8"] }]');
     expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:7 +64512:8$/m);
+    expect(await apply('networks: [{ name: red, import: ["64512:9"] }]')).toMatch(/, 0 told/);
+    expect(await apply('networks: [{ name: red, import: ["64512:9"] }]')).toMatch(/as it was/);
+    expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:9 +-$/m);
     await vrouter('control', 'config', 'remove', 'network', 'red');
     expect(await vrouter('control', 'show', 'tables')).not.toContain('red:red');
+  });
+
+  test('an instance that is configured by itself, or taken away, stays so', async () => {
+    const client = await Client.connect(`${directory}/cli`);
+    try {
+      await client.call('instance.add', { name: 'red:red', import: ['64512:1'], export: [] });
+      await apply('networks: [{ name: red, import: ["64512:7"] }, { name: blue }]');
+      expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:1 +-$/m);
+      await vrouter('control', 'config', 'remove', 'network', 'red');
+      expect(await vrouter('control', 'show', 'tables')).toContain('red:red');
+      await client.call('instance.remove', { name: 'blue:blue' });
+      expect(await apply('networks: [{ name: blue, import: ["64512:8"] }]')).toMatch(/^version/);
+      expect(await vrouter('control', 'show', 'tables')).not.toContain('blue:blue');
+      expect(await vrouter('control', 'config', 'remove', 'network', 'blue')).toMatch(/^version/);
+    } finally {
+      client.close();
+    }
   });
 
   test('metrics have the versions', async () => {
