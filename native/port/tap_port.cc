@@ -287,18 +287,12 @@ uint32_t TapPort::read_some(PacketPool& pool, Packet** out, uint32_t count, uint
   return found;
 }
 
-// Asks for as many as there were last time, or twice as many once it has got them all: so a frame that is
-// alone costs one read and is on its way before the next, and a flood comes 64 at a time.
 uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
-  if (gone_ || max == 0) return 0;
-  const uint32_t asked = std::min({expected_, max, BatchIo::kMost});
+  const uint32_t asked = expected_.within(std::min(max, BatchIo::kMost));
+  if (gone_ || asked == 0) return 0;
   uint32_t taken = 0;
   const uint32_t found = read_some(pool, out, asked, &taken);
-  uint32_t bytes = 0;
-  for (uint32_t i = 0; i < taken; ++i) bytes += out[i]->length;
-  const uint32_t next = found == asked ? 2 * asked : std::max(found, 1u);
-  const uint32_t fit = taken == 0 ? next : std::max(kBurstBytes / (bytes / taken + 1), 1u);
-  expected_ = std::min({next, fit, BatchIo::kMost});
+  expected_.learn(asked, found, out, taken);
   return taken;
 }
 

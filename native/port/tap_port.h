@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "port/expected_frames.h"
 #include "port/port.h"
 
 namespace vrouter {
@@ -66,7 +67,7 @@ class TapPort : public Port {
   uint32_t mtu_;
   uint32_t header_ = 0;  // bytes of virtio header in front of each frame
   uint32_t features_ = 0;
-  uint32_t expected_ = 1;  // frames that the next rx_burst asks for
+  ExpectedFrames expected_;
   // Frames go several a system call; cleared by who sends or receives.
   std::atomic<bool> batched_{true};
   bool gone_ = false;  // the interface was deleted under us: said once, not at every breath

@@ -187,7 +187,12 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
   async function startStream(): Promise<Stream> {
     const receiver = await ready(inPod('cent333', RECEIVER));
     const sender = inPod('cent222', SENDER, POD.cent333, `${PACKETS_A_SECOND}`);
-    await sleep(700);
+    await lab.until(
+      'the stream has its flow',
+      async () => ((await flowPlaces('cent222')).length === 1 ? true : undefined),
+      START_MS,
+    );
+    await sleep(500);
     return { sender, receiver };
   }
 
