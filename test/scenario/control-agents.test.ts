@@ -276,8 +276,10 @@ describe('control show', () => {
     expect(sessions).toMatch(/^compute-1 +127\.0\.0\.1 +established +no +\d+s +1 +1 +0 +0$/m);
     expect(sessions).toMatch(/^compute-2 +127\.0\.0\.1 +established +no +\d+s +2 +1 +0 +0$/m);
     const tables = await vrouter('control', 'show', 'tables');
-    expect(tables).toMatch(new RegExp(`^${BLUE} +1 +0 +0 +2 +2 +64512:1 +64512:1$`, 'm'));
-    expect(tables).toMatch(/^nowhere \(not configured\) +0 +0 +0 +0 +1 +- +-$/m);
+    expect(tables).toMatch(
+      new RegExp(`^${BLUE} +1 +0 +0 +2 +2 +64512:1 +64512:1 +[0-9a-f]{12}$`, 'm'),
+    );
+    expect(tables).toMatch(/^nowhere \(not configured\) +0 +0 +0 +0 +1 +- +- +0{12}$/m);
     expect(await vrouter('control', 'show', 'routes', BLUE)).toBe(
       `inet ${VIP}\n` +
         '  * best                   compute-1 127.0.0.1:7 192.0.2.11 label 25 (udp) lp 200 med 100 vn default-domain:k8s-default:vn-blue\n' +
