@@ -29,6 +29,7 @@ export interface PathDifference {
 export type Difference = SettingDifference | PathDifference;
 
 export interface Comparison {
+  readonly inStep: boolean;
   readonly a: string;
   readonly b: string;
   /** That one or the other has, and paths published at the first. */
@@ -172,16 +173,14 @@ export async function compare(
 ): Promise<Comparison> {
   const first = await read(clients, limit);
   if (first.found.total === 0) {
-    return { ...names, instances: first.instances, paths: first.paths, differences: [], more: 0 };
+    const { instances, paths } = first;
+    return { inStep: true, ...names, instances, paths, differences: [], more: 0 };
   }
   await again();
   const second = await read(clients, limit);
   const known = new Set(first.found.differences.map((each) => JSON.stringify(each)));
-  return {
-    ...names,
-    instances: second.instances,
-    paths: second.paths,
-    differences: second.found.differences.filter((each) => known.has(JSON.stringify(each))),
-    more: Math.max(0, Math.min(first.found.total, second.found.total) - limit),
-  };
+  const differences = second.found.differences.filter((each) => known.has(JSON.stringify(each)));
+  const more = Math.max(0, Math.min(first.found.total, second.found.total) - limit);
+  const { instances, paths } = second;
+  return { inStep: differences.length + more === 0, ...names, instances, paths, differences, more };
 }

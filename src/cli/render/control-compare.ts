@@ -23,6 +23,7 @@ function pathLines({ a, b }: PathDifference): string {
 }
 
 export function renderComparison({
+  inStep,
   a,
   b,
   instances,
@@ -31,7 +32,7 @@ export function renderComparison({
   more,
 }: Comparison): string {
   const of = `${instances} instances, ${paths} paths`;
-  if (differences.length === 0) return `${a} and ${b} are in step: ${of}\n`;
+  if (inStep) return `${a} and ${b} are in step: ${of}\n`;
   let text = `a: ${a}\nb: ${b}\n`;
   let [instance, prefix] = ['', ''];
   for (const each of differences) {
