@@ -1,6 +1,6 @@
 /**
  * LearnedPaths: what an agent has heard from its control nodes, and what of it counts. Pure; written by the source
- * (program/control-nodes.ts), whose clock says when a control node may be believed to have said all.
+ * (control-nodes.ts), whose clock says when a control node may be believed to have said all.
  *
  * A control node is
  *   settled    live, has sent its end of rib, and agents that lost it with us have had time to come back to it
