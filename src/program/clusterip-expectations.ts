@@ -97,7 +97,7 @@ export function compositeOfTwo(
     id: 'composite',
     expected:
       `${NODES.client.name} reaches ${WEB.ipv4}/32 by a composite of two: MPLSoUDP ` +
-      `${NODES.client.ipv4} -> ${NODES.remote.ipv4} with the label of ${BACKENDS[1].name} ` +
+      `${NODES.client.ipv4} -> ${NODES.remote.ipv4} with the label that ${NODES.remote.name} published ` +
       `(${remoteLabel ?? 'none'}), and vif0/${localVif ?? '?'} of ${BACKENDS[0].name}`,
     observed: isEcmp
       ? members.map(({ nextHop, label }) => memberText(nextHop, label)).join(', ')

@@ -28,6 +28,7 @@ import type { ControlFile } from '../config/control.ts';
 import type { NodeFile, VifFile } from '../config/node.ts';
 import {
   CLIENT,
+  CONTROLS,
   MULTI_PORT,
   NODES,
   POD_GATEWAY,
@@ -236,7 +237,7 @@ export class NetnsStage {
   }
 
   async startControl(): Promise<Service> {
-    const { control } = NODES;
+    const [control] = CONTROLS;
     const file: ControlFile = {
       name: control.name,
       socket: this.#exchange,
@@ -261,7 +262,7 @@ export class NetnsStage {
     const service = this.#start(name, ['node', '--config', config], node.namespace);
     node.service = service;
     await this.#connect(service, node.socket);
-    await this.#ready(service, `${name} meets ${NODES.control.name}`, async () =>
+    await this.#ready(service, `${name} meets ${CONTROLS[0].name}`, async () =>
       (await node.status()).exchange === 'connected' ? true : undefined,
     );
     for (const plan of plans) await this.#configure(this.pod(plan.name));

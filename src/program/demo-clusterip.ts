@@ -39,6 +39,11 @@ import {
 import { FabricAudit } from '../sim/fabric-audit.ts';
 import { SABOTAGE, SABOTAGE_NAMES, type Sabotage } from '../sim/sabotage.ts';
 import {
+  publishedLabel,
+  routesCameOverXmpp,
+  type SessionEnds,
+} from './clusterip-control-expectations.ts';
+import {
   addressesSeen,
   compositeOfTwo,
   everyPacketAccounted,
@@ -168,10 +173,20 @@ class ClusteripDemo {
       const id = node.agent.vifId(vif);
       say(`${node.name}: vif0/${id} ${vif}, ${tenant.ipv4}, label ${node.agent.vifLabel(vif)}`);
     }
-    for (const { name, connected } of cluster.exchange.instances()) {
-      const routes = cluster.exchange.routes(name);
+    const sessions = this.#sessions();
+    for (const { node, control, atNode, atControl } of sessions) {
+      const messages = `${atControl?.counters.messages ?? 0} messages`;
+      say(
+        `${node} - ${control}: XMPP, ${atNode?.state}, ${atNode?.published} routes published, ` +
+          `${atNode?.received} heard in ${messages}`,
+      );
+    }
+    const [control] = cluster.controls.values();
+    const exchange = control?.exchange;
+    for (const { name, connected } of exchange?.instances() ?? []) {
+      const routes = exchange?.routes(name) ?? [];
       const policy = connected.length === 0 ? 'no policy' : `policy with ${connected.join(', ')}`;
-      say(`exchange: ${name}, ${policy}, ${routes.length} routes`);
+      say(`${control?.name}: ${name}, ${policy}, ${routes.length} routes`);
       for (const route of routes) {
         const hops = route.hops.map((hop) => `${hop.address} label ${hop.label}`).join(' or ');
         say(`  ${route.prefix.padEnd(20)}${hops}`);
@@ -183,9 +198,14 @@ class ClusteripDemo {
     }
     const vrf = client.node.agent.vrfId(POD_NETWORK) ?? 0;
     const vif = views.vifs(client.node.dataplane).find(({ name }) => name === client.vif);
-    const remoteLabel = this.#stage.remoteNode.agent.vifLabel(cluster.placed(web2.name).vif);
+    const remoteLabel = publishedLabel(
+      exchange?.routes(SERVICE_NETWORK) ?? [],
+      WEB,
+      this.#stage.remoteNode.ipv4,
+    );
     const tree = this.#serviceNextHop(client.node, vrf);
     this.#recorder.expect(
+      routesCameOverXmpp(sessions),
       vifShowsPod(vif, vrf, CLIENT),
       compositeOfTwo(tree, remoteLabel, local.node.agent.vifId(local.vif)),
     );
@@ -363,6 +383,19 @@ class ClusteripDemo {
       );
       for (const inner of inside) this.#recorder.say(`${' '.repeat(32)}${inner}`);
     }
+  }
+
+  /** Of every node with every control node, as both ends see them. */
+  #sessions(): SessionEnds[] {
+    const { nodes, controls } = this.#stage.cluster;
+    return [...nodes.values()].flatMap((node) =>
+      [...controls.values()].map((control) => ({
+        node: node.name,
+        control: control.name,
+        atNode: node.source.view().find(({ name }) => name === control.name),
+        atControl: control.sessions().find(({ name }) => name === node.name),
+      })),
+    );
   }
 
   #serviceNextHop(node: SimulatedNode, vrf: number): NextHopView[] {

@@ -16,6 +16,7 @@ import { FABRIC_WIRE } from '../sim/cluster.ts';
 import {
   BACKENDS,
   CLIENT,
+  CONTROLS,
   MULTI_PORT,
   NODES,
   POD_GATEWAY,
@@ -226,7 +227,8 @@ class ClusteripNetnsDemo {
   async #start(): Promise<void> {
     const [web1, web2] = BACKENDS;
     const stage = this.#stage;
-    const { client, remote, control } = NODES;
+    const { client, remote } = NODES;
+    const [control] = CONTROLS;
     const say = (line: string) => this.#recorder.say(line);
     this.#recorder.step('Network namespaces and processes');
     await stage.addFabric();

@@ -298,19 +298,23 @@ class HeldConnections {
 
   run(ticks: number): void {
     for (let i = 0; i < ticks; i += 1) {
-      this.#ticks += 1;
-      this.all.forEach((connection, n) => {
-        if (n % PERIOD === this.#ticks % PERIOD) this.#client.request(connection);
-      });
+      this.#askSome();
       this.#stage.cluster.advance(1);
     }
   }
 
-  /** All ask at once, and the change happens while their packets are on the way. */
+  /** All ask at once, the change happens while their packets are on the way, and they go on asking until it is done. */
   runThrough(change: () => void): void {
     for (const connection of this.all) this.#client.request(connection);
     change();
-    this.#stage.cluster.settle();
+    this.#stage.cluster.settle(() => this.#askSome());
+  }
+
+  #askSome(): void {
+    this.#ticks += 1;
+    this.all.forEach((connection, n) => {
+      if (n % PERIOD === this.#ticks % PERIOD) this.#client.request(connection);
+    });
   }
 }
 

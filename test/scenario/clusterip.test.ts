@@ -53,6 +53,7 @@ describe('a thousand connections', () => {
     expect(report.failed).toEqual([]);
     expect(report.ok).toBe(true);
     expect(report.expectations.map((e) => e.id)).toEqual([
+      'xmpp',
       'vif',
       'composite',
       'gateway',
@@ -113,9 +114,9 @@ describe('a thousand connections', () => {
         expect(commands).toContain(`${node} ${tool}`);
       }
     }
-    expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 16\n {34}\{ 10\.47\.255\.237:\d+ > /);
+    expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 17\n {34}\{ 10\.47\.255\.237:\d+ > /);
     expect(text).toMatch(/translate +10\.47\.255\.237:\d+ -> 10\.47\.255\.238:80\n/);
-    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*26 of 26 expectations met\.$/);
+    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*27 of 27 expectations met\.$/);
     expect(text).not.toContain('\u001b');
   });
 
