@@ -21,7 +21,7 @@ import { openDataplane } from '../dataplane/dataplane.ts';
 import type { RouteSource, RouteUpdate } from '../rib/route.ts';
 import { ControlNodes } from '../xmpp/control-nodes.ts';
 import { VirtualClock } from './clock.ts';
-import { type ControlOptions, SimulatedControl } from './control.ts';
+import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
 import { Fabric } from './fabric.ts';
 import { randomOf } from './random.ts';
 import { Tenant, type TenantOptions } from './tenant.ts';
@@ -99,6 +99,7 @@ export class SimulatedCluster {
   readonly #seed: bigint;
   readonly #flowEntries: number;
   readonly #taps = new Set<(seen: SeenFrame) => void>();
+  readonly #messageTaps = new Set<(seen: SeenMessage) => void>();
   readonly #routeTaps = new Set<(heard: HeardRoutes) => void>();
   /** Streams, sessions and control nodes run on it. */
   readonly #clock = new VirtualClock();
@@ -109,7 +110,10 @@ export class SimulatedCluster {
     this.#seed = seed;
     this.#flowEntries = flowEntries;
     for (const options of controls) {
-      this.controls.set(options.name, new SimulatedControl(this.#clock, options));
+      const show = (seen: SeenMessage) => {
+        for (const listener of this.#messageTaps) listener(seen);
+      };
+      this.controls.set(options.name, new SimulatedControl(this.#clock, options, show));
     }
   }
 
@@ -222,6 +226,12 @@ export class SimulatedCluster {
   tap(listener: (seen: SeenFrame) => void): () => void {
     this.#taps.add(listener);
     return () => this.#taps.delete(listener);
+  }
+
+  /** Called for all that agents and control nodes write to each other, when it is written. Returns how to stop. */
+  tapMessages(listener: (seen: SeenMessage) => void): () => void {
+    this.#messageTaps.add(listener);
+    return () => this.#messageTaps.delete(listener);
   }
 
   /** Called for what each agent hears of routes. Returns how to stop. */

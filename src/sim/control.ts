@@ -18,6 +18,16 @@ export interface ControlOptions {
   readonly ipv4: string;
 }
 
+/** What was written at once: a message, or a keepalive. */
+export interface SeenMessage {
+  readonly control: string;
+  /** The agent's. */
+  readonly address: string;
+  /** As the control node sees it. */
+  readonly way: 'in' | 'out';
+  readonly bytes: Uint8Array;
+}
+
 interface Running {
   readonly clock: ProcessClock;
   readonly exchange: RouteExchange;
@@ -30,13 +40,19 @@ export class SimulatedControl {
   readonly #clock: Clock;
   readonly #instances: InstanceSpec[] = [];
   readonly #connected: (readonly [string, string])[] = [];
+  readonly #show: (seen: SeenMessage) => void;
   /** Its ends of streams that may be open. */
   readonly #streams = new Set<MemoryStream>();
   #process: Running | undefined;
   #plugged = true;
 
-  constructor(clock: Clock, { name, ipv4 }: ControlOptions) {
+  constructor(
+    clock: Clock,
+    { name, ipv4 }: ControlOptions,
+    show: (seen: SeenMessage) => void = () => {},
+  ) {
     this.#clock = clock;
+    this.#show = show;
     this.name = name;
     this.ipv4 = ipv4;
     this.start();
@@ -119,6 +135,8 @@ export class SimulatedControl {
         }
         const { agents, clock } = this.#process;
         const [near, far] = streamPair(this.#clock, [address, this.ipv4], clock);
+        near.onWrite = (bytes) => this.#show({ control: this.name, address, way: 'in', bytes });
+        far.onWrite = (bytes) => this.#show({ control: this.name, address, way: 'out', bytes });
         for (const stream of this.#streams) if (!stream.open) this.#streams.delete(stream);
         this.#streams.add(far);
         agents.accept(far);

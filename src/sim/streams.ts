@@ -13,6 +13,8 @@ export class MemoryStream implements ByteStream {
   far!: MemoryStream;
   reading = true;
   open = true;
+  /** Somebody looks at what goes onto the wire. */
+  onWrite: ((bytes: Uint8Array) => void) | undefined;
   readonly #clock: Clock;
   readonly #arrived: Uint8Array[] = [];
   #unread = 0;
@@ -39,9 +41,10 @@ export class MemoryStream implements ByteStream {
   }
 
   write(parts: readonly (string | Uint8Array)[]): void {
-    if (this.open) {
-      this.far.#arrive(Buffer.concat(parts.map((part) => Buffer.from(part as string))));
-    }
+    if (!this.open) return;
+    const bytes = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
+    this.onWrite?.(bytes);
+    this.far.#arrive(bytes);
   }
 
   end(): void {

@@ -15,6 +15,7 @@ import { checkKey, checkName, checkRoute } from '../rib/check.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import {
   keyOf,
+  prefixKeyText,
   type Route,
   type RouteKey,
   type RouteSource,
@@ -95,6 +96,8 @@ export class ControlNodes implements RouteSource {
   readonly #subscribed = new Map<string, number>();
   readonly #instances = new Map<string, WantedInstance>();
   readonly #published = new Map<string, Map<string, Route>>();
+  /** The same routes by prefix, then instance. */
+  readonly #byPrefix = new Map<string, Map<string, Route>>();
   /** Subscribed to, and the agent has not been told of an end of rib. */
   readonly #awaited = new Set<string>();
   #listener: Listener | undefined;
@@ -112,7 +115,7 @@ export class ControlNodes implements RouteSource {
       options.nodes.map((node) => node.name),
       {
         isOwn: (address) => own.has(address),
-        published: (key) => this.#published.get(key.instance)?.get(routeKeyText(key)),
+        published: (prefix) => this.#byPrefix.get(prefixKeyText(prefix))?.values() ?? [],
       },
     );
     this.#peers = options.nodes.map(({ name, connect }) => new ControlPeer(this, name, connect));
@@ -159,6 +162,10 @@ export class ControlNodes implements RouteSource {
     if (!this.#instances.has(instance)) this.#want(instance, this.#unheard());
     const routes = getOrCreate(this.#published, instance, () => new Map<string, Route>());
     routes.set(routeKeyText(route), route);
+    getOrCreate(this.#byPrefix, prefixKeyText(route), () => new Map<string, Route>()).set(
+      instance,
+      route,
+    );
     this.#routeChanged(route);
   }
 
@@ -168,6 +175,9 @@ export class ControlNodes implements RouteSource {
     const routes = this.#published.get(key.instance);
     if (routes?.delete(routeKeyText(key)) !== true) return;
     if (routes.size === 0) this.#published.delete(key.instance);
+    const everywhere = this.#byPrefix.get(prefixKeyText(key));
+    everywhere?.delete(key.instance);
+    if (everywhere?.size === 0) this.#byPrefix.delete(prefixKeyText(key));
     this.#routeChanged(key);
     if (routes.size === 0 && !this.#subscribed.has(key.instance)) {
       this.#want(key.instance, undefined);

@@ -240,6 +240,34 @@ describe('two control nodes, three agents', () => {
     expect(me.heard()).toEqual(['+10.96.0.10/32 12:30 13:40']);
   });
 
+  test('headless, what another instance has from this node is as it is now, too', async () => {
+    for (const { exchange } of controls) {
+      exchange.createInstance({ name: 'services' });
+      exchange.connect('pods', 'services');
+    }
+    const services = (prefix: string, label: number) =>
+      route('services', prefix, [hop(me.address, label)]);
+    me.source.publish(services('10.97.0.1/32', 60));
+    me.source.publish(services('10.97.0.2/32', 61));
+    await clock.settle();
+    expect(hops(me.known.get('10.97.0.1/32'))).toBe('11:60');
+    me.heard();
+    for (const control of controls) control.kill();
+    await clock.pass(600_000);
+    expect(me.heard()).toEqual([]);
+    me.source.publish(services('10.97.0.1/32', 62));
+    me.source.withdraw(keyOf(services('10.97.0.2/32', 61)));
+    await clock.settle();
+    expect(me.heard().sort()).toEqual(['+10.97.0.1/32 11:62', '-10.97.0.2/32']);
+    // In both: this instance's own word counts, then the other's.
+    me.publish('10.97.0.1/32', 63);
+    await clock.settle();
+    expect(me.heard()).toEqual(['+10.97.0.1/32 11:63']);
+    me.withdraw('10.97.0.1/32');
+    await clock.settle();
+    expect(me.heard()).toEqual(['+10.97.0.1/32 11:62']);
+  });
+
   test('everything is said again in a new session, and goes with an orderly end', async () => {
     controls[0]?.kill();
     controls[0]?.start();
