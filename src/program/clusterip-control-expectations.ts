@@ -6,6 +6,8 @@ import type { SessionView } from '../cli/control-views.ts';
 import type { ControlNodeView } from '../cli/views.ts';
 import type { Route } from '../rib/route.ts';
 import type { ServicePlan } from '../sim/clusterip-plan.ts';
+import type { Load } from '../sim/clusterip-traffic.ts';
+import type { ControlAudit } from './control-audit.ts';
 import type { Expectation } from './demo-report.ts';
 
 /** One session as its two ends see it; nothing where an end does not know of it. */
@@ -56,4 +58,68 @@ export function publishedLabel(
 ): number | undefined {
   const route = routes.find(({ prefix }) => prefix === `${service.ipv4}/32`);
   return route?.hops.find((hop) => hop.address === address)?.label;
+}
+
+/** What crossed the fabric: `ends` are the addresses of each node and each control node. */
+export function fabricCarriedSessions(
+  audit: Pick<ControlAudit, 'xmpp' | 'malformed' | 'sessions'>,
+  ends: readonly { readonly node: string; readonly control: string }[],
+): Expectation {
+  const found = ends.map(({ node, control }) =>
+    audit.sessions.find((seen) => seen.node === node && seen.control === control),
+  );
+  const text = audit.sessions.map(
+    ({ node, control, publishes, events, toControl, toNode }) =>
+      `${node} - ${control}: ${publishes} publishes in ${toControl} bytes, ${events} events in ${toNode}`,
+  );
+  return {
+    id: 'xmpp-wire',
+    expected:
+      'the fabric carried these sessions and no others: TCP to port 5269, publishes one way, events the other',
+    observed: `${audit.xmpp} frames, ${audit.malformed} malformed; ${text.join('; ') || 'no session'}`,
+    ok:
+      ends.length > 0 &&
+      audit.malformed === 0 &&
+      audit.sessions.length === ends.length &&
+      found.every((seen) => seen !== undefined && seen.publishes > 0 && seen.events > 0),
+  };
+}
+
+export interface ControlKilled {
+  readonly control: string;
+  readonly load: Pick<Load, 'connections' | 'closed'>;
+  /** Connections that had ended when it was killed. */
+  readonly doneBefore: number;
+  /** Of each node: commits to its data plane meanwhile, and what it then says of the session. */
+  readonly nodes: readonly {
+    readonly node: string;
+    readonly commits: number;
+    readonly killed: ControlNodeView | undefined;
+    readonly other: ControlNodeView | undefined;
+  }[];
+}
+
+export function killedControlCostsNothing(seen: ControlKilled): Expectation {
+  const { control, load, doneBefore, nodes } = seen;
+  const text = nodes.map(
+    ({ node, commits, killed, other }) =>
+      `${node}: ${commits} commits, sessions ${killed?.state ?? 'unknown'} and ${other?.state ?? 'unknown'}`,
+  );
+  return {
+    id: 'control-killed',
+    expected: `${control} is killed with -9 during the curls: none fails, no table changes, the other session stays`,
+    observed: `${load.closed} of ${load.connections}, ${doneBefore} of them before it; ${text.join('; ')}`,
+    ok:
+      doneBefore > 0 &&
+      doneBefore < load.connections &&
+      load.closed === load.connections &&
+      nodes.length > 0 &&
+      nodes.every(
+        ({ commits, killed, other }) =>
+          commits === 0 &&
+          killed !== undefined &&
+          killed.state !== 'established' &&
+          other?.state === 'established',
+      ),
+  };
 }

@@ -334,7 +334,8 @@ export type FabricSeen = Pick<
   'frames' | 'malformed' | 'faults' | 'sourcePorts' | 'directions' | 'portsInRange'
 >;
 
-export function fabricIsSound(audit: FabricSeen): Expectation[] {
+/** `beside`: what else may be there. */
+export function fabricIsSound(audit: FabricSeen, beside = ''): Expectation[] {
   const wanted = [
     `${NODES.client.ipv4} -> ${NODES.remote.ipv4}`,
     `${NODES.remote.ipv4} -> ${NODES.client.ipv4}`,
@@ -345,8 +346,7 @@ export function fabricIsSound(audit: FabricSeen): Expectation[] {
   return [
     {
       id: 'fabric',
-      expected:
-        'everything on the fabric is MPLS over UDP to port 6635, between the two nodes; nothing malformed',
+      expected: `everything on the fabric${beside} is MPLS over UDP to port 6635, between the two nodes; nothing malformed`,
       observed:
         `${audit.frames} frames (${[...audit.directions].map(([d, n]) => `${d}: ${n}`).join(', ') || 'none'}), ` +
         `${audit.malformed} malformed${audit.faults.size > 0 ? ` (${[...audit.faults].join(', ')})` : ''}`,

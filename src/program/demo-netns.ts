@@ -11,7 +11,7 @@ import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../cli/io.ts';
 import { readPcap } from '../codec/pcap.ts';
-import { CapPort } from '../ports/cap-port.ts';
+import { controlNodeName } from '../config/node.ts';
 import { FABRIC_WIRE } from '../sim/cluster.ts';
 import {
   BACKENDS,
@@ -28,6 +28,13 @@ import {
   WEB_PORT,
 } from '../sim/clusterip-plan.ts';
 import { FabricAudit } from '../sim/fabric-audit.ts';
+import {
+  fabricCarriedSessions,
+  killedControlCostsNothing,
+  publishedLabel,
+  routesCameOverXmpp,
+  type SessionEnds,
+} from './clusterip-control-expectations.ts';
 import {
   type CurlLoad,
   curls,
@@ -49,9 +56,9 @@ import {
 } from './clusterip-expectations.ts';
 import {
   floatingIp,
-  type NetnsNode,
   NetnsStage,
   NODE_MACS,
+  NODE_PLANS,
   type PlacedPod,
 } from './clusterip-netns.ts';
 import {
@@ -62,10 +69,13 @@ import {
   tsharkAgrees,
   unmappedFails,
 } from './clusterip-netns-expectations.ts';
+import type { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
+import { ControlAudit } from './control-audit.ts';
 import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
-import { haveCommand, Lab } from './lab.ts';
+import { Lab } from './lab.ts';
+import { interruption, missingForNetns } from './netns-needs.ts';
 import { askTshark } from './tshark.ts';
 
 export interface ClusteripNetnsOptions extends Omit<ClusteripOptions, 'connections'> {
@@ -80,56 +90,14 @@ const CURLS = 200;
 const MIN_CURLS = 20;
 const MAX_CURLS = 20_000;
 const FEW_CURLS = 40;
+const CURLS_AROUND_KILL = 80;
 const UNMAPPED_TRIES = 4;
 const PINGS = 5;
 const ROUTES_MS = 10_000;
 const QUIET_MS = 10_000;
 
-/** What has to be there, and the Debian package it is in. */
-const TOOLS: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  nsenter: 'util-linux',
-  setpriv: 'util-linux',
-  ping: 'iputils-ping',
-  curl: 'curl',
-  tshark: 'tshark',
-};
-
 /** Faults that can be put into real processes, by the ways an operator has. */
 const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
-
-/** Why it cannot run here; nothing: it can. */
-export async function missingForNetns(): Promise<string[]> {
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root (network namespaces, TAP devices)');
-  for (const [tool, debian] of Object.entries(TOOLS)) {
-    if (!haveCommand(tool)) missing.push(`the command ${tool} (Debian: ${debian})`);
-  }
-  try {
-    await CapPort.available();
-  } catch (error) {
-    missing.push((error as Error).message);
-  }
-  return missing;
-}
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Rejects on a signal, so that what was made is removed before the process ends. */
-function interruption(): { readonly signalled: Promise<never>; readonly forget: () => void } {
-  let interrupt: (signal: NodeJS.Signals) => void = () => {};
-  const signalled = new Promise<never>((_, reject) => {
-    interrupt = (signal) => reject(new UsageError(`demo clusterip: interrupted by ${signal}`));
-  });
-  signalled.catch(() => {});
-  for (const signal of SIGNALS) process.on(signal, interrupt);
-  return {
-    signalled,
-    forget: () => {
-      for (const signal of SIGNALS) process.off(signal, interrupt);
-    },
-  };
-}
 
 function thisProgram(): string[] {
   const script = process.argv[1];
@@ -214,6 +182,7 @@ class ClusteripNetnsDemo {
       await this.#firstConnection();
       await this.#manyCurls();
       await this.#ports();
+      await this.#controlKilled();
       await this.#thirdBackend();
       await this.#wires();
       return this.#recorder.finish();
@@ -228,14 +197,15 @@ class ClusteripNetnsDemo {
     const [web1, web2] = BACKENDS;
     const stage = this.#stage;
     const { client, remote } = NODES;
-    const [control] = CONTROLS;
     const say = (line: string) => this.#recorder.say(line);
     this.#recorder.step('Network namespaces and processes');
     await stage.addFabric();
     const capture = await stage.startCapture();
     say(`fabric: a bridge; vrouter capture, process ${capture.pid}`);
-    const exchange = await stage.startControl();
-    say(`${control.name}: vrouter control, process ${exchange.pid}`);
+    for (const control of stage.controls.values()) {
+      const { pid } = await stage.startControl(control);
+      say(`${control.name}: vrouter control, process ${pid}, namespace ${control.namespace.name}`);
+    }
     const near = await stage.startNode(client.name, [CLIENT, web1]);
     const far = await stage.startNode(remote.name, [web2]);
     for (const [name, { pid }] of [
@@ -251,7 +221,7 @@ class ClusteripNetnsDemo {
   }
 
   async #setUp(): Promise<void> {
-    const [web1, web2] = BACKENDS;
+    const [web1] = BACKENDS;
     const stage = this.#stage;
     this.#recorder.step('Networks, pods and services; routes travel');
     const near = stage.node(NODES.client.name);
@@ -266,13 +236,12 @@ class ClusteripNetnsDemo {
     }
     await this.#sabotage();
     const vrf = await near.vrf(POD_NETWORK);
-    const remoteVif = await stage.node(NODES.remote.name).vif(stage.pod(web2.name).vif);
-    const remoteLabel =
-      remoteVif === undefined
-        ? undefined
-        : await stage.node(NODES.remote.name).labelOf(remoteVif.id);
+    const [control] = stage.controls.values();
+    const routes = (await control?.routes(SERVICE_NETWORK)) ?? [];
+    const remoteLabel = publishedLabel(routes, WEB, NODES.remote.ipv4);
     const local = await near.vif(stage.pod(web1.name).vif);
     this.#recorder.expect(
+      routesCameOverXmpp(await this.#sessions()),
       vifShowsPod(await near.vif(stage.pod(CLIENT.name).vif), vrf, CLIENT),
       compositeOfTwo(await near.nextHopsTo(vrf, WEB.ipv4), remoteLabel, local?.id),
     );
@@ -352,13 +321,51 @@ class ClusteripNetnsDemo {
     this.#recorder.expect(...portsAreServed(loads), unmappedFails(refused));
   }
 
+  async #controlKilled(): Promise<void> {
+    const { controls, nodes } = this.#stage;
+    const [control, other] = [...controls.values()] as [NetnsControl, NetnsControl];
+    const count = CURLS_AROUND_KILL;
+    this.#recorder.step(`${count} curls, and ${control.name} is killed meanwhile`);
+    const before = await Promise.all(
+      [...nodes.values()].map(async (node) => (await node.status()).generation),
+    );
+    let ended = 0;
+    let doneBefore = 0;
+    let killed: Promise<void> | undefined;
+    const load = await this.#curls(WEB, WEB_PORT, count, (runs) => {
+      ended = runs;
+      if (ended < count / 4 || killed !== undefined) return;
+      doneBefore = ended;
+      killed = control.kill();
+    });
+    await killed;
+    const after = await Promise.all(
+      [...nodes.values()].map(async (node, i) => {
+        const status = await node.status();
+        const session = ({ ipv4 }: NetnsControl) =>
+          status.control?.find(({ name }) => name === controlNodeName({ address: ipv4 }));
+        return {
+          node: node.name,
+          commits: Number(status.generation) - Number(before[i]),
+          killed: session(control),
+          other: session(other),
+        };
+      }),
+    );
+    this.#recorder.say(`killed after ${doneBefore} curls; ${load.closed} of ${count} served`);
+    this.#recorder.expect(
+      killedControlCostsNothing({ control: control.name, load, doneBefore, nodes: after }),
+    );
+  }
+
   async #thirdBackend(): Promise<void> {
     const pod = BACKENDS[2];
     const stage = this.#stage;
-    const near = stage.node(NODES.client.name);
+    // All backends of a node are behind one label: how many there are, that node knows.
+    const far = stage.node(NODES.remote.name);
     this.#recorder.step(`${pod.name} joins on ${pod.node} while all runs, and leaves again`);
     const members = async (count: number) => {
-      const [top] = await stage.serviceMembers(near, count, this.#patienceMs);
+      const [top] = await stage.serviceMembers(far, count, this.#patienceMs);
       return top?.slots?.filter((slot) => slot !== null).length ?? 0;
     };
     await stage.addBackend(pod);
@@ -388,7 +395,7 @@ class ClusteripNetnsDemo {
     let sent = 0;
     for (const node of nodes) sent += Number((await node.vif('fabric'))?.tx.packets ?? 0);
     await this.#stage.stopCapture();
-    const audit = this.#audit();
+    const { audit, control, fromNodes } = this.#audit();
     const http = [WEB, MULTI_PORT].flatMap(({ ports }) => ports.map(({ port }) => port));
     const { lab, capture } = this.#stage;
     const opinion = await askTshark((argv) => lab.run(argv), capture, [...new Set(http)]);
@@ -396,11 +403,16 @@ class ClusteripNetnsDemo {
       `${audit.frames} frames crossed the fabric, ${audit.sourcePorts.size} UDP source ports`,
     );
     for (const label of [...audit.labels].sort()) this.#recorder.say(`to ${label}`);
+    this.#recorder.say(`${control.xmpp} frames of XMPP sessions, ${control.arp} of ARP`);
+    const ends = NODE_PLANS.flatMap((node) =>
+      CONTROLS.map(({ ipv4 }) => ({ node: node.ipv4, control: ipv4 })),
+    );
     this.#recorder.expect(
       ...addressesSeen(this.#heard, this.#callers),
-      ...fabricIsSound(audit),
+      ...fabricIsSound(audit, ', beside XMPP and ARP,'),
+      fabricCarriedSessions(control, ends),
       tsharkAgrees(opinion),
-      captureIsTheirs({ captured: audit.frames, sent }),
+      captureIsTheirs({ captured: fromNodes, sent }),
       ...accounts,
     );
     const { pcap } = this.#options;
@@ -412,8 +424,13 @@ class ClusteripNetnsDemo {
 
   // --- what is observed and shown --------------------------------------------------------------
 
-  async #curls(service: typeof WEB, port: number, count: number): Promise<CurlLoad> {
-    const done = await curls(this.#stage, service, port, count);
+  async #curls(
+    service: typeof WEB,
+    port: number,
+    count: number,
+    onEnd?: (ended: number) => void,
+  ): Promise<CurlLoad> {
+    const done = await curls(this.#stage, service, port, count, onEnd);
     for (const end of done.heard) this.#heard.add(end);
     for (const caller of done.callers) this.#callers.add(caller);
     return done;
@@ -437,17 +454,41 @@ class ClusteripNetnsDemo {
     return accounts;
   }
 
-  #audit(): FabricAudit {
+  /** Of every node with every control node, as both ends see them. */
+  async #sessions(): Promise<SessionEnds[]> {
+    const { nodes, controls } = this.#stage;
+    const ends: SessionEnds[] = [];
+    for (const control of controls.values()) {
+      const sessions = await control.sessions();
+      const name = controlNodeName({ address: control.ipv4 });
+      for (const node of nodes.values()) {
+        const { control: views = [] } = await node.status();
+        ends.push({
+          node: node.name,
+          control: control.name,
+          atNode: views.find((view) => view.name === name),
+          atControl: sessions.find((session) => session.name === node.name),
+        });
+      }
+    }
+    return ends;
+  }
+
+  /** Tenants' frames, and control's; and how many of all came from the nodes. */
+  #audit(): { audit: FabricAudit; control: ControlAudit; fromNodes: number } {
     const { capture } = this.#stage;
     const names = new Map(Object.entries(NODE_MACS).map(([name, mac]) => [mac, name]));
     const audit = new FabricAudit();
+    const control = new ControlAudit();
+    let fromNodes = 0;
     for (const { timeNs, frame } of readPcap('fabric.pcap', readFileSync(capture))) {
       const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
       const mac = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?!$)/g, '$1:');
       const [to, from] = [names.get(mac(0)) ?? '', names.get(mac(6)) ?? ''];
-      audit.see({ timeNs, wire: FABRIC_WIRE, from, to, frame: bytes });
+      if (from !== '') fromNodes += 1;
+      if (!control.takes(bytes)) audit.see({ timeNs, wire: FABRIC_WIRE, from, to, frame: bytes });
     }
-    return audit;
+    return { audit, control, fromNodes };
   }
 
   #sayHeld(held: Held | undefined): void {

@@ -11,9 +11,9 @@ import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vit
 import { PcapWriter, readPcap } from '../../src/codec/pcap.ts';
 import { readCurl } from '../../src/program/clusterip-curls.ts';
 import { PAGE_FILLER } from '../../src/program/clusterip-netns.ts';
-import { missingForNetns } from '../../src/program/demo-netns.ts';
 import type { DemoReport } from '../../src/program/demo-report.ts';
 import { Lab } from '../../src/program/lab.ts';
+import { missingForNetns } from '../../src/program/netns-needs.ts';
 import { askTshark, opinionOf } from '../../src/program/tshark.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
