@@ -7,12 +7,9 @@
  *  * The verdict comes from what was observed: the clients, the nodes' own views over their sockets, the
  *    kernels' counters, a capture of the fabric.
  */
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../cli/io.ts';
-import { readPcap } from '../codec/pcap.ts';
-import { controlNodeName } from '../config/node.ts';
-import { FABRIC_WIRE } from '../sim/cluster.ts';
 import {
   BACKENDS,
   CLIENT,
@@ -27,13 +24,11 @@ import {
   WEB,
   WEB_PORT,
 } from '../sim/clusterip-plan.ts';
-import { FabricAudit } from '../sim/fabric-audit.ts';
 import {
   fabricCarriedSessions,
   killedControlCostsNothing,
   publishedLabel,
   routesCameOverXmpp,
-  type SessionEnds,
 } from './clusterip-control-expectations.ts';
 import {
   type CurlLoad,
@@ -46,7 +41,6 @@ import {
 import {
   addressesSeen,
   compositeOfTwo,
-  everyPacketAccounted,
   fabricIsSound,
   firstIsServed,
   flowsOfConnection,
@@ -54,13 +48,7 @@ import {
   portsAreServed,
   vifShowsPod,
 } from './clusterip-expectations.ts';
-import {
-  floatingIp,
-  NetnsStage,
-  NODE_MACS,
-  NODE_PLANS,
-  type PlacedPod,
-} from './clusterip-netns.ts';
+import { floatingIp, NetnsStage, NODE_PLANS, type PlacedPod } from './clusterip-netns.ts';
 import {
   captureIsTheirs,
   curlsAreServed,
@@ -69,8 +57,8 @@ import {
   tsharkAgrees,
   unmappedFails,
 } from './clusterip-netns-expectations.ts';
+import { accountsOf, auditOf, killControl, sessionsOf } from './clusterip-netns-observed.ts';
 import type { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
-import { ControlAudit } from './control-audit.ts';
 import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
@@ -94,7 +82,6 @@ const CURLS_AROUND_KILL = 80;
 const UNMAPPED_TRIES = 4;
 const PINGS = 5;
 const ROUTES_MS = 10_000;
-const QUIET_MS = 10_000;
 
 /** Faults that can be put into real processes, by the ways an operator has. */
 const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
@@ -241,7 +228,7 @@ class ClusteripNetnsDemo {
     const remoteLabel = publishedLabel(routes, WEB, NODES.remote.ipv4);
     const local = await near.vif(stage.pod(web1.name).vif);
     this.#recorder.expect(
-      routesCameOverXmpp(await this.#sessions()),
+      routesCameOverXmpp(await sessionsOf(this.#stage)),
       vifShowsPod(await near.vif(stage.pod(CLIENT.name).vif), vrf, CLIENT),
       compositeOfTwo(await near.nextHopsTo(vrf, WEB.ipv4), remoteLabel, local?.id),
     );
@@ -322,40 +309,15 @@ class ClusteripNetnsDemo {
   }
 
   async #controlKilled(): Promise<void> {
-    const { controls, nodes } = this.#stage;
-    const [control, other] = [...controls.values()] as [NetnsControl, NetnsControl];
+    const [control, other] = [...this.#stage.controls.values()] as [NetnsControl, NetnsControl];
     const count = CURLS_AROUND_KILL;
     this.#recorder.step(`${count} curls, and ${control.name} is killed meanwhile`);
-    const before = await Promise.all(
-      [...nodes.values()].map(async (node) => (await node.status()).generation),
+    const curls = (onEnd: (ended: number) => void) => this.#curls(WEB, WEB_PORT, count, onEnd);
+    const seen = await killControl(this.#stage, control, other, { count, curls });
+    this.#recorder.say(
+      `killed after ${seen.doneBefore} curls; ${seen.load.closed} of ${count} served`,
     );
-    let ended = 0;
-    let doneBefore = 0;
-    let killed: Promise<void> | undefined;
-    const load = await this.#curls(WEB, WEB_PORT, count, (runs) => {
-      ended = runs;
-      if (ended < count / 4 || killed !== undefined) return;
-      doneBefore = ended;
-      killed = control.kill();
-    });
-    await killed;
-    const after = await Promise.all(
-      [...nodes.values()].map(async (node, i) => {
-        const status = await node.status();
-        const session = ({ ipv4 }: NetnsControl) =>
-          status.control?.find(({ name }) => name === controlNodeName({ address: ipv4 }));
-        return {
-          node: node.name,
-          commits: Number(status.generation) - Number(before[i]),
-          killed: session(control),
-          other: session(other),
-        };
-      }),
-    );
-    this.#recorder.say(`killed after ${doneBefore} curls; ${load.closed} of ${count} served`);
-    this.#recorder.expect(
-      killedControlCostsNothing({ control: control.name, load, doneBefore, nodes: after }),
-    );
+    this.#recorder.expect(killedControlCostsNothing(seen));
   }
 
   async #thirdBackend(): Promise<void> {
@@ -391,11 +353,11 @@ class ClusteripNetnsDemo {
   async #wires(): Promise<void> {
     this.#recorder.step('The wires, and where every packet went');
     const nodes = [...this.#stage.nodes.values()];
-    const accounts = await this.#accounts(nodes);
+    const accounts = await accountsOf(this.#stage);
     let sent = 0;
     for (const node of nodes) sent += Number((await node.vif('fabric'))?.tx.packets ?? 0);
     await this.#stage.stopCapture();
-    const { audit, control, fromNodes } = this.#audit();
+    const { audit, control, fromNodes } = auditOf(this.#stage.capture);
     const http = [WEB, MULTI_PORT].flatMap(({ ports }) => ports.map(({ port }) => port));
     const { lab, capture } = this.#stage;
     const opinion = await askTshark((argv) => lab.run(argv), capture, [...new Set(http)]);
@@ -434,61 +396,6 @@ class ClusteripNetnsDemo {
     for (const end of done.heard) this.#heard.add(end);
     for (const caller of done.callers) this.#callers.add(caller);
     return done;
-  }
-
-  /** When the kernels' counts and the nodes' agree, or patience is over. */
-  async #accounts(nodes: readonly NetnsNode[]) {
-    const accounts = [];
-    for (const node of nodes) {
-      const read = async () => {
-        const entered = await this.#stage.entered(node);
-        const { totals } = await node.status();
-        return { node: node.name, entered, totals, dropped: await node.drops() };
-      };
-      const settled = await this.#stage.lab.poll(async () => {
-        const account = await read();
-        return everyPacketAccounted(account).ok ? account : undefined;
-      }, QUIET_MS);
-      accounts.push(everyPacketAccounted(settled ?? (await read())));
-    }
-    return accounts;
-  }
-
-  /** Of every node with every control node, as both ends see them. */
-  async #sessions(): Promise<SessionEnds[]> {
-    const { nodes, controls } = this.#stage;
-    const ends: SessionEnds[] = [];
-    for (const control of controls.values()) {
-      const sessions = await control.sessions();
-      const name = controlNodeName({ address: control.ipv4 });
-      for (const node of nodes.values()) {
-        const { control: views = [] } = await node.status();
-        ends.push({
-          node: node.name,
-          control: control.name,
-          atNode: views.find((view) => view.name === name),
-          atControl: sessions.find((session) => session.name === node.name),
-        });
-      }
-    }
-    return ends;
-  }
-
-  /** Tenants' frames, and control's; and how many of all came from the nodes. */
-  #audit(): { audit: FabricAudit; control: ControlAudit; fromNodes: number } {
-    const { capture } = this.#stage;
-    const names = new Map(Object.entries(NODE_MACS).map(([name, mac]) => [mac, name]));
-    const audit = new FabricAudit();
-    const control = new ControlAudit();
-    let fromNodes = 0;
-    for (const { timeNs, frame } of readPcap('fabric.pcap', readFileSync(capture))) {
-      const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
-      const mac = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?!$)/g, '$1:');
-      const [to, from] = [names.get(mac(0)) ?? '', names.get(mac(6)) ?? ''];
-      if (from !== '') fromNodes += 1;
-      if (!control.takes(bytes)) audit.see({ timeNs, wire: FABRIC_WIRE, from, to, frame: bytes });
-    }
-    return { audit, control, fromNodes };
   }
 
   #sayHeld(held: Held | undefined): void {
