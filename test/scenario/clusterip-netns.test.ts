@@ -15,6 +15,7 @@ import type { DemoReport } from '../../src/program/demo-report.ts';
 import { Lab } from '../../src/program/lab.ts';
 import { missingForNetns } from '../../src/program/netns-needs.ts';
 import { askTshark, opinionOf } from '../../src/program/tshark.ts';
+import { decodeMplsOverUdp } from '../../src/sim/wire.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const RUN_MS = 300_000;
@@ -277,10 +278,13 @@ describe('the second opinion', () => {
       await lab.close();
     }
   };
-  /** The largest frame of the real capture: a full segment of a page. */
+  /** The largest tunnelled frame of the real capture: a full segment of a page. */
   const segment = (): Uint8Array => {
     const records = [...readPcap('fabric.pcap', readFileSync(join(wires, 'fabric.pcap')))];
-    return records.reduce((a, b) => (b.frame.length > a.frame.length ? b : a)).frame;
+    const isTunnelled = ({ frame }: { readonly frame: Uint8Array }) =>
+      typeof decodeMplsOverUdp(Buffer.from(frame)) === 'object';
+    return records.filter(isTunnelled).reduce((a, b) => (b.frame.length > a.frame.length ? b : a))
+      .frame;
   };
   const changed = (frame: Uint8Array, at: number) => {
     const copy = Uint8Array.from(frame);
