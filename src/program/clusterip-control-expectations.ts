@@ -107,7 +107,7 @@ export function killedControlCostsNothing(seen: ControlKilled): Expectation {
   );
   return {
     id: 'control-killed',
-    expected: `${control} is killed with -9 during the curls: none fails, no table changes, the other session stays`,
+    expected: `${control} is killed with -9 under load: no connection fails, no table changes, the other session stays`,
     observed: `${load.closed} of ${load.connections}, ${doneBefore} of them before it; ${text.join('; ')}`,
     ok:
       doneBefore > 0 &&

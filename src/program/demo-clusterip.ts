@@ -36,12 +36,13 @@ import {
   traceRemote,
   unmapped,
 } from '../sim/clusterip-traffic.ts';
+import type { SimulatedControl } from '../sim/control.ts';
 import { FabricAudit } from '../sim/fabric-audit.ts';
 import { SABOTAGE, SABOTAGE_NAMES, type Sabotage } from '../sim/sabotage.ts';
 import {
+  killedControlCostsNothing,
   publishedLabel,
   routesCameOverXmpp,
-  type SessionEnds,
 } from './clusterip-control-expectations.ts';
 import {
   addressesSeen,
@@ -60,6 +61,12 @@ import {
   unmappedIsRefused,
   vifShowsPod,
 } from './clusterip-expectations.ts';
+import {
+  CONNECTIONS_AROUND_KILL,
+  killControl,
+  sessionAt,
+  sessionsOf,
+} from './clusterip-observed.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import {
   explainTable,
@@ -109,6 +116,9 @@ export function runClusterip(options: ClusteripOptions): DemoReport {
   }
 }
 
+/** Of a control node: agents have come back to it by then, and believe it. */
+const BACK_MS = 60_000;
+
 class ClusteripDemo {
   readonly #options: ClusteripOptions;
   readonly #sabotage: Sabotage | undefined;
@@ -149,6 +159,7 @@ class ClusteripDemo {
     this.#manyConnections();
     this.#ports();
     this.#hairpin();
+    this.#controlKilled();
     this.#scale();
     this.#wires();
     return this.#recorder.finish();
@@ -173,7 +184,7 @@ class ClusteripDemo {
       const id = node.agent.vifId(vif);
       say(`${node.name}: vif0/${id} ${vif}, ${tenant.ipv4}, label ${node.agent.vifLabel(vif)}`);
     }
-    const sessions = this.#sessions();
+    const sessions = sessionsOf(cluster);
     for (const { node, control, atNode, atControl } of sessions) {
       const messages = `${atControl?.counters.messages ?? 0} messages`;
       say(
@@ -281,6 +292,28 @@ class ClusteripDemo {
     this.#recorder.expect(hairpinWorks(seen));
   }
 
+  #controlKilled(): void {
+    const { cluster } = this.#stage;
+    const [control, other] = [...cluster.controls.values()] as [SimulatedControl, SimulatedControl];
+    const count = CONNECTIONS_AROUND_KILL;
+    this.#recorder.step(
+      `${count} connections, and ${control.name} is killed meanwhile; it comes back`,
+    );
+    const seen = killControl(this.#stage, control, other);
+    this.#recorder.say(
+      `killed after ${seen.doneBefore} connections; ${seen.load.closed} of ${count} served`,
+    );
+    control.start();
+    cluster.advance(BACK_MS);
+    for (const node of cluster.nodes.values()) {
+      const { state, standing, received } = sessionAt(node, control) ?? {};
+      this.#recorder.say(
+        `${BACK_MS / 1000} s later: ${node.name} - ${control.name}: ${state}, ${standing}, ${received} routes`,
+      );
+    }
+    this.#recorder.expect(killedControlCostsNothing(seen));
+  }
+
   #scale(): void {
     const [web1, web2, web3] = BACKENDS;
     this.#recorder.step(
@@ -383,19 +416,6 @@ class ClusteripDemo {
       );
       for (const inner of inside) this.#recorder.say(`${' '.repeat(32)}${inner}`);
     }
-  }
-
-  /** Of every node with every control node, as both ends see them. */
-  #sessions(): SessionEnds[] {
-    const { nodes, controls } = this.#stage.cluster;
-    return [...nodes.values()].flatMap((node) =>
-      [...controls.values()].map((control) => ({
-        node: node.name,
-        control: control.name,
-        atNode: node.source.view().find(({ name }) => name === control.name),
-        atControl: control.sessions().find(({ name }) => name === node.name),
-      })),
-    );
   }
 
   #serviceNextHop(node: SimulatedNode, vrf: number): NextHopView[] {
