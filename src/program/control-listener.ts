@@ -9,7 +9,7 @@ import type { tlsFiles } from '../config/fields.ts';
 import { ControlAgents, type ControlAgentsOptions } from '../control/agents.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { ConfigError } from '../errors.ts';
-import { listenStreams, type TlsMaterial } from '../xmpp/transport/sockets.ts';
+import { type ListenOptions, listenStreams, type TlsMaterial } from '../xmpp/transport/sockets.ts';
 
 function pem(file: string): string {
   try {
@@ -39,7 +39,8 @@ export interface ServedAgents {
 export async function serveAgents(
   tables: RouteTables,
   file: z.infer<typeof xmppSchema>,
-  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused'>,
+  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused'> &
+    Pick<ListenOptions, 'onError'>,
 ): Promise<ServedAgents> {
   const { hold_seconds, sub_cluster, tls, restart_seconds, end_of_rib_seconds } = file;
   const agents = new ControlAgents(tables, {
@@ -57,6 +58,7 @@ export async function serveAgents(
     ...listenAddress(file.listen),
     ...(material !== undefined && { tls: material }),
     accept: (stream) => agents.accept(stream),
+    ...(events.onError !== undefined && { onError: events.onError }),
   });
   return {
     agents,

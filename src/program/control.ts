@@ -163,6 +163,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
           metrics.ended(error.code);
           log.info({ address, code: error.code, why: error.message }, 'not opened');
         },
+        onError: (error) => log.warn({ err: error }, 'connection not accepted'),
         onRefused: (agent, instance, { name, reason }) => {
           metrics.refused();
           log.warn({ agent, instance, item: name, reason }, 'item refused');

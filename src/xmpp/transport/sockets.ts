@@ -208,39 +208,32 @@ export interface ListenOptions {
   readonly port: number;
   readonly tls?: TlsMaterial;
   readonly accept: (stream: ByteStream) => void;
+  /** A connection could not be accepted, for want of descriptors; the others go on. */
+  readonly onError?: (error: Error) => void;
 }
 
 export interface StreamListening {
   /** The one it got. */
   readonly port: number;
-  /** Connections that could not be accepted, for want of descriptors. */
-  readonly failed: number;
   /** No new ones from now on; resolves when there are no old ones any more. */
   close(): Promise<void>;
 }
 
 /** A control node's side. */
 export function listenStreams(options: ListenOptions): Promise<StreamListening> {
-  const { host, port, tls, accept } = options;
+  const { host, port, tls, accept, onError } = options;
   const streams = new AcceptedStreams(tls);
   const tcp = createServer({ pauseOnConnect: true }, (socket) => accept(streams.accept(socket)));
-  let failed = 0;
   return new Promise((resolve, reject) => {
     tcp.once('error', (error) =>
       reject(new VRouterError('PORT_FAILED', `${host}:${port}: ${error.message}`)),
     );
     tcp.listen(port, host, () => {
       tcp.removeAllListeners('error');
-      // The others go on.
-      tcp.on('error', () => {
-        failed++;
-      });
+      tcp.on('error', (error) => onError?.(error));
       const address = tcp.address();
       resolve({
         port: typeof address === 'object' && address !== null ? address.port : port,
-        get failed() {
-          return failed;
-        },
         close: () => new Promise((closed) => tcp.close(() => closed())),
       });
     });
