@@ -66,12 +66,12 @@ interface CurlsAroundKill {
 
 /** When a quarter of the curls have ended. */
 export async function killControl(
-  { nodes, lab }: NetnsStage,
+  { nodes, controls, lab }: NetnsStage,
   control: NetnsControl,
-  other: NetnsControl,
   { count, curls }: CurlsAroundKill,
 ): Promise<ControlKilled> {
   const all = [...nodes.values()];
+  const others = [...controls.values()].filter((other) => other !== control);
   const generations = () =>
     Promise.all(all.map(async (node) => Number((await node.status()).generation)));
   const before = await generations();
@@ -91,6 +91,7 @@ export async function killControl(
   const after = await generations();
   return {
     control: control.name,
+    left: others.filter(({ service }) => service !== undefined).length,
     load,
     doneBefore,
     nodes: await Promise.all(
@@ -98,7 +99,7 @@ export async function killControl(
         node: node.name,
         commits: (after[i] ?? 0) - (before[i] ?? 0),
         killed: await sessionAt(node, control),
-        other: await sessionAt(node, other),
+        others: await Promise.all(others.map((other) => sessionAt(node, other))),
       })),
     ),
   };

@@ -10,10 +10,10 @@ import type { SimulatedControl } from '../sim/control.ts';
 import type { ControlKilled, SessionEnds } from './clusterip-control-expectations.ts';
 
 /** Two batches of connections: it is killed while the SYNs of the second are on their way. */
-export const CONNECTIONS_AROUND_KILL = 2 * BATCH;
+const CONNECTIONS_AROUND_KILL = 2 * BATCH;
 
 /** A node's view of its session with a control node. */
-export function sessionAt(node: SimulatedNode, control: SimulatedControl) {
+function sessionAt(node: SimulatedNode, control: SimulatedControl) {
   return node.source.view().find(({ name }) => name === control.name);
 }
 
@@ -29,12 +29,9 @@ export function sessionsOf({ nodes, controls }: SimulatedCluster): SessionEnds[]
   );
 }
 
-export function killControl(
-  stage: Stage,
-  control: SimulatedControl,
-  other: SimulatedControl,
-): ControlKilled {
+export function killControl(stage: Stage, control: SimulatedControl): ControlKilled {
   const nodes = [...stage.cluster.nodes.values()];
+  const others = [...stage.cluster.controls.values()].filter((other) => other !== control);
   const generations = () => nodes.map(({ dataplane }) => dataplane.info().generation);
   const before = generations();
   let doneBefore = 0;
@@ -46,13 +43,14 @@ export function killControl(
   const after = generations();
   return {
     control: control.name,
+    left: others.filter(({ running }) => running).length,
     load: done,
     doneBefore,
     nodes: nodes.map((node, i) => ({
       node: node.name,
       commits: (after[i] ?? 0) - (before[i] ?? 0),
       killed: sessionAt(node, control),
-      other: sessionAt(node, other),
+      others: others.map((other) => sessionAt(node, other)),
     })),
   };
 }

@@ -36,7 +36,6 @@ import {
   traceRemote,
   unmapped,
 } from '../sim/clusterip-traffic.ts';
-import type { SimulatedControl } from '../sim/control.ts';
 import { FabricAudit } from '../sim/fabric-audit.ts';
 import { SABOTAGE, SABOTAGE_NAMES, type Sabotage } from '../sim/sabotage.ts';
 import {
@@ -61,12 +60,7 @@ import {
   unmappedIsRefused,
   vifShowsPod,
 } from './clusterip-expectations.ts';
-import {
-  CONNECTIONS_AROUND_KILL,
-  killControl,
-  sessionAt,
-  sessionsOf,
-} from './clusterip-observed.ts';
+import { killControl, sessionsOf } from './clusterip-observed.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import {
   explainTable,
@@ -159,7 +153,7 @@ class ClusteripDemo {
     this.#manyConnections();
     this.#ports();
     this.#hairpin();
-    this.#controlKilled();
+    this.#controlNodesKilled();
     this.#scale();
     this.#wires();
     return this.#recorder.finish();
@@ -292,26 +286,27 @@ class ClusteripDemo {
     this.#recorder.expect(hairpinWorks(seen));
   }
 
-  #controlKilled(): void {
+  #controlNodesKilled(): void {
     const { cluster } = this.#stage;
-    const [control, other] = [...cluster.controls.values()] as [SimulatedControl, SimulatedControl];
-    const count = CONNECTIONS_AROUND_KILL;
-    this.#recorder.step(
-      `${count} connections, and ${control.name} is killed meanwhile; it comes back`,
-    );
-    const seen = killControl(this.#stage, control, other);
-    this.#recorder.say(
-      `killed after ${seen.doneBefore} connections; ${seen.load.closed} of ${count} served`,
-    );
-    control.start();
-    cluster.advance(BACK_MS);
-    for (const node of cluster.nodes.values()) {
-      const { state, standing, received } = sessionAt(node, control) ?? {};
+    const controls = [...cluster.controls.values()];
+    const names = controls.map(({ name }) => name).join(', then ');
+    this.#recorder.step(`Connections, and ${names} is killed meanwhile; both come back`);
+    for (const control of controls) {
+      const seen = killControl(this.#stage, control);
+      const { doneBefore, load: done } = seen;
       this.#recorder.say(
-        `${BACK_MS / 1000} s later: ${node.name} - ${control.name}: ${state}, ${standing}, ${received} routes`,
+        `${control.name} killed after ${doneBefore} connections; ${done.closed} of ${done.connections} served`,
+      );
+      this.#recorder.expect(killedControlCostsNothing(seen));
+    }
+    for (const control of controls) control.start();
+    cluster.advance(BACK_MS);
+    for (const { node, control, atNode } of sessionsOf(cluster)) {
+      this.#recorder.say(
+        `${BACK_MS / 1000} s later: ${node} - ${control}: ${atNode?.state}, ${atNode?.standing}, ` +
+          `${atNode?.received} routes`,
       );
     }
-    this.#recorder.expect(killedControlCostsNothing(seen));
   }
 
   #scale(): void {

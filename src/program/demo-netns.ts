@@ -78,7 +78,7 @@ const CURLS = 200;
 const MIN_CURLS = 20;
 const MAX_CURLS = 20_000;
 const FEW_CURLS = 40;
-const CURLS_AROUND_KILL = 80;
+const CURLS_AROUND_KILL = 60;
 const UNMAPPED_TRIES = 4;
 const PINGS = 5;
 const ROUTES_MS = 10_000;
@@ -169,8 +169,10 @@ class ClusteripNetnsDemo {
       await this.#firstConnection();
       await this.#manyCurls();
       await this.#ports();
-      await this.#controlKilled();
+      const [first, last] = [...this.#stage.controls.values()] as [NetnsControl, NetnsControl];
+      await this.#controlKilled(first);
       await this.#thirdBackend();
+      await this.#controlKilled(last);
       await this.#wires();
       return this.#recorder.finish();
     } finally {
@@ -308,12 +310,11 @@ class ClusteripNetnsDemo {
     this.#recorder.expect(...portsAreServed(loads), unmappedFails(refused));
   }
 
-  async #controlKilled(): Promise<void> {
-    const [control, other] = [...this.#stage.controls.values()] as [NetnsControl, NetnsControl];
+  async #controlKilled(control: NetnsControl): Promise<void> {
     const count = CURLS_AROUND_KILL;
     this.#recorder.step(`${count} curls, and ${control.name} is killed meanwhile`);
     const curls = (onEnd: (ended: number) => void) => this.#curls(WEB, WEB_PORT, count, onEnd);
-    const seen = await killControl(this.#stage, control, other, { count, curls });
+    const seen = await killControl(this.#stage, control, { count, curls });
     this.#recorder.say(
       `killed after ${seen.doneBefore} curls; ${seen.load.closed} of ${count} served`,
     );

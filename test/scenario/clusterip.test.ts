@@ -70,6 +70,7 @@ describe('a thousand connections', () => {
       'unmapped',
       'hairpin',
       'control-killed',
+      'headless',
       'scale-spread',
       'scale-survivors',
       'scale-removed',
@@ -95,8 +96,12 @@ describe('a thousand connections', () => {
         'cent333: 0 commits, sessions waiting and established',
     );
     expect(
-      text.match(/60 s later: cent\d+ - cent111: established, settled, 10 routes/g),
-    ).toHaveLength(2);
+      text.match(/60 s later: cent\d+ - cent11[12]: established, settled, 10 routes/g),
+    ).toHaveLength(4);
+    expect(observed(report, 'headless')).toBe(
+      '200 of 200, 100 of them before it; cent222: 0 commits, sessions waiting and waiting; ' +
+        'cent333: 0 commits, sessions waiting and waiting',
+    );
     expect(observed(report, 'backend-flow')).toMatch(/N\(DPd\).*N\(SPs\)/);
     const [, asked, answered] =
       /(\d+) requests 10 ms apart, (\d+) answers/.exec(observed(report, 'scale-survivors')) ?? [];
@@ -127,7 +132,7 @@ describe('a thousand connections', () => {
     }
     expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 17\n {34}\{ 10\.47\.255\.237:\d+ > /);
     expect(text).toMatch(/translate +10\.47\.255\.237:\d+ -> 10\.47\.255\.238:80\n/);
-    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*28 of 28 expectations met\.$/);
+    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*29 of 29 expectations met\.$/);
     expect(text).not.toContain('\u001b');
   });
 

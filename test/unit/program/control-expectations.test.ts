@@ -96,9 +96,10 @@ it('the label of a service is the one that its node has published', () => {
 });
 
 describe('a control node that is killed', () => {
-  const node = { node: 'n', commits: 0, killed: atNode({ state: 'waiting' }), other: atNode() };
+  const node = { node: 'n', commits: 0, killed: atNode({ state: 'waiting' }), others: [atNode()] };
   const good: ControlKilled = {
     control: 'c',
+    left: 1,
     load: { connections: 80, closed: 80 },
     doneBefore: 20,
     nodes: [node, { ...node, node: 'm' }],
@@ -110,10 +111,18 @@ describe('a control node that is killed', () => {
     ['a table has changed', { nodes: [node, { ...node, commits: 1 }] }],
     ['it still has a session', { nodes: [{ ...node, killed: atNode() }] }],
     ['nobody knows of it', { nodes: [{ ...node, killed: undefined }] }],
-    ['the other session is lost', { nodes: [{ ...node, other: atNode({ state: 'waiting' }) }] }],
+    ['the other session is lost', { nodes: [{ ...node, others: [atNode({ state: 'waiting' })] }] }],
+    ['the other one is not known', { nodes: [{ ...node, others: [undefined] }] }],
+    ['there should be none left', { left: 0 }],
     ['there is no node', { nodes: [] }],
   ];
-  it('costs nothing', () => expect(killedControlCostsNothing(good).ok).toBe(true));
+  it('costs nothing', () =>
+    expect(killedControlCostsNothing(good)).toMatchObject({ id: 'control-killed', ok: true }));
+  it('costs nothing even if it was the last one', () => {
+    const others = [atNode({ state: 'connecting' })];
+    const headless = { ...good, left: 0, nodes: [{ ...node, others }] };
+    expect(killedControlCostsNothing(headless)).toMatchObject({ id: 'headless', ok: true });
+  });
   for (const [what, more] of bad) {
     it(`costs something if ${what}`, () =>
       expect(killedControlCostsNothing({ ...good, ...more }).ok).toBe(false));
