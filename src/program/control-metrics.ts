@@ -5,9 +5,9 @@
 import type { Logger } from 'pino';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ControlFile } from '../config/control.ts';
+import type { ControlAgents } from '../control/agents.ts';
 import { wholeDigest } from '../control/digest.ts';
 import type { RouteTables } from '../control/tables.ts';
-import type { ControlAgents } from './control-agents.ts';
 import { tableViews } from './control-views.ts';
 import { type MetricsServer, serveMetrics } from './metrics-server.ts';
 

@@ -5,12 +5,13 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ControlAgents } from '../../src/control/agents.ts';
 import { RouteTables } from '../../src/control/tables.ts';
-import { ControlAgents } from '../../src/program/control-agents.ts';
+import { type MemoryStream, streamPair } from '../../src/sim/streams.ts';
 import { XMPP_FAULTS } from '../../src/xmpp/faults.ts';
 import { STANZA_MS } from '../../src/xmpp/limits.ts';
 import { CONTROL_NAME, writeClientHeader } from '../../src/xmpp/stream.ts';
-import { type MemoryStream, streamPair, VirtualClock } from '../support/memory-streams.ts';
+import { PatientClock } from '../support/virtual-time.ts';
 import {
   CONFIG,
   collection,
@@ -45,14 +46,14 @@ const PARTS = [
 ];
 
 interface Stage {
-  readonly clock: VirtualClock;
+  readonly clock: PatientClock;
   readonly agents: ControlAgents;
   readonly log: string[];
   readonly good: { readonly near: MemoryStream; text: string };
 }
 
 async function stage(): Promise<Stage> {
-  const clock = new VirtualClock();
+  const clock = new PatientClock();
   const tables = new RouteTables({ schedule: (run) => clock.after(0, run) });
   tables.createInstance({ name: VRF });
   const log: string[] = [];
@@ -106,7 +107,7 @@ async function play(bytes: Uint8Array, sizes: readonly number[]): Promise<void> 
   near.cut();
   await clock.settle();
   expect(agents.sessions().map(({ name }) => name)).toEqual(['good']);
-  await agents.close();
+  agents.close();
 }
 
 test('one that drips bytes is closed with a code, and the others are served meanwhile', async () => {
