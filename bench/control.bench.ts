@@ -9,8 +9,9 @@ import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { ControlAgents } from '../src/control/agents.ts';
 import { RouteTables } from '../src/control/tables.ts';
-import { ControlAgents } from '../src/program/control-agents.ts';
+import { listenStreams } from '../src/xmpp/transport/sockets.ts';
 
 const AGENTS = Number(process.env['VROUTER_BENCH_AGENTS'] ?? 1000);
 const INSTANCES = Math.min(100, AGENTS / 10);
@@ -129,8 +130,12 @@ async function control(): Promise<void> {
       if (state === 'down') lost.push(`${name} ${error?.code}`);
     },
   });
-  const port = await served.listen({ host: '127.0.0.1', port: 0 });
-  const child = fork(fileURLToPath(import.meta.url), ['agents', String(port)]);
+  const listening = await listenStreams({
+    host: '127.0.0.1',
+    port: 0,
+    accept: (stream) => served.accept(stream),
+  });
+  const child = fork(fileURLToPath(import.meta.url), ['agents', String(listening.port)]);
   await answer(child);
   while (served.sessions().length < AGENTS) await new Promise((resolve) => setTimeout(resolve, 20));
   const before = heap();
@@ -148,7 +153,9 @@ async function control(): Promise<void> {
   figure('a change, agent to agent, median', p50, 'ms');
   figure('a change, agent to agent, 99th percentile', p99, 'ms');
   if (lost.length > 0) throw new Error(`sessions were lost: ${lost.slice(0, 3).join(', ')}`);
-  await served.close();
+  const closed = listening.close();
+  served.close();
+  await closed;
 }
 
 if (process.argv[2] === 'agents') await agents(Number(process.argv[3]));

@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { parsePrefix } from '../addr/prefix.ts';
+import { protocolNumber } from '../ifmap/fields.ts';
 import type { ConfigLink, ConfigNode, ObjectKey } from '../ifmap/graph.ts';
 import {
   type LinkType,
@@ -175,18 +176,10 @@ function endOf({ prefix, network, group }: RuleEnd, groupIds: GroupIds) {
   return ANY;
 }
 
-const PROTOCOLS: Readonly<Record<string, number>> = {
-  icmp: 1,
-  tcp: 6,
-  udp: 17,
-  icmp6: 58,
-  sctp: 132,
-};
-
 /** A number, as the ancestor's access lists have it. */
-function protocolText(given: Protocol = 'any'): string {
-  if (given === 'any' || given === 0) return 'any';
-  return String(typeof given === 'number' ? given : PROTOCOLS[given]);
+function protocolText(given: Protocol = 0): string {
+  const number = typeof given === 'number' ? given : (protocolNumber(given) ?? 0);
+  return number === 0 ? 'any' : String(number);
 }
 
 const ports = ([start, end]: Ports = ANY_PORT) => ({ start, end });

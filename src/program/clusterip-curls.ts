@@ -5,7 +5,8 @@
 import type { FlowView } from '../cli/views.ts';
 import { CLIENT, NODES, type ServicePlan, WEB, WEB_PORT } from '../sim/clusterip-plan.ts';
 import type { Load } from '../sim/clusterip-traffic.ts';
-import { type NetnsNode, type NetnsStage, PAGE_FILLER, type PlacedPod } from './clusterip-netns.ts';
+import { type NetnsStage, PAGE_FILLER, type PlacedPod } from './clusterip-netns.ts';
+import type { NetnsNode } from './clusterip-netns-processes.ts';
 import type { Service } from './lab.ts';
 
 /** At the same time. */
@@ -96,6 +97,7 @@ export async function curls(
   service: ServicePlan,
   port: number,
   count: number,
+  onEnd: (ended: number) => void = () => {},
 ): Promise<CurlLoad> {
   const from = stage.pod(CLIENT.name);
   const runs: CurlRun[] = [];
@@ -107,6 +109,7 @@ export async function curls(
       const run = await request(stage, from, service, port);
       if (!served(run)) failures += 1;
       runs.push(run);
+      onEnd(runs.length);
     }
   };
   await Promise.all(Array.from({ length: PARALLEL }, work));

@@ -97,7 +97,7 @@ export function compositeOfTwo(
     id: 'composite',
     expected:
       `${NODES.client.name} reaches ${WEB.ipv4}/32 by a composite of two: MPLSoUDP ` +
-      `${NODES.client.ipv4} -> ${NODES.remote.ipv4} with the label of ${BACKENDS[1].name} ` +
+      `${NODES.client.ipv4} -> ${NODES.remote.ipv4} with the label that ${NODES.remote.name} published ` +
       `(${remoteLabel ?? 'none'}), and vif0/${localVif ?? '?'} of ${BACKENDS[0].name}`,
     observed: isEcmp
       ? members.map(({ nextHop, label }) => memberText(nextHop, label)).join(', ')
@@ -334,7 +334,8 @@ export type FabricSeen = Pick<
   'frames' | 'malformed' | 'faults' | 'sourcePorts' | 'directions' | 'portsInRange'
 >;
 
-export function fabricIsSound(audit: FabricSeen): Expectation[] {
+/** `beside`: what else may be there. */
+export function fabricIsSound(audit: FabricSeen, beside = ''): Expectation[] {
   const wanted = [
     `${NODES.client.ipv4} -> ${NODES.remote.ipv4}`,
     `${NODES.remote.ipv4} -> ${NODES.client.ipv4}`,
@@ -345,8 +346,7 @@ export function fabricIsSound(audit: FabricSeen): Expectation[] {
   return [
     {
       id: 'fabric',
-      expected:
-        'everything on the fabric is MPLS over UDP to port 6635, between the two nodes; nothing malformed',
+      expected: `everything on the fabric${beside} is MPLS over UDP to port 6635, between the two nodes; nothing malformed`,
       observed:
         `${audit.frames} frames (${[...audit.directions].map(([d, n]) => `${d}: ${n}`).join(', ') || 'none'}), ` +
         `${audit.malformed} malformed${audit.faults.size > 0 ? ` (${[...audit.faults].join(', ')})` : ''}`,

@@ -4,30 +4,22 @@
  * client curl. Here is what is made and asked; the order of things and the verdict are demo-netns.ts's.
  *
  *   pod --- eth0, a TAP of its node's process
- *   node -- eth1, a veth without an address, an AF_PACKET port of its process: the kernel stays silent
- *   fabric  a bridge that joins the other ends of the nodes' eth1; captured whole by `vrouter capture`
+ *   node -- eth1, a veth without an address, an AF_PACKET port of its process; and vhost0, a TAP by which the kernel has
+ *           the node's address: the process speaks XMPP through its own data plane
+ *   control eth1, a veth with its address
+ *   fabric  a bridge that joins the other ends of all eth1; captured whole by `vrouter capture`
  *
  * MTUs are 1500 everywhere: that full segments cross the fabric is up to the vRouter's MSS clamp.
  */
 import { statSync, writeFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { Client } from '../cli/client.ts';
-import type {
-  FlowListing,
-  FlowTableView,
-  FlowView,
-  LabelView,
-  NextHopView,
-  RouteDump,
-  RouteView,
-  StatusView,
-  VifView,
-  VrfStatsView,
-} from '../cli/views.ts';
+import type { NextHopView } from '../cli/views.ts';
 import type { ControlFile } from '../config/control.ts';
-import type { NodeFile, VifFile } from '../config/node.ts';
+import { type NodeFile, type VifFile, XMPP_PORT } from '../config/node.ts';
 import {
   CLIENT,
+  CONTROLS,
   MULTI_PORT,
   NODES,
   POD_GATEWAY,
@@ -38,8 +30,9 @@ import {
   type ServicePlan,
   WEB,
 } from '../sim/clusterip-plan.ts';
+import { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
 import { type Ended, type Lab, LabError, type Service } from './lab.ts';
-import { addBridge, connectVeth, type NetworkNamespace } from './netns.ts';
+import { addBridge, command, connectVeth, type NetworkNamespace } from './netns.ts';
 
 export const NODE_MACS: Readonly<Record<string, string>> = {
   [NODES.client.name]: '52:54:00:00:02:22',
@@ -48,6 +41,8 @@ export const NODE_MACS: Readonly<Record<string, string>> = {
 export const NODE_PLANS = [NODES.client, NODES.remote] as const;
 const POD_LINK = 'eth0';
 const UPLINK = 'eth1';
+const HOST_LINK = 'vhost0';
+const FABRIC_LENGTH = 24;
 const FABRIC_LINK = 'fabric0';
 const FLOW_ENTRIES = 65_536;
 /** A busy machine starts processes slowly. */
@@ -91,87 +86,9 @@ export interface PlacedPod {
   server?: Service;
 }
 
-export class NetnsNode {
-  readonly name: string;
-  readonly namespace: NetworkNamespace;
-  readonly socket: string;
-  readonly #client: () => Client;
-  service: Service | undefined;
-  /** Frames that came in by interfaces that are gone. */
-  entered = 0;
-
-  constructor(name: string, namespace: NetworkNamespace, socket: string, client: () => Client) {
-    this.name = name;
-    this.namespace = namespace;
-    this.socket = socket;
-    this.#client = client;
-  }
-
-  call<T>(method: string, params: unknown = {}): Promise<T> {
-    return this.#client().call<T>(method, params);
-  }
-
-  #all<T>(method: string, params: Record<string, unknown> = {}): Promise<T[]> {
-    return this.#client().all<T>(method, params);
-  }
-
-  status(): Promise<StatusView> {
-    return this.call('status');
-  }
-
-  async vrf(name: string): Promise<number> {
-    const rows = await this.call<VrfStatsView[]>('vrfstats.dump');
-    const found = rows.find((row) => row.name === name);
-    if (found === undefined) throw new LabError(`${this.name}: no VRF ${name}`);
-    return found.vrf;
-  }
-
-  async vif(name: string): Promise<VifView | undefined> {
-    return (await this.#all<VifView>('vif.list')).find((view) => view.name === name);
-  }
-
-  async routes(vrf: number): Promise<RouteDump> {
-    return { vrf, family: 'inet', routes: await this.#all<RouteView>('rt.dump', { vrf }) };
-  }
-
-  labels(): Promise<LabelView[]> {
-    return this.#all('mpls.dump');
-  }
-
-  /** Label that leads to a vif. */
-  async labelOf(vif: number): Promise<number | undefined> {
-    const nextHops = await this.#all<NextHopView>('nh.list');
-    const own = new Set(
-      nextHops.filter((nh) => nh.type === 'interface' && nh.vif === vif).map(({ id }) => id),
-    );
-    return (await this.labels()).find(({ nextHop }) => own.has(nextHop))?.label;
-  }
-
-  /** What an address's route leads to, and what that is composed of. */
-  async nextHopsTo(vrf: number, address: string): Promise<NextHopView[]> {
-    const prefix = `${address}/32`;
-    const route = (await this.routes(vrf)).routes.find((r) => r.prefix === prefix);
-    return route === undefined ? [] : this.call('nh.get', { id: route.nextHop });
-  }
-
-  /** Both halves of a connection, the initiator's first. */
-  async flows(match: string): Promise<FlowListing> {
-    const flows = await this.#all<FlowView>('flow.list', { match });
-    const table = await this.call<FlowTableView>('flow.table');
-    const sorted = flows.toSorted(
-      (a, b) => Number(b.initiator) - Number(a.initiator) || a.index - b.index,
-    );
-    return { table, flows: sorted };
-  }
-
-  async drops(): Promise<{ name: string; packets: number | string }[]> {
-    const all = await this.call<{ name: string; packets: number | string }[]>('dropstats.get');
-    return all.filter(({ packets }) => packets !== 0);
-  }
-}
-
 export class NetnsStage {
   readonly lab: Lab;
+  readonly controls = new Map<string, NetnsControl>();
   readonly nodes = new Map<string, NetnsNode>();
   readonly pods = new Map<string, PlacedPod>();
   readonly capture: string;
@@ -208,11 +125,23 @@ export class NetnsStage {
     const fabric = await this.lab.namespace('fabric');
     this.#fabric = fabric;
     await addBridge(fabric, FABRIC_LINK);
+    for (const plan of CONTROLS) {
+      const { name, ipv4 } = plan;
+      const namespace = await this.lab.namespace(name);
+      await connectVeth({ namespace, name: UPLINK }, { namespace: fabric, name });
+      // Frames are to be whole, as on a wire: nobody behind the bridge completes checksums, or cuts segments.
+      const whole = ['tx', 'off', 'tso', 'off', 'gso', 'off'];
+      await command(namespace.enter(['ethtool', '-K', UPLINK, ...whole]));
+      await namespace.ip('address', 'add', `${ipv4}/${FABRIC_LENGTH}`, 'dev', UPLINK);
+      await namespace.ip('link', 'set', UPLINK, 'up');
+      await fabric.ip('link', 'set', name, 'master', FABRIC_LINK, 'up');
+      this.controls.set(name, new NetnsControl(plan, namespace, () => this.#client(name)));
+    }
     for (const { name } of NODE_PLANS) {
       const namespace = await this.lab.namespace(name);
       const mac = NODE_MACS[name] as string;
       await connectVeth({ namespace, name: UPLINK, mac }, { namespace: fabric, name });
-      await fabric.ip('link', 'set', name, 'master', FABRIC_LINK, 'up');
+      await fabric.ip('link', 'set', name, 'master', FABRIC_LINK);
       await namespace.ip('link', 'set', UPLINK, 'up');
       const client = () => this.#client(name);
       this.nodes.set(name, new NetnsNode(name, namespace, this.lab.path(`${name}.sock`), client));
@@ -235,20 +164,23 @@ export class NetnsStage {
     if (status !== 0) throw new LabError(`capture: exit status ${status}: ${err.trim()}`);
   }
 
-  async startControl(): Promise<Service> {
-    const { control } = NODES;
+  async startControl(control: NetnsControl): Promise<Service> {
+    const { name, ipv4, namespace } = control;
+    const cli = this.lab.path(`${name}.sock`);
     const file: ControlFile = {
-      name: control.name,
-      socket: this.#exchange,
-      cli: this.lab.path(`${control.name}.sock`),
+      name,
+      socket: this.lab.path(`${name}.exchange`),
+      cli,
+      xmpp: { listen: `${ipv4}:${XMPP_PORT}` },
       instances: [{ name: POD_NETWORK }, { name: SERVICE_NETWORK }],
       ...(this.#options.connectNetworks
         ? { connect: [{ between: [POD_NETWORK, SERVICE_NETWORK] }] }
         : {}),
     };
-    const config = this.#write(control.name, file);
-    const service = this.#start(control.name, ['control', '--config', config]);
-    await this.#connect(service, this.lab.path(`${control.name}.sock`));
+    const config = this.#write(name, file);
+    const service = this.#start(name, ['control', '--config', config], namespace);
+    control.service = service;
+    await this.#connect(service, cli);
     return service;
   }
 
@@ -261,9 +193,13 @@ export class NetnsStage {
     const service = this.#start(name, ['node', '--config', config], node.namespace);
     node.service = service;
     await this.#connect(service, node.socket);
-    await this.#ready(service, `${name} meets ${NODES.control.name}`, async () =>
-      (await node.status()).exchange === 'connected' ? true : undefined,
-    );
+    // The cable comes last: what arrives before somebody listens would be counted by the kernel only.
+    await this.#fabric?.ip('link', 'set', name, 'up');
+    await this.#ready(service, `${name} meets its control nodes`, async () => {
+      const { control = [] } = await node.status();
+      const met = control.filter(({ state }) => state === 'established');
+      return met.length === CONTROLS.length ? true : undefined;
+    });
     for (const plan of plans) await this.#configure(this.pod(plan.name));
     return service;
   }
@@ -319,9 +255,10 @@ export class NetnsStage {
     return this.lab.run(argv, { namespace: pod.namespace });
   }
 
-  /** Frames that the kernels say they handed to a node: by its uplink, and by its pods' interfaces. */
+  /** Frames that the kernels say they handed to a node: by its uplink, its host's and its pods' interfaces. */
   async entered(node: NetnsNode): Promise<number> {
     let sum = node.entered + (await node.namespace.counters(UPLINK)).rxPackets;
+    sum += (await node.namespace.counters(HOST_LINK)).txPackets;
     for (const pod of this.pods.values()) {
       if (pod.node === node) sum += (await pod.namespace.counters(POD_LINK)).txPackets;
     }
@@ -334,10 +271,6 @@ export class NetnsStage {
   }
 
   // --- parts -----------------------------------------------------------------------------------
-
-  get #exchange(): string {
-    return this.lab.path('exchange');
-  }
 
   #start(name: string, argv: readonly string[], namespace?: NetworkNamespace): Service {
     return this.lab.start(name, [...this.#options.program, ...argv], { namespace });
@@ -372,6 +305,7 @@ export class NetnsStage {
   #nodeFile(name: string, vifs: VifFile[]): NodeFile {
     const index = NODE_PLANS.findIndex((node) => node.name === name);
     const others = NODE_PLANS.filter((node) => node.name !== name);
+    const ipv4 = NODE_PLANS[index]?.ipv4;
     return {
       name,
       socket: this.node(name).socket,
@@ -382,12 +316,16 @@ export class NetnsStage {
       underlay: {
         port: { kind: 'af_packet', interface: UPLINK, offloads: 'none' },
         mac: NODE_MACS[name] as string,
-        ipv4: NODE_PLANS[index]?.ipv4,
+        ipv4,
         neighbours: Object.fromEntries(
           others.map((other) => [other.ipv4, NODE_MACS[other.name] as string]),
         ),
       },
-      exchange: { socket: this.#exchange },
+      host: {
+        port: { kind: 'tap', name: HOST_LINK },
+        addresses: [`${ipv4}/${FABRIC_LENGTH}`],
+      },
+      control: { xmpp: CONTROLS.map((control) => ({ address: control.ipv4 })) },
       vrfs: [{ name: POD_NETWORK }, { name: SERVICE_NETWORK }],
       vifs,
     };

@@ -76,8 +76,9 @@ export class ControlConfig {
   apply(objects: Objects): ConfigAppliedView {
     const before = this.tables.version;
     const version = this.#book.put(objects, (changes) => this.tables.apply(changes));
-    for (const network of objects.networks ?? []) this.#setInstance(instanceOf(network));
-    return { version, changed: version !== before, delivered: this.#deliver() };
+    const instances = (objects.networks ?? []).filter((of) => this.#setInstance(instanceOf(of)));
+    const changed = version !== before || instances.length > 0;
+    return { version, changed, delivered: this.#deliver() };
   }
 
   remove(kind: ObjectKind, called: string): ConfigAppliedView {
@@ -94,19 +95,22 @@ export class ControlConfig {
     return this.tables.flush();
   }
 
-  #setInstance(spec: InstanceSpec): void {
+  /** Whether it is another than before. */
+  #setInstance(spec: InstanceSpec): boolean {
     const targets = targetsOf(spec);
-    if (this.#instances.has(spec.name)) {
-      if (this.#instances.get(spec.name) !== targets) this.#exchange.updateInstance(spec);
-    } else {
-      try {
-        this.#exchange.createInstance(spec);
-      } catch (error) {
-        if (error instanceof VRouterError && error.code === 'CONFLICT') return;
-        throw error;
-      }
+    const before = this.#instances.get(spec.name);
+    if (before === targets) return false;
+    try {
+      if (before === undefined) this.#exchange.createInstance(spec);
+      else this.#exchange.updateInstance(spec);
+      this.#instances.set(spec.name, targets);
+      return true;
+    } catch (error) {
+      // Configured by itself, or taken away by itself, over the socket: that stays so.
+      const { code } = error as Partial<VRouterError>;
+      if (code !== 'CONFLICT' && code !== 'NOT_FOUND') throw error;
+      return false;
     }
-    this.#instances.set(spec.name, targets);
   }
 
   #dropInstance(instance: string): void {

@@ -11,14 +11,15 @@ import type { TraceView } from '../cli/control-views.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
-import { mapping, name, whole } from '../config/fields.ts';
+import { instanceName, mapping, whole } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
+import type { ControlAgents } from '../control/agents.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { VRouterError } from '../errors.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { MAX_PEER_NAME_BYTES } from '../xmpp/limits.ts';
-import { type ControlAgents, serveAgents } from './control-agents.ts';
 import { ControlConfig, configMethods } from './control-config.ts';
+import { type ServedAgents, serveAgents } from './control-listener.ts';
 import { ControlMetrics } from './control-metrics.ts';
 import { routePage, tableViews } from './control-views.ts';
 import type { MetricsServer } from './metrics-server.ts';
@@ -27,13 +28,13 @@ import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
 const schemas = {
   none: mapping({}),
-  name: mapping({ name }),
-  instance: mapping({ instance: name }),
+  name: mapping({ name: instanceName }),
+  instance: mapping({ instance: instanceName }),
   trace: mapping({
     agent: z.string().min(1).max(MAX_PEER_NAME_BYTES),
     after: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }),
-  table: mapping({ instance: name, after: whole(0, 0xffffffff).optional() }),
+  table: mapping({ instance: instanceName, after: whole(0, 0xffffffff).optional() }),
 };
 
 function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {
@@ -155,7 +156,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
   });
   const socket = file.cli ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
   const metrics = new ControlMetrics(file.name);
-  let xmpp: { readonly agents: ControlAgents; readonly port: number } | undefined;
+  let xmpp: ServedAgents | undefined;
   let pages: MetricsServer | undefined;
   let server: RpcServer;
   try {
@@ -173,6 +174,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
           metrics.ended(error.code);
           log.info({ address, code: error.code, why: error.message }, 'not opened');
         },
+        onError: (error) => log.warn({ err: error }, 'connection not accepted'),
         onRefused: (agent, instance, { name, reason }) => {
           metrics.refused();
           log.warn({ agent, instance, item: name, reason }, 'item refused');
@@ -196,7 +198,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
     );
   } catch (error) {
     pages?.stop();
-    await xmpp?.agents.close();
+    await xmpp?.close();
     await agents.close();
     throw error;
   }
@@ -209,7 +211,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
       log.info('stopping');
       await server.close();
       pages?.stop();
-      await xmpp?.agents.close();
+      await xmpp?.close();
       await agents.close();
     },
   };

@@ -39,6 +39,11 @@ import {
 import { FabricAudit } from '../sim/fabric-audit.ts';
 import { SABOTAGE, SABOTAGE_NAMES, type Sabotage } from '../sim/sabotage.ts';
 import {
+  killedControlCostsNothing,
+  publishedLabel,
+  routesCameOverXmpp,
+} from './clusterip-control-expectations.ts';
+import {
   addressesSeen,
   compositeOfTwo,
   everyPacketAccounted,
@@ -55,6 +60,7 @@ import {
   unmappedIsRefused,
   vifShowsPod,
 } from './clusterip-expectations.ts';
+import { killControl, sessionsOf } from './clusterip-observed.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import {
   explainTable,
@@ -104,6 +110,9 @@ export function runClusterip(options: ClusteripOptions): DemoReport {
   }
 }
 
+/** Of a control node: agents have come back to it by then, and believe it. */
+const BACK_MS = 60_000;
+
 class ClusteripDemo {
   readonly #options: ClusteripOptions;
   readonly #sabotage: Sabotage | undefined;
@@ -144,6 +153,7 @@ class ClusteripDemo {
     this.#manyConnections();
     this.#ports();
     this.#hairpin();
+    this.#controlNodesKilled();
     this.#scale();
     this.#wires();
     return this.#recorder.finish();
@@ -168,10 +178,20 @@ class ClusteripDemo {
       const id = node.agent.vifId(vif);
       say(`${node.name}: vif0/${id} ${vif}, ${tenant.ipv4}, label ${node.agent.vifLabel(vif)}`);
     }
-    for (const { name, connected } of cluster.exchange.instances()) {
-      const routes = cluster.exchange.routes(name);
+    const sessions = sessionsOf(cluster);
+    for (const { node, control, atNode, atControl } of sessions) {
+      const messages = `${atControl?.counters.messages ?? 0} messages`;
+      say(
+        `${node} - ${control}: XMPP, ${atNode?.state}, ${atNode?.published} routes published, ` +
+          `${atNode?.received} heard in ${messages}`,
+      );
+    }
+    const [control] = cluster.controls.values();
+    const exchange = control?.exchange;
+    for (const { name, connected } of exchange?.instances() ?? []) {
+      const routes = exchange?.routes(name) ?? [];
       const policy = connected.length === 0 ? 'no policy' : `policy with ${connected.join(', ')}`;
-      say(`exchange: ${name}, ${policy}, ${routes.length} routes`);
+      say(`${control?.name}: ${name}, ${policy}, ${routes.length} routes`);
       for (const route of routes) {
         const hops = route.hops.map((hop) => `${hop.address} label ${hop.label}`).join(' or ');
         say(`  ${route.prefix.padEnd(20)}${hops}`);
@@ -183,9 +203,14 @@ class ClusteripDemo {
     }
     const vrf = client.node.agent.vrfId(POD_NETWORK) ?? 0;
     const vif = views.vifs(client.node.dataplane).find(({ name }) => name === client.vif);
-    const remoteLabel = this.#stage.remoteNode.agent.vifLabel(cluster.placed(web2.name).vif);
+    const remoteLabel = publishedLabel(
+      exchange?.routes(SERVICE_NETWORK) ?? [],
+      WEB,
+      this.#stage.remoteNode.ipv4,
+    );
     const tree = this.#serviceNextHop(client.node, vrf);
     this.#recorder.expect(
+      routesCameOverXmpp(sessions),
       vifShowsPod(vif, vrf, CLIENT),
       compositeOfTwo(tree, remoteLabel, local.node.agent.vifId(local.vif)),
     );
@@ -259,6 +284,29 @@ class ClusteripDemo {
         : `${web1.name} did not meet itself in ${seen.tries} connections`,
     );
     this.#recorder.expect(hairpinWorks(seen));
+  }
+
+  #controlNodesKilled(): void {
+    const { cluster } = this.#stage;
+    const controls = [...cluster.controls.values()];
+    const names = controls.map(({ name }) => name).join(', then ');
+    this.#recorder.step(`Connections, and ${names} is killed meanwhile; both come back`);
+    for (const control of controls) {
+      const seen = killControl(this.#stage, control);
+      const { doneBefore, load: done } = seen;
+      this.#recorder.say(
+        `${control.name} killed after ${doneBefore} connections; ${done.closed} of ${done.connections} served`,
+      );
+      this.#recorder.expect(killedControlCostsNothing(seen));
+    }
+    for (const control of controls) control.start();
+    cluster.advance(BACK_MS);
+    for (const { node, control, atNode } of sessionsOf(cluster)) {
+      this.#recorder.say(
+        `${BACK_MS / 1000} s later: ${node} - ${control}: ${atNode?.state}, ${atNode?.standing}, ` +
+          `${atNode?.received} routes`,
+      );
+    }
   }
 
   #scale(): void {

@@ -7,15 +7,13 @@
  *  * The verdict comes from what was observed: the clients, the nodes' own views over their sockets, the
  *    kernels' counters, a capture of the fabric.
  */
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../cli/io.ts';
-import { readPcap } from '../codec/pcap.ts';
-import { CapPort } from '../ports/cap-port.ts';
-import { FABRIC_WIRE } from '../sim/cluster.ts';
 import {
   BACKENDS,
   CLIENT,
+  CONTROLS,
   MULTI_PORT,
   NODES,
   POD_GATEWAY,
@@ -26,7 +24,12 @@ import {
   WEB,
   WEB_PORT,
 } from '../sim/clusterip-plan.ts';
-import { FabricAudit } from '../sim/fabric-audit.ts';
+import {
+  fabricCarriedSessions,
+  killedControlCostsNothing,
+  publishedLabel,
+  routesCameOverXmpp,
+} from './clusterip-control-expectations.ts';
 import {
   type CurlLoad,
   curls,
@@ -38,7 +41,6 @@ import {
 import {
   addressesSeen,
   compositeOfTwo,
-  everyPacketAccounted,
   fabricIsSound,
   firstIsServed,
   flowsOfConnection,
@@ -46,13 +48,7 @@ import {
   portsAreServed,
   vifShowsPod,
 } from './clusterip-expectations.ts';
-import {
-  floatingIp,
-  type NetnsNode,
-  NetnsStage,
-  NODE_MACS,
-  type PlacedPod,
-} from './clusterip-netns.ts';
+import { floatingIp, NetnsStage, NODE_PLANS, type PlacedPod } from './clusterip-netns.ts';
 import {
   captureIsTheirs,
   curlsAreServed,
@@ -61,10 +57,13 @@ import {
   tsharkAgrees,
   unmappedFails,
 } from './clusterip-netns-expectations.ts';
+import { accountsOf, auditOf, killControl, sessionsOf } from './clusterip-netns-observed.ts';
+import type { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
 import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
-import { haveCommand, Lab } from './lab.ts';
+import { Lab } from './lab.ts';
+import { interruption, missingForNetns } from './netns-needs.ts';
 import { askTshark } from './tshark.ts';
 
 export interface ClusteripNetnsOptions extends Omit<ClusteripOptions, 'connections'> {
@@ -79,56 +78,13 @@ const CURLS = 200;
 const MIN_CURLS = 20;
 const MAX_CURLS = 20_000;
 const FEW_CURLS = 40;
+const CURLS_AROUND_KILL = 60;
 const UNMAPPED_TRIES = 4;
 const PINGS = 5;
 const ROUTES_MS = 10_000;
-const QUIET_MS = 10_000;
-
-/** What has to be there, and the Debian package it is in. */
-const TOOLS: Readonly<Record<string, string>> = {
-  ip: 'iproute2',
-  nsenter: 'util-linux',
-  setpriv: 'util-linux',
-  ping: 'iputils-ping',
-  curl: 'curl',
-  tshark: 'tshark',
-};
 
 /** Faults that can be put into real processes, by the ways an operator has. */
 const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
-
-/** Why it cannot run here; nothing: it can. */
-export async function missingForNetns(): Promise<string[]> {
-  const missing: string[] = [];
-  if (process.getuid?.() !== 0) missing.push('root (network namespaces, TAP devices)');
-  for (const [tool, debian] of Object.entries(TOOLS)) {
-    if (!haveCommand(tool)) missing.push(`the command ${tool} (Debian: ${debian})`);
-  }
-  try {
-    await CapPort.available();
-  } catch (error) {
-    missing.push((error as Error).message);
-  }
-  return missing;
-}
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Rejects on a signal, so that what was made is removed before the process ends. */
-function interruption(): { readonly signalled: Promise<never>; readonly forget: () => void } {
-  let interrupt: (signal: NodeJS.Signals) => void = () => {};
-  const signalled = new Promise<never>((_, reject) => {
-    interrupt = (signal) => reject(new UsageError(`demo clusterip: interrupted by ${signal}`));
-  });
-  signalled.catch(() => {});
-  for (const signal of SIGNALS) process.on(signal, interrupt);
-  return {
-    signalled,
-    forget: () => {
-      for (const signal of SIGNALS) process.off(signal, interrupt);
-    },
-  };
-}
 
 function thisProgram(): string[] {
   const script = process.argv[1];
@@ -213,7 +169,10 @@ class ClusteripNetnsDemo {
       await this.#firstConnection();
       await this.#manyCurls();
       await this.#ports();
+      const [first, last] = [...this.#stage.controls.values()] as [NetnsControl, NetnsControl];
+      await this.#controlKilled(first);
       await this.#thirdBackend();
+      await this.#controlKilled(last);
       await this.#wires();
       return this.#recorder.finish();
     } finally {
@@ -226,14 +185,16 @@ class ClusteripNetnsDemo {
   async #start(): Promise<void> {
     const [web1, web2] = BACKENDS;
     const stage = this.#stage;
-    const { client, remote, control } = NODES;
+    const { client, remote } = NODES;
     const say = (line: string) => this.#recorder.say(line);
     this.#recorder.step('Network namespaces and processes');
     await stage.addFabric();
     const capture = await stage.startCapture();
     say(`fabric: a bridge; vrouter capture, process ${capture.pid}`);
-    const exchange = await stage.startControl();
-    say(`${control.name}: vrouter control, process ${exchange.pid}`);
+    for (const control of stage.controls.values()) {
+      const { pid } = await stage.startControl(control);
+      say(`${control.name}: vrouter control, process ${pid}, namespace ${control.namespace.name}`);
+    }
     const near = await stage.startNode(client.name, [CLIENT, web1]);
     const far = await stage.startNode(remote.name, [web2]);
     for (const [name, { pid }] of [
@@ -249,7 +210,7 @@ class ClusteripNetnsDemo {
   }
 
   async #setUp(): Promise<void> {
-    const [web1, web2] = BACKENDS;
+    const [web1] = BACKENDS;
     const stage = this.#stage;
     this.#recorder.step('Networks, pods and services; routes travel');
     const near = stage.node(NODES.client.name);
@@ -264,13 +225,12 @@ class ClusteripNetnsDemo {
     }
     await this.#sabotage();
     const vrf = await near.vrf(POD_NETWORK);
-    const remoteVif = await stage.node(NODES.remote.name).vif(stage.pod(web2.name).vif);
-    const remoteLabel =
-      remoteVif === undefined
-        ? undefined
-        : await stage.node(NODES.remote.name).labelOf(remoteVif.id);
+    const [control] = stage.controls.values();
+    const routes = (await control?.routes(SERVICE_NETWORK)) ?? [];
+    const remoteLabel = publishedLabel(routes, WEB, NODES.remote.ipv4);
     const local = await near.vif(stage.pod(web1.name).vif);
     this.#recorder.expect(
+      routesCameOverXmpp(await sessionsOf(this.#stage)),
       vifShowsPod(await near.vif(stage.pod(CLIENT.name).vif), vrf, CLIENT),
       compositeOfTwo(await near.nextHopsTo(vrf, WEB.ipv4), remoteLabel, local?.id),
     );
@@ -350,13 +310,25 @@ class ClusteripNetnsDemo {
     this.#recorder.expect(...portsAreServed(loads), unmappedFails(refused));
   }
 
+  async #controlKilled(control: NetnsControl): Promise<void> {
+    const count = CURLS_AROUND_KILL;
+    this.#recorder.step(`${count} curls, and ${control.name} is killed meanwhile`);
+    const curls = (onEnd: (ended: number) => void) => this.#curls(WEB, WEB_PORT, count, onEnd);
+    const seen = await killControl(this.#stage, control, { count, curls });
+    this.#recorder.say(
+      `killed after ${seen.doneBefore} curls; ${seen.load.closed} of ${count} served`,
+    );
+    this.#recorder.expect(killedControlCostsNothing(seen));
+  }
+
   async #thirdBackend(): Promise<void> {
     const pod = BACKENDS[2];
     const stage = this.#stage;
-    const near = stage.node(NODES.client.name);
+    // All backends of a node are behind one label: how many there are, that node knows.
+    const far = stage.node(NODES.remote.name);
     this.#recorder.step(`${pod.name} joins on ${pod.node} while all runs, and leaves again`);
     const members = async (count: number) => {
-      const [top] = await stage.serviceMembers(near, count, this.#patienceMs);
+      const [top] = await stage.serviceMembers(far, count, this.#patienceMs);
       return top?.slots?.filter((slot) => slot !== null).length ?? 0;
     };
     await stage.addBackend(pod);
@@ -382,11 +354,11 @@ class ClusteripNetnsDemo {
   async #wires(): Promise<void> {
     this.#recorder.step('The wires, and where every packet went');
     const nodes = [...this.#stage.nodes.values()];
-    const accounts = await this.#accounts(nodes);
+    const accounts = await accountsOf(this.#stage);
     let sent = 0;
     for (const node of nodes) sent += Number((await node.vif('fabric'))?.tx.packets ?? 0);
     await this.#stage.stopCapture();
-    const audit = this.#audit();
+    const { audit, control, fromNodes } = auditOf(this.#stage.capture);
     const http = [WEB, MULTI_PORT].flatMap(({ ports }) => ports.map(({ port }) => port));
     const { lab, capture } = this.#stage;
     const opinion = await askTshark((argv) => lab.run(argv), capture, [...new Set(http)]);
@@ -394,11 +366,16 @@ class ClusteripNetnsDemo {
       `${audit.frames} frames crossed the fabric, ${audit.sourcePorts.size} UDP source ports`,
     );
     for (const label of [...audit.labels].sort()) this.#recorder.say(`to ${label}`);
+    this.#recorder.say(`${control.xmpp} frames of XMPP sessions, ${control.arp} of ARP`);
+    const ends = NODE_PLANS.flatMap((node) =>
+      CONTROLS.map(({ ipv4 }) => ({ node: node.ipv4, control: ipv4 })),
+    );
     this.#recorder.expect(
       ...addressesSeen(this.#heard, this.#callers),
-      ...fabricIsSound(audit),
+      ...fabricIsSound(audit, ', beside XMPP and ARP,'),
+      fabricCarriedSessions(control, ends),
       tsharkAgrees(opinion),
-      captureIsTheirs({ captured: audit.frames, sent }),
+      captureIsTheirs({ captured: fromNodes, sent }),
       ...accounts,
     );
     const { pcap } = this.#options;
@@ -410,42 +387,16 @@ class ClusteripNetnsDemo {
 
   // --- what is observed and shown --------------------------------------------------------------
 
-  async #curls(service: typeof WEB, port: number, count: number): Promise<CurlLoad> {
-    const done = await curls(this.#stage, service, port, count);
+  async #curls(
+    service: typeof WEB,
+    port: number,
+    count: number,
+    onEnd?: (ended: number) => void,
+  ): Promise<CurlLoad> {
+    const done = await curls(this.#stage, service, port, count, onEnd);
     for (const end of done.heard) this.#heard.add(end);
     for (const caller of done.callers) this.#callers.add(caller);
     return done;
-  }
-
-  /** When the kernels' counts and the nodes' agree, or patience is over. */
-  async #accounts(nodes: readonly NetnsNode[]) {
-    const accounts = [];
-    for (const node of nodes) {
-      const read = async () => {
-        const entered = await this.#stage.entered(node);
-        const { totals } = await node.status();
-        return { node: node.name, entered, totals, dropped: await node.drops() };
-      };
-      const settled = await this.#stage.lab.poll(async () => {
-        const account = await read();
-        return everyPacketAccounted(account).ok ? account : undefined;
-      }, QUIET_MS);
-      accounts.push(everyPacketAccounted(settled ?? (await read())));
-    }
-    return accounts;
-  }
-
-  #audit(): FabricAudit {
-    const { capture } = this.#stage;
-    const names = new Map(Object.entries(NODE_MACS).map(([name, mac]) => [mac, name]));
-    const audit = new FabricAudit();
-    for (const { timeNs, frame } of readPcap('fabric.pcap', readFileSync(capture))) {
-      const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
-      const mac = (at: number) => bytes.toString('hex', at, at + 6).replace(/(..)(?!$)/g, '$1:');
-      const [to, from] = [names.get(mac(0)) ?? '', names.get(mac(6)) ?? ''];
-      audit.see({ timeNs, wire: FABRIC_WIRE, from, to, frame: bytes });
-    }
-    return audit;
   }
 
   #sayHeld(held: Held | undefined): void {

@@ -48,6 +48,8 @@ export interface Service {
   readonly ended: Promise<Ended>;
   /** SIGTERM, then SIGKILL when that is not heard. */
   stop(): Promise<Ended>;
+  /** SIGKILL: it has no time to say anything. */
+  kill(): Promise<Ended>;
 }
 
 const POLL_MS = 20;
@@ -131,6 +133,11 @@ export class Lab {
         const ended = await child.ended;
         clearTimeout(late);
         return ended;
+      },
+      kill: () => {
+        told = true;
+        child.process.kill('SIGKILL');
+        return child.ended;
       },
     };
     this.#services.push(service);

@@ -9,6 +9,8 @@ export interface WireOpinion {
   /** UDP to 6635 with one MPLS label and IPv4 inside, by its own dissectors. */
   readonly mplsOverUdp: number;
   readonly sourcePorts: ReadonlySet<number>;
+  /** TCP of port 5269, outside tunnels. What is in them it is not asked: its XMPP wants other streams than Contrail's. */
+  readonly xmpp: number;
   /** Frames it calls malformed, or with a wrong checksum in any layer: `frame 7: …`. */
   readonly malformed: readonly string[];
   /** Protocols of the other frames, with counts. */
@@ -28,6 +30,8 @@ const FIELDS = [
   'tcp.checksum',
   'tcp.checksum_calculated',
   'icmpv6.checksum.status',
+  'tcp.srcport',
+  'tcp.dstport',
 ] as const;
 const STATUSES = FIELDS.filter((name) => name.endsWith('.status'));
 const column = (name: (typeof FIELDS)[number]) => FIELDS.indexOf(name);
@@ -40,8 +44,15 @@ const BAD = '0';
 const BOTH_ZERO = '0xffff 0x0000';
 const TUNNELLED = /^eth:ethertype:ip:udp:mpls:ip(:|$)/;
 const MPLS_PORT = '6635';
+const PLAIN_TCP = /^eth:ethertype:ip:tcp(:|$)/;
+const XMPP_PORT = '5269';
 
 const CHECK = ['ip', 'udp', 'tcp'].flatMap((layer) => ['-o', `${layer}.check_checksum:TRUE`]);
+
+const ports = (fields: readonly string[]) => [
+  fields[column('tcp.srcport')] ?? '',
+  fields[column('tcp.dstport')] ?? '',
+];
 
 type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
 
@@ -72,6 +83,7 @@ export function opinionOf(text: string): WireOpinion {
   const others = new Map<string, number>();
   let frames = 0;
   let mplsOverUdp = 0;
+  let xmpp = 0;
   for (const line of text.split('\n')) {
     if (line === '') continue;
     frames += 1;
@@ -91,9 +103,11 @@ export function opinionOf(text: string): WireOpinion {
     if (TUNNELLED.test(protocols) && to.split(',')[0] === MPLS_PORT) {
       mplsOverUdp += 1;
       sourcePorts.add(Number(from.split(',')[0]));
+    } else if (PLAIN_TCP.test(protocols) && ports(fields).includes(XMPP_PORT)) {
+      xmpp += 1;
     } else {
       others.set(protocols, (others.get(protocols) ?? 0) + 1);
     }
   }
-  return { frames, mplsOverUdp, sourcePorts, malformed, others };
+  return { frames, mplsOverUdp, sourcePorts, xmpp, malformed, others };
 }

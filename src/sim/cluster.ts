@@ -1,28 +1,36 @@
 /**
- * A cluster in one process: vRouters with their agents, the route exchange they share, the fabric between
- * them and the tenants behind them. Same data plane and agent as on a compute node; only ports, clock and
- * scheduling are simulated.
+ * A cluster in one process: vRouters with their agents, the control nodes they have, the fabric between them and the
+ * tenants behind them. Same data plane, agent, control node and XMPP sessions as in real processes; only ports, streams,
+ * clock and scheduling are simulated.
  *
  * Invariants
  *  * Nothing runs by itself. `settle()` moves frames and routes until nothing moves any more; `advance()`
  *    lets time pass. The same calls give the same run, bit for bit.
- *  * Frames and routes move in turns: in each round every frame gets one hop further, and one of the agents
- *    and the exchange brings its routes forward. So frames meet each state that a change of routes passes
- *    through, on each node, and not only the states before and after it.
+ *  * Frames and routes move in turns: in each round every frame gets one hop further, and one thing happens to routes: an
+ *    agent commits and says what it has to, a stream delivers one message, a control node tells what has changed. So
+ *    frames meet each state that a change of routes passes through, on each node, and not only those before and after it.
+ *  * Time stands still for messages, and passes for frames. Timers (keepalive, hold time, back-off) go off in `advance()`,
+ *    each at its own time, with everything settled in between.
  *  * No frame is lost outside a data plane: a full port, or a frame to nobody, is an error.
  */
 import { Agent } from '../agent/agent.ts';
 import type { FloatingIpIntent } from '../agent/intents.ts';
-import { RouteExchange } from '../control/exchange.ts';
+import type { InstanceSpec } from '../control/exchange.ts';
 import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
+import type { RouteSource, RouteUpdate } from '../rib/route.ts';
+import { ControlNodes } from '../xmpp/control-nodes.ts';
+import { VirtualClock } from './clock.ts';
+import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
 import { Fabric } from './fabric.ts';
+import { randomOf } from './random.ts';
 import { Tenant, type TenantOptions } from './tenant.ts';
 
 /** More rounds than this without an end: frames go in circles. */
 const MAX_ROUNDS = 10_000;
 /** How long a frame takes for a hop. */
 const HOP_NS = 10_000n;
+const DEFAULT_CONTROL: ControlOptions = { name: 'control', ipv4: '10.169.25.19' };
 
 export interface NodeOptions {
   readonly name: string;
@@ -36,6 +44,8 @@ export interface SimulatedNode {
   readonly mac: string;
   readonly dataplane: Dataplane;
   readonly agent: Agent;
+  /** Where its agent has routes from. */
+  readonly source: ControlNodes;
   readonly uplink: number; // port
   /** Frames put on its ports so far. */
   entered: number;
@@ -68,25 +78,58 @@ export interface SeenFrame {
 
 export const FABRIC_WIRE = 'fabric';
 
+/** What an agent hears from its control nodes, as it hears it. */
+export interface HeardRoutes {
+  readonly node: string;
+  readonly updates: readonly RouteUpdate[];
+}
+
+export interface ClusterOptions {
+  readonly seed: bigint;
+  readonly flowEntries?: number;
+  /** In the order in which agents prefer them. */
+  readonly controls?: readonly ControlOptions[];
+}
+
 export class SimulatedCluster {
-  readonly exchange = new RouteExchange();
+  readonly controls = new Map<string, SimulatedControl>();
   readonly nodes = new Map<string, SimulatedNode>();
   readonly tenants = new Map<string, PlacedTenant>();
   readonly #fabric = new Fabric();
   readonly #seed: bigint;
   readonly #flowEntries: number;
   readonly #taps = new Set<(seen: SeenFrame) => void>();
+  readonly #messageTaps = new Set<(seen: SeenMessage) => void>();
+  readonly #routeTaps = new Set<(heard: HeardRoutes) => void>();
+  /** Streams, sessions and control nodes run on it. */
+  readonly #clock = new VirtualClock();
+  readonly #agents: Agent[] = [];
   /** Whose turn it is to move routes. */
   #turn = 0;
-  #nowNs = 0n;
 
-  constructor(options: { readonly seed: bigint; readonly flowEntries?: number }) {
-    this.#seed = options.seed;
-    this.#flowEntries = options.flowEntries ?? 65_536;
+  constructor({ seed, flowEntries = 65_536, controls = [DEFAULT_CONTROL] }: ClusterOptions) {
+    this.#seed = seed;
+    this.#flowEntries = flowEntries;
+    for (const options of controls) {
+      const show = (seen: SeenMessage) => {
+        for (const listener of this.#messageTaps) listener(seen);
+      };
+      this.controls.set(options.name, new SimulatedControl(this.#clock, options, show));
+    }
   }
 
   get nowNs(): bigint {
-    return this.#nowNs;
+    return this.#clock.nowNs;
+  }
+
+  /** Configured on all control nodes. */
+  createInstance(spec: InstanceSpec): void {
+    for (const control of this.controls.values()) control.createInstance(spec);
+  }
+
+  /** Policy between two networks, on all control nodes. */
+  connectInstances(a: string, b: string): void {
+    for (const control of this.controls.values()) control.connectInstances(a, b);
   }
 
   /** All nodes at once: each must know the MACs of the others. */
@@ -96,10 +139,14 @@ export class SimulatedCluster {
       const dataplane = openDataplane({ flowEntries: this.#flowEntries, seed });
       const uplink = dataplane.addPort({ kind: 'memory' });
       this.#fabric.attach(options.name, options.mac);
+      const source = this.#controlNodes(options, seed);
       const agent = new Agent({
         name: options.name,
         dataplane,
-        routes: this.exchange.attach(options.name),
+        routes: overheard(source, (updates) => {
+          for (const listener of this.#routeTaps) listener({ node: options.name, updates });
+        }),
+        oneHop: true, // as in `vrouter node` with control nodes
         underlay: {
           port: uplink,
           mac: options.mac,
@@ -109,8 +156,31 @@ export class SimulatedCluster {
           ),
         },
       });
-      this.nodes.set(options.name, { ...options, dataplane, agent, uplink, entered: 0 });
+      source.start();
+      this.#agents.push(agent);
+      this.nodes.set(options.name, { ...options, dataplane, agent, source, uplink, entered: 0 });
     }
+  }
+
+  #controlNodes({ name, ipv4 }: NodeOptions, seed: bigint): ControlNodes {
+    const clock = this.#clock;
+    return new ControlNodes({
+      name,
+      ownAddresses: [ipv4],
+      nodes: [...this.controls.values()].map((control) => ({
+        name: control.name,
+        connect: control.connector(ipv4),
+      })),
+      clock,
+      random: randomOf(seed),
+      schedule: (run) => clock.after(0, run),
+    });
+  }
+
+  control(name: string): SimulatedControl {
+    const control = this.controls.get(name);
+    if (control === undefined) throw new Error(`no control node ${name}`);
+    return control;
   }
 
   node(name: string): SimulatedNode {
@@ -160,25 +230,43 @@ export class SimulatedCluster {
     return () => this.#taps.delete(listener);
   }
 
-  /** Routes and frames move until nothing does. Returns frames moved. */
-  settle(): number {
+  /** Called for all that agents and control nodes write to each other, when it is written. Returns how to stop. */
+  tapMessages(listener: (seen: SeenMessage) => void): () => void {
+    this.#messageTaps.add(listener);
+    return () => this.#messageTaps.delete(listener);
+  }
+
+  /** Called for what each agent hears of routes. Returns how to stop. */
+  tapRoutes(listener: (heard: HeardRoutes) => void): () => void {
+    this.#routeTaps.add(listener);
+    return () => this.#routeTaps.delete(listener);
+  }
+
+  /**
+   * Routes and frames move until nothing does; `meanwhile` is called in each round in which routes have moved, for a
+   * change takes more rounds than a frame. Returns frames moved.
+   */
+  settle(meanwhile?: () => void): number {
     let moved = 0;
-    let quiet = 0;
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const routes = this.#moveRoutes();
+      if (routes) meanwhile?.();
       const frames = this.#moveFrames();
       moved += frames;
-      if (frames > 0) this.#nowNs += HOP_NS;
-      quiet = routes || frames > 0 ? 0 : quiet + 1;
-      // Everyone has had a turn and found nothing to do.
-      if (quiet > this.nodes.size) return moved;
+      if (frames > 0) this.#clock.advanceTo(this.nowNs + HOP_NS);
+      else if (!routes) return moved;
     }
     throw new Error(`the cluster did not settle in ${MAX_ROUNDS} rounds`);
   }
 
-  /** Time passes, then everything settles. */
+  /** Time passes; what is due meanwhile happens at its time. Then everything settles. */
   advance(milliseconds: number): void {
-    this.#nowNs += BigInt(Math.round(milliseconds * 1_000_000));
+    const end = this.nowNs + BigInt(Math.round(milliseconds * 1_000_000));
+    for (let due = this.#clock.dueNs; due !== undefined && due < end; due = this.#clock.dueNs) {
+      this.#clock.advanceTo(due);
+      this.settle();
+    }
+    this.#clock.advanceTo(end);
     this.settle();
   }
 
@@ -189,15 +277,22 @@ export class SimulatedCluster {
     }
   }
 
-  /** One of the nodes, or the exchange. Returns whether there was something to do. */
+  /** One agent, or the first thing that is due on the clock. Returns whether there was anything to do. */
   #moveRoutes(): boolean {
-    const nodes = [...this.nodes.values()];
-    const turn = this.#turn;
-    this.#turn = (turn + 1) % (nodes.length + 1);
-    const node = nodes[turn];
-    if (node === undefined) return this.exchange.flush() > 0;
-    if (!node.agent.pending) return false;
-    node.agent.flush();
+    const turns = this.#agents.length + 1;
+    for (let i = 0; i < turns; i += 1) {
+      const turn = (this.#turn + i) % turns;
+      if (!this.#takeTurn(this.#agents[turn])) continue;
+      this.#turn = (turn + 1) % turns;
+      return true;
+    }
+    return false;
+  }
+
+  #takeTurn(agent: Agent | undefined): boolean {
+    if (agent === undefined) return this.#clock.runOne();
+    if (!agent.pending) return false;
+    agent.flush();
     return true;
   }
 
@@ -213,7 +308,7 @@ export class SimulatedCluster {
     }
     for (const node of this.nodes.values()) {
       // A breath takes one burst from each port.
-      while (node.dataplane.step(this.#nowNs) > 0);
+      while (node.dataplane.step(this.nowNs) > 0);
       for (const frame of collect(node, node.uplink)) {
         const to = this.#fabric.send(frame);
         this.#show(FABRIC_WIRE, node.name, to ?? '', frame);
@@ -232,9 +327,28 @@ export class SimulatedCluster {
 
   #show(wire: string, from: string, to: string, frame: Buffer): void {
     if (this.#taps.size === 0) return;
-    const seen = { timeNs: this.#nowNs, wire, from, to, frame };
+    const seen = { timeNs: this.nowNs, wire, from, to, frame };
     for (const listener of this.#taps) listener(seen);
   }
+}
+
+function overheard(
+  source: RouteSource,
+  hear: (updates: readonly RouteUpdate[]) => void,
+): RouteSource {
+  return {
+    name: source.name,
+    onUpdates: (listener) =>
+      source.onUpdates((updates) => {
+        hear(updates);
+        listener(updates);
+      }),
+    subscribe: (instance, id) => source.subscribe(instance, id),
+    unsubscribe: (instance) => source.unsubscribe(instance),
+    publish: (route) => source.publish(route),
+    withdraw: (key) => source.withdraw(key),
+    close: () => source.close(),
+  };
 }
 
 function inject(node: SimulatedNode, port: number, frames: readonly Buffer[]): number {

@@ -6,8 +6,13 @@
 export const NODES = {
   client: { name: 'cent222', ipv4: '10.169.25.20' },
   remote: { name: 'cent333', ipv4: '10.169.25.21' },
-  control: { name: 'cent111', ipv4: '10.169.25.19' },
 } as const;
+
+/** Each node has sessions with both. The walk-through has the first one only. */
+export const CONTROLS = [
+  { name: 'cent111', ipv4: '10.169.25.19' },
+  { name: 'cent112', ipv4: '10.169.25.18' },
+] as const;
 
 export const POD_NETWORK = 'k8s-default-pod-network';
 export const SERVICE_NETWORK = 'k8s-default-service-network';
@@ -67,7 +72,8 @@ function portsText(service: ServicePlan): string {
 /** The picture at the top of the report. */
 export function topology(): string {
   const [web1, web2, web3] = BACKENDS;
-  const { client, remote, control } = NODES;
+  const { client, remote } = NODES;
+  const controls = CONTROLS.map(({ name, ipv4 }) => `${name} ${ipv4}`).join(', ');
   const box = (text: string) => `|${` ${text}`.padEnd(30)}|`;
   const bar = `+${'-'.repeat(30)}+`;
   const row = (left: string, right: string, between = '') =>
@@ -76,8 +82,8 @@ export function topology(): string {
   const service = ({ name, ipv4, ports }: ServicePlan) =>
     `  ${name.padEnd(26)}${ipv4.padEnd(16)}tcp ${portsText({ name, ipv4, ports })}`;
   return [
-    `                    ${control.name} ${control.ipv4}, control: exchanges the routes`,
-    '                          :                      :',
+    `        control nodes: ${controls}`,
+    '                          :        XMPP          :',
     row(bar, bar),
     row(box(`${client.name}  ${client.ipv4}`), box(`${remote.name}  ${remote.ipv4}`)),
     row(bar, bar),

@@ -17,7 +17,8 @@ import {
 } from './clusterip-plan.ts';
 import type { Connection, Tenant } from './tenant.ts';
 
-const BATCH = 100;
+/** Of connections, in a load. */
+export const BATCH = 100;
 /** Between the two requests of a connection. */
 const PAUSE_MS = 250;
 const TRACE_TRIES = 32;
@@ -122,8 +123,17 @@ function loadOf(connections: readonly Connection[]): Load {
   };
 }
 
-/** SYN, request, pause, request, FIN; in batches, all of a batch at the same moment. */
-export function load(stage: Stage, service: ServicePlan, port: number, count: number): Load {
+/**
+ * SYN, request, pause, request, FIN; in batches, all of a batch at the same moment. `onBatch` is told how many
+ * connections have ended, when the SYNs of the next batch are on their way.
+ */
+export function load(
+  stage: Stage,
+  service: ServicePlan,
+  port: number,
+  count: number,
+  onBatch: (ended: number) => void = () => {},
+): Load {
   const { client, cluster } = stage;
   const all: Connection[] = [];
   while (all.length < count) {
@@ -131,6 +141,7 @@ export function load(stage: Stage, service: ServicePlan, port: number, count: nu
     while (batch.length < BATCH && all.length + batch.length < count) {
       batch.push(stage.connect(client, service, port));
     }
+    onBatch(all.length);
     cluster.settle();
     for (const connection of batch) client.request(connection);
     cluster.advance(PAUSE_MS);
@@ -298,19 +309,23 @@ class HeldConnections {
 
   run(ticks: number): void {
     for (let i = 0; i < ticks; i += 1) {
-      this.#ticks += 1;
-      this.all.forEach((connection, n) => {
-        if (n % PERIOD === this.#ticks % PERIOD) this.#client.request(connection);
-      });
+      this.#askSome();
       this.#stage.cluster.advance(1);
     }
   }
 
-  /** All ask at once, and the change happens while their packets are on the way. */
+  /** All ask at once, the change happens while their packets are on the way, and they go on asking until it is done. */
   runThrough(change: () => void): void {
     for (const connection of this.all) this.#client.request(connection);
     change();
-    this.#stage.cluster.settle();
+    this.#stage.cluster.settle(() => this.#askSome());
+  }
+
+  #askSome(): void {
+    this.#ticks += 1;
+    this.all.forEach((connection, n) => {
+      if (n % PERIOD === this.#ticks % PERIOD) this.#client.request(connection);
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import type { FloatingIpIntent } from '../agent/intents.ts';
 import { type PlacedTenant, SimulatedCluster, type SimulatedNode } from './cluster.ts';
 import {
   CLIENT,
+  CONTROLS,
   MULTI_PORT,
   NODES,
   POD_GATEWAY,
@@ -37,17 +38,17 @@ export class Stage {
 
   constructor({ seed, connectNetworks }: StageOptions) {
     // Two entries for each connection, open or just closed, on each node.
-    const cluster = new SimulatedCluster({ seed, flowEntries: 131_072 });
+    const cluster = new SimulatedCluster({ seed, flowEntries: 131_072, controls: CONTROLS });
     this.cluster = cluster;
     cluster.addNodes([
       { ...NODES.client, mac: NODE_MACS.client },
       { ...NODES.remote, mac: NODE_MACS.remote },
     ]);
     for (const name of [POD_NETWORK, SERVICE_NETWORK]) {
-      cluster.exchange.createInstance({ name });
+      cluster.createInstance({ name });
       for (const node of cluster.nodes.values()) node.agent.addVrf({ name });
     }
-    if (connectNetworks) cluster.exchange.connect(POD_NETWORK, SERVICE_NETWORK);
+    if (connectNetworks) cluster.connectInstances(POD_NETWORK, SERVICE_NETWORK);
   }
 
   get clientNode(): SimulatedNode {

@@ -65,7 +65,7 @@ export const SABOTAGE: Readonly<Record<string, Sabotage>> = {
   'swap-label': {
     what: 'the client node sends to the other node with a wrong label',
     atStart: ({ clientNode }) =>
-      tamperTunnelMembers(clientNode, (member) => ({ ...member, label: member.label + 1 })),
+      tamperTunnelMembers(clientNode, (member) => ({ ...member, label: member.label + 1000 })),
   },
   'wrong-mac': {
     what: `${remoteBackend.node} writes a wrong MAC on frames to ${remoteBackend.name}`,
@@ -96,11 +96,13 @@ export const SABOTAGE: Readonly<Record<string, Sabotage>> = {
   },
   'renumber-members': {
     what: 'the members of the ECMP set get new ids when the service grows or shrinks',
-    afterScaling: ({ clientNode }) =>
+    afterScaling: ({ clientNode, backends }) => {
+      if (backends.length < 2) return; // one is no set
       tamper(clientNode, 'next_hops', 'nh_ecmp_set', (op) => ({
         ...op,
         members: op.members.map((m, i) => ({ ...m, member: 200 + ((i + 1) % op.members.length) })),
-      })),
+      }));
+    },
   },
 };
 

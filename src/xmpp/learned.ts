@@ -1,6 +1,6 @@
 /**
  * LearnedPaths: what an agent has heard from its control nodes, and what of it counts. Pure; written by the source
- * (program/control-nodes.ts), whose clock says when a control node may be believed to have said all.
+ * (control-nodes.ts), whose clock says when a control node may be believed to have said all.
  *
  * A control node is
  *   settled    live, has sent its end of rib, and agents that lost it with us have had time to come back to it
@@ -14,7 +14,8 @@
  *    had its say (settle, cover), or takes the very key back (withdraw).
  *  * While nobody is settled, an ECMP set keeps old members that the live path has not named yet: their agents may be
  *    on their way. A member it has named once is its to take away.
- *  * Of old paths, next hops to this node itself are what it publishes now, not what it once did.
+ *  * Of old paths, next hops to this node itself are what it publishes now, not what it once did: in that instance, or in
+ *    the one whose routes that instance takes in.
  *  * Hops are in order of address and label, so a list that has only been shuffled is no change.
  */
 import { MAC_BROADCAST } from '../addr/mac.ts';
@@ -50,8 +51,8 @@ interface Entry {
 /** This node's own part in it. */
 export interface OwnRoutes {
   isOwn(address: string): boolean;
-  /** What it publishes. */
-  published(key: RouteKey): Route | undefined;
+  /** What it publishes under a prefix, in whatever instance. */
+  published(prefix: RouteKey): Iterable<Route>;
 }
 
 export class LearnedPaths {
@@ -131,8 +132,13 @@ export class LearnedPaths {
 
   /** What this node publishes of the key has changed. */
   ownChanged(key: RouteKey): void {
-    const entry = this.#instances.get(key.instance)?.get(prefixKeyText(key));
-    if (entry !== undefined) this.#touch(entry);
+    // Others may have it from there; while everybody is settled, they hear of it from those.
+    const settled = [...this.#standing.values()].every((standing) => standing === 'settled');
+    const own = this.#instances.get(key.instance);
+    for (const entries of settled ? [own] : this.#instances.values()) {
+      const entry = entries?.get(prefixKeyText(key));
+      if (entry !== undefined) this.#touch(entry);
+    }
   }
 
   /** Forgotten, and not told of. */
@@ -247,12 +253,25 @@ export class LearnedPaths {
   /** Nobody tells us of ourselves meanwhile; of broadcasts nobody ever does. */
   #asOfNow(route: Route): Route | undefined {
     if (route.prefix === MAC_BROADCAST) return route;
-    const own = this.#own.published(route)?.hops ?? [];
     const far = route.hops.filter(({ address }) => !this.#own.isOwn(address));
+    const near = route.hops.filter(({ address }) => this.#own.isOwn(address));
+    const published = [...this.#own.published(route)];
+    const here = published.find(({ instance }) => instance === route.instance);
+    const own = here?.hops ?? takenIn(near, published);
     if (far.length === route.hops.length && own.length === 0) return route;
     const hops = [...far, ...own].sort(compareHops);
     return hops.length === 0 ? undefined : { ...route, hops };
   }
+}
+
+/** Next hops to this node that an instance has from others: those that still are, or what has taken their place. */
+function takenIn(near: readonly PathHop[], published: readonly Route[]): readonly PathHop[] {
+  if (near.length === 0) return [];
+  const now = new Set(published.flatMap(({ hops }) => hops.map(hopText)));
+  const kept = near.filter((hop) => now.has(hopText(hop)));
+  if (kept.length > 0) return kept;
+  // Under another label: of several instances it is not known from which one it came.
+  return published.length === 1 ? (published[0] as Route).hops : [];
 }
 
 function hasOld({ paths }: Entry): boolean {

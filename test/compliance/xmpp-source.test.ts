@@ -1,9 +1,11 @@
 /** ControlNodes against our control node: one, and two at once. */
+
+import { ControlAgents } from '../../src/control/agents.ts';
 import { RouteExchange } from '../../src/control/exchange.ts';
-import { ControlAgents } from '../../src/program/control-agents.ts';
-import { ControlNodes } from '../../src/program/control-nodes.ts';
 import type { Route } from '../../src/rib/route.ts';
-import { streamPair, VirtualClock } from '../support/memory-streams.ts';
+import { streamPair } from '../../src/sim/streams.ts';
+import { ControlNodes } from '../../src/xmpp/control-nodes.ts';
+import { PatientClock } from '../support/virtual-time.ts';
 import { routeSourceCompliance } from './route-source.ts';
 
 /** Weights are not carried (xmpp/routes.ts). */
@@ -14,7 +16,7 @@ const carried = (route: Route): Route => ({
 
 for (const count of [1, 2]) {
   routeSourceCompliance(`XMPP, control nodes: ${count}`, async () => {
-    const clock = new VirtualClock();
+    const clock = new PatientClock();
     const controls = Array.from({ length: count }, () => {
       const exchange = new RouteExchange({ schedule: (run) => clock.after(0, run) });
       for (const name of ['pods', 'other', 'empty']) exchange.createInstance({ name });
@@ -28,10 +30,10 @@ for (const count of [1, 2]) {
       random: () => 0,
       nodes: controls.map(({ agents }, i) => ({
         name: `control-${i}`,
-        connect: async () => {
+        connect: (attempt) => {
           const [near, far] = streamPair(clock);
           agents.accept(far);
-          return near;
+          attempt.connected(near);
         },
       })),
     });

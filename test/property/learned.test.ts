@@ -45,7 +45,7 @@ const addresses = (r: Route | undefined) => r?.hops.map(({ address }) => address
 test('live before lost, settled before live; nothing goes with a session', () => {
   fc.assert(
     fc.property(fc.array(ops, { maxLength: 60 }), (history) => {
-      const learned = new LearnedPaths(NAMES, { isOwn: () => false, published: () => undefined });
+      const learned = new LearnedPaths(NAMES, { isOwn: () => false, published: () => [] });
       /** By control node and prefix, what it says in its session. */
       const live = new Map<string, Map<string, Route>>(NAMES.map((n) => [n, new Map()]));
       const standing = new Map<string, string>(NAMES.map((n) => [n, 'lost']));

@@ -4,8 +4,8 @@
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Agent } from '../../src/agent/agent.ts';
-import { ControlNodes } from '../../src/program/control-nodes.ts';
 import { keyOf, type Route, type RouteUpdate } from '../../src/rib/route.ts';
+import { ControlNodes } from '../../src/xmpp/control-nodes.ts';
 import { connectStream } from '../../src/xmpp/transport/sockets.ts';
 import { RecordingDataplane } from '../support/recording-dataplane.ts';
 import { hop, route } from '../support/routes.ts';
@@ -40,7 +40,12 @@ beforeEach(async () => {
     name: 'compute-1',
     ownAddresses: ['192.0.2.11'],
     settleMs: 300,
-    nodes: [{ name: 'c', connect: () => connectStream({ host: '127.0.0.1', port: control.port }) }],
+    nodes: [
+      {
+        name: 'c',
+        connect: (attempt) => connectStream({ host: '127.0.0.1', port: control.port }, attempt),
+      },
+    ],
   });
 });
 afterEach(async () => {

@@ -11,13 +11,14 @@ import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vit
 import { PcapWriter, readPcap } from '../../src/codec/pcap.ts';
 import { readCurl } from '../../src/program/clusterip-curls.ts';
 import { PAGE_FILLER } from '../../src/program/clusterip-netns.ts';
-import { missingForNetns } from '../../src/program/demo-netns.ts';
 import type { DemoReport } from '../../src/program/demo-report.ts';
 import { Lab } from '../../src/program/lab.ts';
+import { missingForNetns } from '../../src/program/netns-needs.ts';
 import { askTshark, opinionOf } from '../../src/program/tshark.ts';
+import { decodeMplsOverUdp } from '../../src/sim/wire.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
-const RUN_MS = 180_000;
+const RUN_MS = 300_000;
 
 interface Run {
   readonly pid: number;
@@ -107,6 +108,7 @@ describe('a Kubernetes service on real kernels', () => {
   it('looked at all there is to see', (ctx) => {
     needed(ctx);
     expect(report.expectations.map(({ id }) => id)).toEqual([
+      'xmpp',
       'vif',
       'composite',
       'gateway',
@@ -123,11 +125,14 @@ describe('a Kubernetes service on real kernels', () => {
       'multi-port-8888',
       'multi-port-9999',
       'unmapped',
+      'control-killed',
       'third-backend',
+      'headless',
       'client-sees-service',
       'backend-sees-client',
       'fabric',
       'entropy',
+      'xmpp-wire',
       'tshark',
       'captured',
       'accounted-cent222',
@@ -141,7 +146,49 @@ describe('a Kubernetes service on real kernels', () => {
       /^400 of 400 requests answered, on port 90:/,
     );
     expect(observed(report, 'unmapped')).toMatch(/D\(NoFipPortMap\) on cent/);
-    expect(observed(report, 'tshark')).toMatch(/^(\d+) of \1 frames MPLS over UDP, .* 0 malformed/);
+    const [tunnelled = 0, all, xmpp = 0, arp = 0] = [
+      /^(\d+) of/,
+      /of (\d+) frames/,
+      /(\d+) of port 5269, 0 malformed/,
+      /eth:ethertype:arp (\d+)/,
+    ].map((pattern) => Number(pattern.exec(observed(report, 'tshark'))?.[1]));
+    expect(xmpp).toBeGreaterThan(0);
+    expect(tunnelled + xmpp + arp).toBe(all);
+  });
+
+  it('has its routes from two control nodes, over the fabric, and does not miss the one that was killed', (ctx) => {
+    needed(ctx);
+    const pairs = [
+      'cent222 - cent111',
+      'cent333 - cent111',
+      'cent222 - cent112',
+      'cent333 - cent112',
+    ];
+    for (const pair of pairs) {
+      expect(observed(report, 'xmpp')).toMatch(
+        new RegExp(`${pair}: established, [1-9]\\d* routes published, [1-9]\\d* heard in`),
+      );
+    }
+    for (const node of ['10.169.25.20', '10.169.25.21']) {
+      for (const control of ['10.169.25.18', '10.169.25.19']) {
+        expect(observed(report, 'xmpp-wire')).toMatch(
+          new RegExp(`${node} - ${control}: [1-9]\\d* publishes in \\d+ bytes, [1-9]\\d* events`),
+        );
+      }
+    }
+    const killed = observed(report, 'control-killed');
+    const headless = observed(report, 'headless');
+    for (const text of [killed, headless]) {
+      expect(text).toMatch(/^60 of 60, ([1-9]|[1-5]\d) of them before it; /);
+    }
+    for (const node of ['cent222', 'cent333']) {
+      expect(killed).toMatch(
+        new RegExp(`${node}: 0 commits, sessions (waiting|connecting) and established`),
+      );
+      expect(headless).toMatch(
+        new RegExp(`${node}: 0 commits, sessions (waiting|connecting) and (waiting|connecting)`),
+      );
+    }
   });
 
   it('shows the tables of both nodes', (ctx) => {
@@ -238,10 +285,13 @@ describe('the second opinion', () => {
       await lab.close();
     }
   };
-  /** The largest frame of the real capture: a full segment of a page. */
+  /** The largest tunnelled frame of the real capture: a full segment of a page. */
   const segment = (): Uint8Array => {
     const records = [...readPcap('fabric.pcap', readFileSync(join(wires, 'fabric.pcap')))];
-    return records.reduce((a, b) => (b.frame.length > a.frame.length ? b : a)).frame;
+    const isTunnelled = ({ frame }: { readonly frame: Uint8Array }) =>
+      typeof decodeMplsOverUdp(Buffer.from(frame)) === 'object';
+    return records.filter(isTunnelled).reduce((a, b) => (b.frame.length > a.frame.length ? b : a))
+      .frame;
   };
   const changed = (frame: Uint8Array, at: number) => {
     const copy = Uint8Array.from(frame);
@@ -314,26 +364,34 @@ describe('the second opinion', () => {
         '',
         sums,
       ].join('\t');
+    const plain = (number: number, from: number, to: number) =>
+      [number, 'eth:ethertype:ip:tcp', ...Array(10).fill(''), from, to].join('\t');
     const opinion = opinionOf(
       `${[
         line(1, '', '1,1', '1'),
         line(2, 'Malformed Packet', '1,0', '1'),
         '3\teth:ethertype:arp\t\t\t\t\t\t\t\t\t',
+        plain(7, 40000, 5269),
+        plain(8, 5270, 40000),
         line(4, '', '1,1', '0', '0xffff\t0x0000'), // the other zero
         line(5, '', '1,1', '0', '0xffff\t0x0001'),
         line(6, '', '0,1', '0', '0xffff\t0x0000'),
       ].join('\n')}\n`,
     );
     expect(opinion).toEqual({
-      frames: 6,
+      frames: 8,
       mplsOverUdp: 5,
       sourcePorts: new Set([50_001, 50_002, 50_004, 50_005, 50_006]),
+      xmpp: 1,
       malformed: [
         'frame 2: malformed, ip.checksum',
         'frame 5: tcp.checksum',
         'frame 6: ip.checksum',
       ],
-      others: new Map([['eth:ethertype:arp', 1]]),
+      others: new Map([
+        ['eth:ethertype:arp', 1],
+        ['eth:ethertype:ip:tcp', 1],
+      ]),
     });
   });
 });

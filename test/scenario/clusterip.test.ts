@@ -53,6 +53,7 @@ describe('a thousand connections', () => {
     expect(report.failed).toEqual([]);
     expect(report.ok).toBe(true);
     expect(report.expectations.map((e) => e.id)).toEqual([
+      'xmpp',
       'vif',
       'composite',
       'gateway',
@@ -68,6 +69,8 @@ describe('a thousand connections', () => {
       'multi-port-9999',
       'unmapped',
       'hairpin',
+      'control-killed',
+      'headless',
       'scale-spread',
       'scale-survivors',
       'scale-removed',
@@ -85,6 +88,20 @@ describe('a thousand connections', () => {
   it('observes what it claims', () => {
     expect(observed(report, 'answered')).toBe('2000 answers to 2000 requests');
     expect(observed(report, 'tcp-state')).toBe('SSrEEr, SSrEEr, SSrEEr, SSrEEr');
+    expect(observed(report, 'xmpp')).toMatch(
+      /^cent222 - cent111: established, 4 routes published, 10 heard in \d+ messages; .*cent333 - cent112: est/,
+    );
+    expect(observed(report, 'control-killed')).toBe(
+      '200 of 200, 100 of them before it; cent222: 0 commits, sessions waiting and established; ' +
+        'cent333: 0 commits, sessions waiting and established',
+    );
+    expect(
+      text.match(/60 s later: cent\d+ - cent11[12]: established, settled, 10 routes/g),
+    ).toHaveLength(4);
+    expect(observed(report, 'headless')).toBe(
+      '200 of 200, 100 of them before it; cent222: 0 commits, sessions waiting and waiting; ' +
+        'cent333: 0 commits, sessions waiting and waiting',
+    );
     expect(observed(report, 'backend-flow')).toMatch(/N\(DPd\).*N\(SPs\)/);
     const [, asked, answered] =
       /(\d+) requests 10 ms apart, (\d+) answers/.exec(observed(report, 'scale-survivors')) ?? [];
@@ -113,9 +130,9 @@ describe('a thousand connections', () => {
         expect(commands).toContain(`${node} ${tool}`);
       }
     }
-    expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 16\n {34}\{ 10\.47\.255\.237:\d+ > /);
+    expect(text).toMatch(/ {2}cent222 -> cent333 .* udp mpls 17\n {34}\{ 10\.47\.255\.237:\d+ > /);
     expect(text).toMatch(/translate +10\.47\.255\.237:\d+ -> 10\.47\.255\.238:80\n/);
-    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*26 of 26 expectations met\.$/);
+    expect(text.trimEnd()).toMatch(/VERDICT: ok\. .*29 of 29 expectations met\.$/);
     expect(text).not.toContain('\u001b');
   });
 

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Client } from '../../src/cli/client.ts';
 import { run } from '../../src/cli/main.ts';
 import { type RunningControl, startControl } from '../../src/program/control.ts';
 import { ScriptedAgent } from '../support/scripted-agent.ts';
@@ -305,6 +306,70 @@ test('who is back after a lost session asks again, and is told all of it as it i
   expect(b.configs).toEqual([]);
 });
 
+test('an agent that does not read costs no texts, and is told how it is once it reads', async () => {
+  const count = 3000;
+  const port = (i: number, mac: string) => ({
+    name: `p${i}`,
+    virtual_machine: `m${i}`,
+    network: 'default-domain:k8s:pods',
+    mac,
+    addresses: ['10.32.0.9'],
+  });
+  await start((text) =>
+    text.replace('[web-1] }', `[${Array.from({ length: count }, (_, i) => `m${i}`)}] }`),
+  );
+  for (let i = 0; i < count; i += 1500) {
+    const ports = Array.from({ length: 1500 }, (_, k) => port(i + k, '02:00:00:00:00:01'));
+    await apply(JSON.stringify({ ports }));
+  }
+  const a = await agent('compute-1');
+  a.socket.pause();
+  a.configure(`${ROUTER}compute-1`);
+  for (let i = 0; !(await vrouter('control', 'config', 'show')).includes(' yes\n'); i++) {
+    expect(i, 'it is behind').toBeLessThan(500);
+  }
+  const waiting = async () =>
+    JSON.parse(await vrouter('control', 'show', 'sessions', '--json'))[0].waitingBytes as number;
+  const before = await waiting();
+  expect(before).toBeGreaterThan(0);
+  expect(before).toBeLessThan(4 << 20);
+  for (let i = 0; i < 20; i++) {
+    const mac = `02:00:00:00:01:${i.toString(16).padStart(2, '0')}`;
+    await apply(JSON.stringify({ ports: [port(0, mac), port(count - 1, mac)] }));
+  }
+  expect(await waiting()).toBeLessThanOrEqual(before);
+  a.socket.resume();
+  await a.until(() => a.configs.some(isEnd), 'the end of the snapshot', 20_000);
+  const told = a.configs.join('');
+  for (const name of ['p0', `p${count - 1}`]) {
+    const macs = [
+      ...told.matchAll(
+        new RegExp(
+          `<name>${name}</name><virtual-machine-interface-mac-addresses><mac-address>([^<]+)`,
+          'g',
+        ),
+      ),
+    ].map(([, mac]) => mac);
+    expect(macs.at(-1)).toBe('02:00:00:00:01:13');
+    expect(macs.length).toBeLessThanOrEqual(2);
+  }
+  expect(await vrouter('control', 'config', 'show')).toMatch(/^compute-1 .* no$/m);
+  expect(
+    told.match(/<node type="instance-ip"><name>p\d+:10\.32\.0\.9<\/name><instance-ip-address>/g),
+  ).toHaveLength(count);
+});
+
+test('a file too large for one request is refused with what to do', async () => {
+  await start();
+  const ports = Array.from({ length: 9000 }, (_, i) => ({
+    name: `${'p'.repeat(60)}${i}`,
+    virtual_machine: `m${i}`,
+    network: 'default-domain:k8s:pods',
+    mac: '02:00:00:00:00:01',
+  }));
+  expect(await apply(JSON.stringify({ ports }))).toMatch(/more than \d+ bytes: apply it in parts/);
+});
+
 describe('the commands', () => {
   beforeEach(() => start());
 
@@ -341,9 +406,31 @@ describe('the commands', () => {
   test('a network has its routing instance, and takes it with it', async () => {
     expect(await vrouter('control', 'show', 'tables')).toContain('default-domain:k8s:pods:pods');
     await apply('networks: [{ name: red, import: ["64512:7"], export: ["64512:8"] }]');
-    expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:7 +64512:8$/m);
+    expect(await vrouter('control', 'show', 'tables')).toMatch(
+      /^red:red .* 64512:7 +64512:8( |$)/m,
+    );
+    expect(await apply('networks: [{ name: red, import: ["64512:9"] }]')).toMatch(/, 0 told/);
+    expect(await apply('networks: [{ name: red, import: ["64512:9"] }]')).toMatch(/as it was/);
+    expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:9 +-( |$)/m);
     await vrouter('control', 'config', 'remove', 'network', 'red');
     expect(await vrouter('control', 'show', 'tables')).not.toContain('red:red');
+  });
+
+  test('an instance that is configured by itself, or taken away, stays so', async () => {
+    const client = await Client.connect(`${directory}/cli`);
+    try {
+      await client.call('instance.add', { name: 'red:red', import: ['64512:1'], export: [] });
+      await apply('networks: [{ name: red, import: ["64512:7"] }, { name: blue }]');
+      expect(await vrouter('control', 'show', 'tables')).toMatch(/^red:red .* 64512:1 +-( |$)/m);
+      await vrouter('control', 'config', 'remove', 'network', 'red');
+      expect(await vrouter('control', 'show', 'tables')).toContain('red:red');
+      await client.call('instance.remove', { name: 'blue:blue' });
+      expect(await apply('networks: [{ name: blue, import: ["64512:8"] }]')).toMatch(/^version/);
+      expect(await vrouter('control', 'show', 'tables')).not.toContain('blue:blue');
+      expect(await vrouter('control', 'config', 'remove', 'network', 'blue')).toMatch(/^version/);
+    } finally {
+      client.close();
+    }
   });
 
   test('metrics have the versions', async () => {

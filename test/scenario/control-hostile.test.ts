@@ -4,14 +4,16 @@
  * on being served meanwhile.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ControlAgents } from '../../src/control/agents.ts';
 import { RouteTables } from '../../src/control/tables.ts';
-import { ControlAgents } from '../../src/program/control-agents.ts';
 import { BLOCKED_BYTES, XML_LIMITS } from '../../src/xmpp/limits.ts';
+import { listenStreams, type StreamListening } from '../../src/xmpp/transport/sockets.ts';
 import { ScriptedAgent } from '../support/scripted-agent.ts';
 
 const BLUE = 'blue';
 let agents: ControlAgents;
 let tables: RouteTables;
+let listening: StreamListening;
 let port: number;
 let log: string[];
 const open: ScriptedAgent[] = [];
@@ -26,11 +28,17 @@ beforeEach(async () => {
     },
     onStranger: (_address, error) => log.push(`? ${error.code}`),
   });
-  port = await agents.listen({ host: '127.0.0.1', port: 0 });
+  listening = await listenStreams({
+    host: '127.0.0.1',
+    port: 0,
+    accept: (stream) => agents.accept(stream),
+  });
+  port = listening.port;
 });
 afterEach(async () => {
   for (const agent of open.splice(0)) agent.destroy();
-  await agents.close();
+  agents.close();
+  await listening.close();
 });
 
 async function connect(name: string, options = {}): Promise<ScriptedAgent> {

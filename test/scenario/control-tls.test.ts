@@ -8,15 +8,20 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ControlAgents } from '../../src/control/agents.ts';
 import { RouteTables } from '../../src/control/tables.ts';
 import type { VRouterError } from '../../src/errors.ts';
-import { ControlAgents } from '../../src/program/control-agents.ts';
 import type { TlsWish } from '../../src/xmpp/session.ts';
 import { writeSubscription } from '../../src/xmpp/stanza.ts';
 import { CONTROL_NAME } from '../../src/xmpp/stream.ts';
 import { xmppClient } from '../../src/xmpp/transport/client.ts';
 import type { SessionDriver } from '../../src/xmpp/transport/driver.ts';
-import { connectStream, type TlsMaterial } from '../../src/xmpp/transport/sockets.ts';
+import {
+  connectStream,
+  listenStreams,
+  type StreamListening,
+  type TlsMaterial,
+} from '../../src/xmpp/transport/sockets.ts';
 import { ScriptedAgent } from '../support/scripted-agent.ts';
 
 /** Why not: certificates are made by openssl. */
@@ -88,6 +93,7 @@ beforeAll(() => {
 afterAll(() => why ?? rmSync(directory, { recursive: true, force: true }));
 
 let agents: ControlAgents;
+let listening: StreamListening;
 let port: number;
 let log: string[];
 let drivers: SessionDriver[];
@@ -101,11 +107,13 @@ async function serve(tls: TlsWish): Promise<void> {
       log.push([name, state, error?.code].filter(Boolean).join(' ')),
     onStranger: (_address, error) => log.push(error.code),
   });
-  port = await agents.listen({
+  listening = await listenStreams({
     host: '127.0.0.1',
     port: 0,
+    accept: (stream) => agents.accept(stream),
     ...(tls !== 'off' && { tls: of('control') }),
   });
+  port = listening.port;
 }
 
 interface Dialled {
@@ -118,7 +126,8 @@ function dial(tls: TlsWish, material?: TlsMaterial, name = 'compute-1'): Dialled
   const driver: SessionDriver = xmppClient(
     {
       session: { name, peer: CONTROL_NAME, tls },
-      connect: () => connectStream({ host: '127.0.0.1', port, ...(material && { tls: material }) }),
+      connect: (attempt) =>
+        connectStream({ host: '127.0.0.1', port, ...(material && { tls: material }) }, attempt),
     },
     {
       up: (_header, secure) => {
@@ -157,7 +166,8 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const driver of drivers) driver.stop();
-  await agents.close();
+  agents.close();
+  await listening.close();
 });
 
 describe.skipIf(why !== undefined)('a control node with certificates', () => {

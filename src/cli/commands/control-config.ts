@@ -4,7 +4,11 @@ import { loadObjects } from '../../config/load.ts';
 import { OBJECT_KINDS } from '../../config/objects.ts';
 import type { ConfigAppliedView, ConfigObjectView, ConfigView } from '../control-views.ts';
 import { type Io, type SocketOptions, show, socketOptions, withClient } from '../io.ts';
+import { MAX_REQUEST_BYTES, RpcError } from '../protocol.ts';
 import { renderApplied, renderConfig, renderTold } from '../render/control-config.ts';
+
+/** A request has a limit; JSON's own characters beyond ASCII have up to three bytes, names have none. */
+const MAX_OBJECTS_TEXT = MAX_REQUEST_BYTES - 1024;
 
 const KINDS = Object.keys(OBJECT_KINDS).join(', ');
 
@@ -25,6 +29,10 @@ export function registerControlConfig(control: Command, io: Io): void {
     )
     .action((file: string, options: SocketOptions) => {
       const objects = loadObjects(file);
+      if (JSON.stringify(objects).length > MAX_OBJECTS_TEXT) {
+        const parts = 'apply it in parts, those first that others name';
+        throw new RpcError('TOO_LARGE', `${file}: more than ${MAX_OBJECTS_TEXT} bytes: ${parts}`);
+      }
       return withClient(io, options, async (client) =>
         show(
           io,

@@ -29,6 +29,15 @@ export interface ByteStream {
   secure(first: string): Promise<ByteStream>;
 }
 
+/** How an attempt to connect ends: one of these, once. */
+export interface Attempt {
+  connected(stream: ByteStream): void;
+  failed(why: string): void;
+}
+
+/** Tries to reach a peer. Not a promise: who drives the streams says when something happens, and in which order. */
+export type Connect = (attempt: Attempt) => void;
+
 export interface Clock {
   /** ms, monotonic. */
   now(): number;

@@ -1,11 +1,11 @@
 /** An agent's session with one control node: over TCP, or over whatever `connect` makes. */
 import { agentSession, type SessionOptions } from '../session.ts';
-import { type ByteStream, type Clock, systemClock } from './byte-stream.ts';
+import { type Clock, type Connect, systemClock } from './byte-stream.ts';
 import { SessionDriver, type SessionOwner } from './driver.ts';
 
 export interface XmppClientOptions {
   readonly session: SessionOptions;
-  readonly connect: () => Promise<ByteStream>;
+  readonly connect: Connect;
   readonly clock?: Clock;
   readonly random?: () => number;
 }

@@ -24,7 +24,7 @@ import {
 import { readStanza, type Stanza } from '../stanza.ts';
 import { PROCEED, readHeader, readNegotiation, type StreamHeader } from '../stream.ts';
 import type { XmlElement } from '../xml.ts';
-import type { ByteStream, Clock } from './byte-stream.ts';
+import type { ByteStream, Clock, Connect } from './byte-stream.ts';
 import type { MessageTrace } from './message-trace.ts';
 
 export interface SessionOwner {
@@ -44,8 +44,8 @@ export interface DriverSetting {
   readonly clock: Clock;
   readonly random: () => number;
   readonly streamId?: string;
-  /** Of an agent: makes a stream, or rejects. */
-  readonly connect?: () => Promise<ByteStream>;
+  /** Of an agent. */
+  readonly connect?: Connect;
 }
 
 export class SessionDriver {
@@ -180,8 +180,8 @@ export class SessionDriver {
   #connect(): void {
     const { connect } = this.#setting;
     const wanted = this.#state; // an attempt that has timed out may still come to something
-    connect?.().then(
-      (stream) => {
+    connect?.({
+      connected: (stream) => {
         if (this.#state !== wanted) {
           stream.destroy();
           return;
@@ -189,12 +189,10 @@ export class SessionDriver {
         this.#use(stream);
         this.#step({ type: 'connected' });
       },
-      (error: unknown) => {
-        if (this.#state !== wanted) return;
-        const why = error instanceof Error ? error.message : String(error);
-        this.#step({ type: 'disconnected', why });
+      failed: (why) => {
+        if (this.#state === wanted) this.#step({ type: 'disconnected', why });
       },
-    );
+    });
   }
 
   #secure(): void {

@@ -1,15 +1,12 @@
 /**
- * XmppServer: sessions of a control node, one a stream. It listens on TCP, or is given streams (`accept`), which is
- * how the simulator runs it. What a session means is its owner's business (SessionOwner), made for each.
+ * XmppServer: sessions of a control node, one a stream. Streams are given to it: those of a listening socket
+ * (sockets.ts), or the simulator's. What a session means is its owner's business (SessionOwner), made for each.
  * Bounded: MAX_SESSIONS streams, opened or not; those that do not open are closed by the session machine.
  */
-import { createServer, type Server } from 'node:net';
-import { VRouterError } from '../../errors.ts';
 import { MAX_SESSIONS } from '../limits.ts';
 import { controlSession, type SessionOptions } from '../session.ts';
 import { type ByteStream, type Clock, systemClock } from './byte-stream.ts';
 import { SessionDriver, type SessionOwner } from './driver.ts';
-import { AcceptedStreams, type TlsMaterial } from './sockets.ts';
 
 export interface XmppServerOptions {
   readonly session: SessionOptions;
@@ -24,8 +21,7 @@ export class XmppServer {
   readonly #clock: Clock;
   readonly #drivers = new Set<SessionDriver>();
   #streams = 0;
-  #tcp: Server | undefined;
-  /** Streams that were turned away, there being enough, or could not be accepted. */
+  /** Streams that were turned away, there being enough. */
   refused = 0;
 
   constructor(options: XmppServerOptions) {
@@ -64,35 +60,7 @@ export class XmppServer {
     driver.accept(stream);
   }
 
-  /** Resolves with the port it got. */
-  listen(at: {
-    readonly host: string;
-    readonly port: number;
-    readonly tls?: TlsMaterial;
-  }): Promise<number> {
-    const streams = new AcceptedStreams(at.tls);
-    const tcp = createServer({ pauseOnConnect: true }, (socket) =>
-      this.accept(streams.accept(socket)),
-    );
-    this.#tcp = tcp;
-    return new Promise((resolve, reject) => {
-      tcp.once('error', (error) =>
-        reject(new VRouterError('PORT_FAILED', `${at.host}:${at.port}: ${error.message}`)),
-      );
-      tcp.listen(at.port, at.host, () => {
-        tcp.removeAllListeners('error');
-        // One that could not be accepted, for want of descriptors: the others go on.
-        tcp.on('error', () => this.refused++);
-        const address = tcp.address();
-        resolve(typeof address === 'object' && address !== null ? address.port : at.port);
-      });
-    });
-  }
-
-  close(): Promise<void> {
+  close(): void {
     for (const driver of [...this.#drivers]) driver.stop();
-    const tcp = this.#tcp;
-    if (tcp === undefined) return Promise.resolve();
-    return new Promise((resolve) => tcp.close(() => resolve()));
   }
 }

@@ -2,7 +2,7 @@
  * ByteStreams over TCP, and TLS over those. Both sides show a certificate of the given authority; a name is not
  * looked for in it, as in the ancestor, whose agents name themselves in the stream.
  */
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import {
   connect as connectTls,
   createSecureContext,
@@ -10,7 +10,8 @@ import {
   type SecureContext,
   type Server as TlsServer,
 } from 'node:tls';
-import type { ByteStream, StreamListener } from './byte-stream.ts';
+import { VRouterError } from '../../errors.ts';
+import type { Attempt, ByteStream, StreamListener } from './byte-stream.ts';
 
 export interface TlsMaterial {
   /** PEM. */
@@ -124,7 +125,7 @@ function endOf(socket: Socket): string {
 }
 
 /** Accepted connections, and STARTTLS over them where there is material for it. */
-export class AcceptedStreams {
+class AcceptedStreams {
   readonly #tls: TlsServer | undefined;
   readonly #handshakes = new Map<
     string,
@@ -183,22 +184,58 @@ export interface ConnectOptions {
   readonly tls?: TlsMaterial;
 }
 
-/** An agent's side: a stream, once it is connected. */
-export function connectStream(options: ConnectOptions): Promise<ByteStream> {
+/** An agent's side. */
+export function connectStream(options: ConnectOptions, attempt: Attempt): void {
   const { host, port, localAddress, tls } = options;
+  const failed = (error: Error) => attempt.failed(error.message);
+  const socket = connectTcp({ host, port, ...(localAddress !== undefined && { localAddress }) });
+  socket.once('error', failed);
+  socket.once('connect', () => {
+    socket.off('error', failed);
+    tune(socket);
+    attempt.connected(
+      new SocketStream(socket, plainAddress(socket.remoteAddress), (plain) =>
+        tls === undefined
+          ? Promise.reject(new Error('there is no certificate'))
+          : secureClient(plain, tls),
+      ),
+    );
+  });
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: TlsMaterial;
+  readonly accept: (stream: ByteStream) => void;
+  /** A connection could not be accepted, for want of descriptors; the others go on. */
+  readonly onError?: (error: Error) => void;
+}
+
+export interface StreamListening {
+  /** The one it got. */
+  readonly port: number;
+  /** No new ones from now on; resolves when there are no old ones any more. */
+  close(): Promise<void>;
+}
+
+/** A control node's side. */
+export function listenStreams(options: ListenOptions): Promise<StreamListening> {
+  const { host, port, tls, accept, onError } = options;
+  const streams = new AcceptedStreams(tls);
+  const tcp = createServer({ pauseOnConnect: true }, (socket) => accept(streams.accept(socket)));
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host, port, ...(localAddress !== undefined && { localAddress }) });
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      socket.off('error', reject);
-      tune(socket);
-      resolve(
-        new SocketStream(socket, plainAddress(socket.remoteAddress), (plain) =>
-          tls === undefined
-            ? Promise.reject(new Error('there is no certificate'))
-            : secureClient(plain, tls),
-        ),
-      );
+    tcp.once('error', (error) =>
+      reject(new VRouterError('PORT_FAILED', `${host}:${port}: ${error.message}`)),
+    );
+    tcp.listen(port, host, () => {
+      tcp.removeAllListeners('error');
+      tcp.on('error', (error) => onError?.(error));
+      const address = tcp.address();
+      resolve({
+        port: typeof address === 'object' && address !== null ? address.port : port,
+        close: () => new Promise((closed) => tcp.close(() => closed())),
+      });
     });
   });
 }

@@ -32,7 +32,7 @@ afterEach(() => {
 function cluster(seed = 1n): SimulatedCluster {
   const made = new SimulatedCluster({ seed, flowEntries: 1024 });
   clusters.push(made);
-  made.exchange.createInstance({ name: NET });
+  made.createInstance({ name: NET });
   made.addNodes(NODES);
   for (const node of made.nodes.values()) node.agent.addVrf({ name: NET });
   return made;
@@ -117,10 +117,20 @@ describe('simulated cluster', () => {
     const { made, client } = running();
     const two = made.node('two');
     const { port } = made.placed('server');
-    expect(made.exchange.routes(NET).map((r) => r.prefix)).toContain('10.47.255.2/32');
+    expect(
+      made
+        .control('control')
+        .exchange.routes(NET)
+        .map((r) => r.prefix),
+    ).toContain('10.47.255.2/32');
     made.remove('server');
     made.settle();
-    expect(made.exchange.routes(NET).map((r) => r.prefix)).not.toContain('10.47.255.2/32');
+    expect(
+      made
+        .control('control')
+        .exchange.routes(NET)
+        .map((r) => r.prefix),
+    ).not.toContain('10.47.255.2/32');
     expect(() => two.dataplane.portInfo(port)).toThrow();
     expect(() => made.remove('server')).toThrow('no tenant server');
     expect(() => made.node('three')).toThrow('no node three');

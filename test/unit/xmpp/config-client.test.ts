@@ -3,17 +3,17 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { ConfigClient } from '../../../src/xmpp/config-client.ts';
 import { configElements } from '../../support/config-graph.ts';
 import { CONFIGURATION, configIqs, link, name, VM, VMI } from '../../support/config-text.ts';
-import { VirtualClock } from '../../support/memory-streams.ts';
+import { PatientClock } from '../../support/virtual-time.ts';
 
 const QUIET = 15_000;
-let clock: VirtualClock;
+let clock: PatientClock;
 let client: ConfigClient;
 let sent: string[];
 let changes: number;
 let refused: string[];
 
 beforeEach(() => {
-  clock = new VirtualClock();
+  clock = new PatientClock();
   [sent, refused, changes] = [[], [], 0];
   client = new ConfigClient({
     name: 'compute-1',

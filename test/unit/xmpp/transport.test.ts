@@ -1,8 +1,9 @@
 /** Sessions over streams and a clock of this process: opening, holding, limits, back-off; no socket, no waiting. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { ControlAgents } from '../../../src/control/agents.ts';
 import { RouteTables } from '../../../src/control/tables.ts';
 import { VRouterError } from '../../../src/errors.ts';
-import { ControlAgents } from '../../../src/program/control-agents.ts';
+import { type MemoryStream, streamPair } from '../../../src/sim/streams.ts';
 import { MAX_WAITING_BYTES, STALLED_MS, STANZA_MS } from '../../../src/xmpp/limits.ts';
 import { toItem } from '../../../src/xmpp/routes.ts';
 import { OPEN_MS, type SessionOptions } from '../../../src/xmpp/session.ts';
@@ -16,12 +17,12 @@ import { CONTROL_NAME, writeClientHeader } from '../../../src/xmpp/stream.ts';
 import { xmppClient } from '../../../src/xmpp/transport/client.ts';
 import type { SessionDriver, SessionOwner } from '../../../src/xmpp/transport/driver.ts';
 import { XmppServer } from '../../../src/xmpp/transport/server.ts';
-import { type MemoryStream, streamPair, VirtualClock } from '../../support/memory-streams.ts';
 import { hop, route } from '../../support/routes.ts';
+import { PatientClock } from '../../support/virtual-time.ts';
 
-let clock: VirtualClock;
+let clock: PatientClock;
 beforeEach(() => {
-  clock = new VirtualClock();
+  clock = new PatientClock();
 });
 
 /** Notes what happens, and throws what it is told to. */
@@ -238,7 +239,7 @@ describe('the server', () => {
     const { near, heard } = dial(server);
     near.write([HEADER]);
     await clock.settle();
-    await server.close();
+    server.close();
     await clock.settle();
     expect(owners[0]?.log).toEqual(['up compute-1', 'down CLOSED', 'closed CLOSED']);
     expect(heard()).toContain('</stream:stream>');
@@ -253,12 +254,15 @@ describe('a client', () => {
         session: { name, peer: CONTROL_NAME, tls: 'off' },
         clock,
         random: () => 0,
-        connect: async () => {
-          if (!up()) throw new Error('refused');
+        connect: (attempt) => {
+          if (!up()) {
+            attempt.failed('refused');
+            return;
+          }
           const [near, far] = streamPair(clock);
           server.accept(far);
           last = near;
-          return near;
+          attempt.connected(near);
         },
       },
       owner,
@@ -344,7 +348,7 @@ describe('a client', () => {
       ['compute-0', 'established', 1],
       ['compute-1', 'established', 1],
     ]);
-    await agents.close();
+    agents.close();
     await clock.settle();
     expect(tables.entries('blue')).toEqual([]);
     expect(writeMessage({ from: 'a', to: 'b' }, '')).toBe('<message from="a" to="b">');

@@ -10,19 +10,12 @@
  *  * Where nothing could be lost, nothing is waited for: the first control node counts from its end of rib.
  *  * The agent hears of an instance's end of rib once, from whichever control node is first.
  */
-import { canonicalIp, isIpv4 } from '../addr/ip.ts';
-import type { ControlNodeView } from '../cli/views.ts';
-import {
-  type ControlNodesFile,
-  controlNodeName,
-  type NodeFile,
-  XMPP_PORT,
-} from '../config/node.ts';
 import { VRouterError } from '../errors.ts';
 import { checkKey, checkName, checkRoute } from '../rib/check.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import {
   keyOf,
+  prefixKeyText,
   type Route,
   type RouteKey,
   type RouteSource,
@@ -30,18 +23,16 @@ import {
   routeKeyText,
 } from '../rib/route.ts';
 import { instanceOf } from '../rib/static-source.ts';
-import { ConfigClient, type ConfigClientOptions } from '../xmpp/config-client.ts';
-import { LearnedPaths } from '../xmpp/learned.ts';
-import { updatesOf } from '../xmpp/routes.ts';
-import { Said, type WantedInstance } from '../xmpp/said.ts';
-import type { SessionOptions } from '../xmpp/session.ts';
-import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
-import { CONTROL_NAME } from '../xmpp/stream.ts';
-import { type ByteStream, type Clock, systemClock } from '../xmpp/transport/byte-stream.ts';
-import { xmppClient } from '../xmpp/transport/client.ts';
-import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
-import { connectStream } from '../xmpp/transport/sockets.ts';
-import { tlsMaterial } from './control-agents.ts';
+import { ConfigClient, type ConfigClientOptions } from './config-client.ts';
+import { LearnedPaths, type Standing } from './learned.ts';
+import { updatesOf } from './routes.ts';
+import { Said, type WantedInstance } from './said.ts';
+import type { SessionOptions } from './session.ts';
+import type { RefusedItem, Stanza } from './stanza.ts';
+import { CONTROL_NAME } from './stream.ts';
+import { type Clock, type Connect, systemClock } from './transport/byte-stream.ts';
+import { xmppClient } from './transport/client.ts';
+import type { SessionDriver, SessionOwner } from './transport/driver.ts';
 
 /** As in the ancestor; more of them are spares. */
 const ACTIVE = 2;
@@ -57,7 +48,7 @@ const LAST_INSTANCE_ID = 0xffff;
 export interface ControlNodesOptions {
   readonly name: string;
   /** What they are called, in the order in which they are preferred, and how each is reached. */
-  readonly nodes: readonly { readonly name: string; readonly connect: () => Promise<ByteStream> }[];
+  readonly nodes: readonly { readonly name: string; readonly connect: Connect }[];
   /** This node's addresses in the underlay. */
   readonly ownAddresses: readonly string[];
   readonly session?: Partial<SessionOptions>;
@@ -67,12 +58,32 @@ export interface ControlNodesOptions {
   readonly random?: () => number;
   /** Configuration is asked for, too. */
   readonly configuration?: Pick<ConfigClientOptions, 'quietMs' | 'silentMs' | 'longestMs'>;
+  /** Calls `run` once what is being said in one go has been said, and never at once. Default: a microtask. */
+  readonly schedule?: (run: () => void) => void;
   /** Asked by close(): what was published stays, for a successor. */
   readonly leaveRoutes?: () => boolean;
   readonly onSession?: (control: string, state: 'up' | 'down', why?: VRouterError) => void;
   /** An attempt that came to nothing. */
   readonly onFailed?: (control: string, why: VRouterError) => void;
   readonly onRefused?: (control: string, instance: string, refused: RefusedItem) => void;
+}
+
+/** One control node, as somebody who looks at it wants to know. */
+export interface ControlNodeStatus {
+  readonly name: string;
+  /** Of the session: established, waiting, connecting, …; `spare`: not tried now. */
+  readonly state: string;
+  readonly standing: Standing;
+  readonly secure: boolean;
+  readonly upSeconds: number;
+  readonly subscribed: number;
+  readonly published: number;
+  readonly received: number;
+  /** Of a session that was lost, and still in use. */
+  readonly stale: number;
+  readonly swept: number;
+  readonly refused: number;
+  readonly lastError?: string;
 }
 
 type Listener = (updates: readonly RouteUpdate[]) => void;
@@ -83,12 +94,15 @@ export class ControlNodes implements RouteSource {
   readonly configuration: ConfigClient | undefined;
   readonly #options: ControlNodesOptions;
   readonly #clock: Clock;
+  readonly #schedule: (run: () => void) => void;
   readonly #peers: ControlPeer[];
   readonly #spares: ControlPeer[];
   readonly #learned: LearnedPaths;
   readonly #subscribed = new Map<string, number>();
   readonly #instances = new Map<string, WantedInstance>();
   readonly #published = new Map<string, Map<string, Route>>();
+  /** The same routes by prefix, then instance. */
+  readonly #byPrefix = new Map<string, Map<string, Route>>();
   /** Subscribed to, and the agent has not been told of an end of rib. */
   readonly #awaited = new Set<string>();
   #listener: Listener | undefined;
@@ -100,12 +114,13 @@ export class ControlNodes implements RouteSource {
     this.name = checkName(options.name, 'name');
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#schedule = options.schedule ?? queueMicrotask;
     const own = new Set(options.ownAddresses);
     this.#learned = new LearnedPaths(
       options.nodes.map((node) => node.name),
       {
         isOwn: (address) => own.has(address),
-        published: (key) => this.#published.get(key.instance)?.get(routeKeyText(key)),
+        published: (prefix) => this.#byPrefix.get(prefixKeyText(prefix))?.values() ?? [],
       },
     );
     this.#peers = options.nodes.map(({ name, connect }) => new ControlPeer(this, name, connect));
@@ -164,6 +179,10 @@ export class ControlNodes implements RouteSource {
     if (!this.#instances.has(instance)) this.#want(instance, this.#unheard());
     const routes = getOrCreate(this.#published, instance, () => new Map<string, Route>());
     routes.set(routeKeyText(route), route);
+    getOrCreate(this.#byPrefix, prefixKeyText(route), () => new Map<string, Route>()).set(
+      instance,
+      route,
+    );
     this.#routeChanged(route);
   }
 
@@ -173,6 +192,9 @@ export class ControlNodes implements RouteSource {
     const routes = this.#published.get(key.instance);
     if (routes?.delete(routeKeyText(key)) !== true) return;
     if (routes.size === 0) this.#published.delete(key.instance);
+    const everywhere = this.#byPrefix.get(prefixKeyText(key));
+    everywhere?.delete(key.instance);
+    if (everywhere?.size === 0) this.#byPrefix.delete(prefixKeyText(key));
     this.#routeChanged(key);
     if (routes.size === 0 && !this.#subscribed.has(key.instance)) {
       this.#want(key.instance, undefined);
@@ -216,7 +238,7 @@ export class ControlNodes implements RouteSource {
   #soon(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    this.#schedule(() => {
       this.#scheduled = false;
       if (this.#closed) return;
       for (const { said } of this.#peers) said?.say();
@@ -324,7 +346,7 @@ export class ControlNodes implements RouteSource {
     const next = this.#spares.shift();
     if (next === undefined) return;
     this.#spares.push(peer);
-    queueMicrotask(() => {
+    this.#schedule(() => {
       if (this.#closed) return;
       peer.close(true);
       next.start();
@@ -350,7 +372,7 @@ export class ControlNodes implements RouteSource {
     return this.#options.endOfRibMs ?? END_OF_RIB_MS;
   }
 
-  client(connect: () => Promise<ByteStream>, owner: SessionOwner): SessionDriver {
+  client(connect: Connect, owner: SessionOwner): SessionDriver {
     const { session, random } = this.#options;
     return xmppClient(
       {
@@ -363,7 +385,7 @@ export class ControlNodes implements RouteSource {
     );
   }
 
-  view(): ControlNodeView[] {
+  view(): ControlNodeStatus[] {
     return this.#peers.map((peer) => {
       const { live, old } = this.#learned.counts(peer.name);
       const standing = this.#learned.standing(peer.name);
@@ -385,53 +407,6 @@ export class ControlNodes implements RouteSource {
   }
 }
 
-/** As the node file says. */
-export function controlNodesOf(
-  file: NodeFile,
-  control: ControlNodesFile,
-  events: Pick<ControlNodesOptions, 'leaveRoutes' | 'onSession' | 'onFailed' | 'onRefused'>,
-): ControlNodes {
-  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds, configuration } = control;
-  const tls = control.tls && tlsMaterial(control.tls);
-  const { ipv4, ipv6 } = file.underlay;
-  const ownAddresses = [ipv4, ipv6].filter((address) => address !== undefined).map(canonicalIp);
-  return new ControlNodes({
-    ...events,
-    name: file.name,
-    ownAddresses,
-    nodes: control.xmpp.map((node) => {
-      const localAddress = control.source ?? (isIpv4(node.address) ? ipv4 : ipv6);
-      return {
-        name: controlNodeName(node),
-        connect: () =>
-          connectStream({
-            host: node.address,
-            port: node.port ?? XMPP_PORT,
-            ...(localAddress !== undefined && { localAddress }),
-            ...(tls !== undefined && { tls }),
-          }),
-      };
-    }),
-    session: {
-      tls: tls === undefined ? 'off' : 'required',
-      ...(hold_seconds !== undefined && { holdMs: hold_seconds * 1000 }),
-      ...(sub_cluster !== undefined && { subCluster: sub_cluster }),
-    },
-    ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
-    ...(settle_seconds !== undefined && { settleMs: settle_seconds * 1000 }),
-    ...(configuration !== undefined && { configuration: configTimes(configuration) }),
-  });
-}
-
-function configTimes(file: NonNullable<ControlNodesFile['configuration']>) {
-  const { quiet_seconds, silent_seconds, longest_seconds } = file;
-  return {
-    ...(quiet_seconds !== undefined && { quietMs: quiet_seconds * 1000 }),
-    ...(silent_seconds !== undefined && { silentMs: silent_seconds * 1000 }),
-    ...(longest_seconds !== undefined && { longestMs: longest_seconds * 1000 }),
-  };
-}
-
 /** One control node: its session, and how far it has come in it. */
 class ControlPeer implements SessionOwner {
   readonly name: string;
@@ -444,7 +419,7 @@ class ControlPeer implements SessionOwner {
   swept = 0;
   lastError: string | undefined;
   readonly #source: ControlNodes;
-  readonly #connect: () => Promise<ByteStream>;
+  readonly #connect: Connect;
   /** Subscribed to in this session: told of in full, and not yet. */
   readonly #ended = new Set<string>();
   readonly #awaited = new Set<string>();
@@ -452,7 +427,7 @@ class ControlPeer implements SessionOwner {
   #cancelFallback: () => void = () => {};
   #cancelSettle: () => void = () => {};
 
-  constructor(source: ControlNodes, name: string, connect: () => Promise<ByteStream>) {
+  constructor(source: ControlNodes, name: string, connect: Connect) {
     this.#source = source;
     this.name = name;
     this.#connect = connect;
@@ -472,11 +447,13 @@ class ControlPeer implements SessionOwner {
   }
 
   start(): void {
-    const connect = () =>
-      this.#connect().catch((error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error);
-        this.closed(new VRouterError('XMPP_LOST', why));
-        throw error;
+    const connect: Connect = (attempt) =>
+      this.#connect({
+        connected: (stream) => attempt.connected(stream),
+        failed: (why) => {
+          this.closed(new VRouterError('XMPP_LOST', why));
+          attempt.failed(why);
+        },
       });
     this.driver = this.#source.client(connect, this);
     this.driver.start();

@@ -1,17 +1,9 @@
 /**
- * Agents of `vrouter control` over XMPP: sessions (xmpp/transport) meet the agents of a ControlNode. One owner a
- * session; what a stanza brings about ends at most that session.
+ * Agents of a control node over XMPP: sessions (xmpp/transport) meet the agents of a ControlNode. One owner a
+ * session; what a stanza brings about ends at most that session. Streams and clock are given: those of a process
+ * (program/control-listener.ts), or the simulator's.
  */
-import { readFileSync } from 'node:fs';
-import type { z } from 'zod';
-import type { SessionView } from '../cli/control-views.ts';
-import { listenAddress, type xmppSchema } from '../config/control.ts';
-import type { tlsFiles } from '../config/fields.ts';
-import type { Agent, AgentLink } from '../control/agent.ts';
-import type { ConfigTables } from '../control/config-tables.ts';
-import { ControlNode } from '../control/node.ts';
-import type { RouteTables } from '../control/tables.ts';
-import { ConfigError, VRouterError } from '../errors.ts';
+import { VRouterError } from '../errors.ts';
 import { MAX_TRACES, TRACE_SILENCE_MS } from '../xmpp/limits.ts';
 import type { SessionOptions } from '../xmpp/session.ts';
 import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
@@ -20,7 +12,10 @@ import { type ByteStream, type Clock, systemClock } from '../xmpp/transport/byte
 import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
 import { MessageTrace, type TracedMessage } from '../xmpp/transport/message-trace.ts';
 import { XmppServer } from '../xmpp/transport/server.ts';
-import type { TlsMaterial } from '../xmpp/transport/sockets.ts';
+import type { Agent, AgentCounters, AgentLink } from './agent.ts';
+import type { ConfigTables } from './config-tables.ts';
+import { ControlNode } from './node.ts';
+import type { RouteTables } from './tables.ts';
 
 /** What an agent is waited for after: its network or its process went away, not what it said. */
 const LOST: ReadonlySet<string> = new Set([
@@ -46,6 +41,21 @@ export interface ControlAgentsOptions {
   /** A stream that ended before it was anybody's. */
   readonly onStranger?: (address: string, why: VRouterError) => void;
   readonly onRefused?: (agent: string, instance: string, refused: RefusedItem) => void;
+}
+
+/** An agent, as somebody who looks at it wants to know. */
+export interface AgentStatus {
+  readonly name: string;
+  readonly address: string;
+  /** `awaited`: lost, and its routes are kept for it to come back. */
+  readonly state: 'established' | 'awaited';
+  readonly secure: boolean;
+  readonly upSeconds: number;
+  readonly routes: number;
+  /** Sent and not taken by it yet. */
+  readonly waitingBytes: number;
+  readonly subscriptions: ReturnType<Agent['subscriptions']>;
+  readonly counters: AgentCounters;
 }
 
 export class ControlAgents {
@@ -76,27 +86,18 @@ export class ControlAgents {
     });
   }
 
-  /** For streams that are not TCP's. */
   accept(stream: ByteStream): void {
     this.server.accept(stream);
   }
 
-  listen(at: {
-    readonly host: string;
-    readonly port: number;
-    readonly tls?: TlsMaterial;
-  }): Promise<number> {
-    return this.server.listen(at);
-  }
-
-  async close(): Promise<void> {
+  close(): void {
     this.#cancelTimer();
     for (const agent of [...this.#traces.keys()]) this.#endTrace(agent);
-    await this.server.close();
+    this.server.close();
     for (const agent of this.#node.agents()) agent.leave();
   }
 
-  sessions(): SessionView[] {
+  sessions(): AgentStatus[] {
     return this.#node
       .agents()
       .map((agent) => {
@@ -254,46 +255,4 @@ class AgentSession implements SessionOwner, AgentLink {
   close(error: VRouterError): void {
     this.#driver.fail(error);
   }
-}
-
-function pem(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    const why = error instanceof Error ? error.message : 'cannot be read';
-    throw new ConfigError(file, [{ line: 1, key: '(file)', message: why }]);
-  }
-}
-
-export function tlsMaterial(files: z.infer<typeof tlsFiles>): TlsMaterial {
-  return {
-    certificate: pem(files.certificate),
-    key: pem(files.key),
-    authority: pem(files.authority),
-  };
-}
-
-/** As the control file says. */
-export async function serveAgents(
-  tables: RouteTables,
-  file: z.infer<typeof xmppSchema>,
-  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused' | 'config'>,
-): Promise<{ readonly agents: ControlAgents; readonly port: number }> {
-  const { hold_seconds, sub_cluster, tls, restart_seconds, end_of_rib_seconds } = file;
-  const agents = new ControlAgents(tables, {
-    ...events,
-    session: {
-      tls: tls === undefined ? 'off' : 'required',
-      ...(hold_seconds !== undefined && { holdMs: hold_seconds * 1000 }),
-      ...(sub_cluster !== undefined && { subCluster: sub_cluster }),
-    },
-    ...(restart_seconds !== undefined && { restartMs: restart_seconds * 1000 }),
-    ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
-  });
-  const material = tls && tlsMaterial(tls);
-  const port = await agents.listen({
-    ...listenAddress(file.listen),
-    ...(material !== undefined && { tls: material }),
-  });
-  return { agents, port };
 }
