@@ -180,6 +180,7 @@ describe('a node driven by a control node of this house', () => {
     await until('headless', async () => (await configuration()).state === 'headless');
     await sleep(500);
     expect(await tables()).toEqual(kept);
+    expect((await explain('80')).out).toContain('10.32.0.5:8080');
     expect((await vrouter('status', '--sock', socket('node'))).out).toContain('headless');
     await startControl(web);
     await until('the sweep', async () => (await vifs()).length === 1);
