@@ -83,3 +83,42 @@ export interface TraceView {
     readonly text: string;
   }[];
 }
+
+export interface ConfigAppliedView {
+  readonly version: number;
+  /** False: all of it was there, just so. */
+  readonly changed: boolean;
+  /** Objects and links, of all agents that take them now. */
+  readonly delivered: number;
+}
+
+export interface ConfigAgentView {
+  readonly name: string;
+  readonly subscriptions: readonly string[];
+  /** Of the configuration, as far as it was sent; older than the control node's: what came since is not for it. */
+  readonly version: number;
+  /** There is something that it does not take yet. */
+  readonly behind: boolean;
+  readonly objects: number;
+  readonly links: number;
+  readonly messages: number;
+  readonly updates: number;
+  readonly deletes: number;
+}
+
+export interface ConfigView {
+  readonly version: number;
+  /** As they were given, by list. */
+  readonly objects: Readonly<Record<string, number>>;
+  /** Of the graph they make. */
+  readonly nodes: number;
+  readonly links: number;
+  readonly agents: readonly ConfigAgentView[];
+}
+
+export interface ConfigObjectView {
+  readonly type: string;
+  readonly name: string;
+  readonly properties: object;
+  readonly links: readonly { readonly type: string; readonly name: string }[];
+}

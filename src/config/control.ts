@@ -1,6 +1,6 @@
 /**
  * control.yaml: the route exchange of `vrouter control`: routing instances with their route targets, and
- * links between instances, served to agents on a Unix socket and over XMPP.
+ * links between instances, served to agents on a Unix socket and over XMPP; and the configuration that XMPP agents are told.
  */
 import { z } from 'zod';
 import { isIp } from '../addr/ip.ts';
@@ -15,6 +15,7 @@ import {
   tlsFiles,
   whole,
 } from './fields.ts';
+import { objectsSchema } from './objects.ts';
 
 export const instanceSchema = mapping({
   name: instanceName,
@@ -91,12 +92,16 @@ export const controlSchema = mapping({
   log: mapping({
     level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   }).optional(),
-  instances: z.array(instanceSchema).max(65536),
+  instances: z
+    .array(instanceSchema)
+    .max(65536)
+    .describe('Besides these, each network of `objects` has its own'),
   connect: z
     .array(linkSchema)
     .max(65536)
     .optional()
     .describe('Instances that exchange all routes, as a network policy between networks does'),
+  objects: objectsSchema.optional(),
 }).meta({ title: 'vrouter control file', description: 'A route exchange' });
 
 export type ControlFile = z.infer<typeof controlSchema>;

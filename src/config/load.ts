@@ -8,6 +8,7 @@ import { ConfigError } from '../errors.ts';
 import { type ControlFile, controlSchema } from './control.ts';
 import { ConfigText, type Path, type Problem } from './document.ts';
 import { type NodeFile, nodeSchema } from './node.ts';
+import { type ObjectsFile, objectsSchema } from './objects.ts';
 import { nodeReferenceProblems } from './references.ts';
 import { type StateFile, stateSchema } from './state.ts';
 
@@ -68,6 +69,8 @@ export function loadNode(file: string, content?: string): Loaded<NodeFile> {
 }
 export const loadControl = (file: string, content?: string): Loaded<ControlFile> =>
   load(controlSchema, file, content);
+
+export const loadObjects = (file: string): ObjectsFile => load(objectsSchema, file).value;
 
 /** A value that came as JSON over a socket; problems have keys, and line 1. */
 export function checkParams<S extends z.ZodType>(

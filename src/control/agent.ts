@@ -21,6 +21,8 @@ import {
   type Subscription,
   writeMessage,
 } from '../xmpp/stanza.ts';
+import { ConfigAgent } from './config-agent.ts';
+import type { ConfigTables } from './config-tables.ts';
 import { type Entry, isBroadcast, type TableChange } from './entry.ts';
 import { checkInstanceName, type Instance } from './instances.ts';
 import { broadcastItem, itemId, itemOf, keyOfItem, saidOfItem } from './items.ts';
@@ -40,6 +42,9 @@ export interface AgentOptions {
   readonly name: string;
   /** Ours, as messages come from. */
   readonly control: string;
+  /** Without: what it asks for of the configuration is passed over. */
+  readonly config?: ConfigTables;
+  /** `instance`: or the channel it was said on. */
   readonly onRefused?: (instance: string, refused: RefusedItem) => void;
 }
 
@@ -76,6 +81,7 @@ export class Agent implements PeerSink {
     messages: 0,
   };
   readonly peer: Peer;
+  readonly config: ConfigAgent | undefined;
   readonly #tables: RouteTables;
   readonly #options: AgentOptions;
   readonly #head: string;
@@ -97,6 +103,9 @@ export class Agent implements PeerSink {
     this.#link = link;
     this.#head = writeMessage({ from: options.control, to: `${this.name}/bgp-peer` }, '');
     this.peer = tables.attach({ name: this.name, address: link.address, waits: true }, this);
+    const { config, control } = options;
+    this.config =
+      config && new ConfigAgent(config, { name: this.name, control, link: () => this.#link });
   }
 
   /** Not while it is waited for. */
@@ -127,6 +136,7 @@ export class Agent implements PeerSink {
     this.#incomplete.clear();
     this.#broadcasts.clear();
     this.#owesEndOfRib = false;
+    this.config?.await();
     this.#tables.markStale(this.peer);
   }
 
@@ -147,13 +157,25 @@ export class Agent implements PeerSink {
 
   leave(): void {
     this.#link = undefined;
+    this.config?.leave();
     this.#tables.detach(this.peer);
+  }
+
+  /** It takes more. */
+  drained(): void {
+    this.#tables.resume(this.peer);
+    this.config?.resume();
   }
 
   // --- what it says ----------------------------------------------------------------------------------
 
   /** True for an end of rib. */
   take({ head, content }: Stanza): boolean {
+    if (head.channel === 'config' && this.config !== undefined) {
+      const refused = this.config.take(content);
+      if (refused !== undefined) this.#refuse('config', refused);
+      return false;
+    }
     if (head.channel !== 'bgp-peer') {
       this.counters.ignored++;
       return false;

@@ -13,6 +13,7 @@ import type { SessionDriver, SessionOwner } from '../xmpp/transport/driver.ts';
 import { MessageTrace, type TracedMessage } from '../xmpp/transport/message-trace.ts';
 import { XmppServer } from '../xmpp/transport/server.ts';
 import type { Agent, AgentCounters, AgentLink } from './agent.ts';
+import type { ConfigTables } from './config-tables.ts';
 import { ControlNode } from './node.ts';
 import type { RouteTables } from './tables.ts';
 
@@ -29,6 +30,8 @@ export interface ControlAgentsOptions {
   readonly restartMs?: number;
   readonly endOfRibMs?: number;
   readonly clock?: Clock;
+  /** Without: no configuration channel. */
+  readonly config?: ConfigTables;
   readonly onSession?: (
     agent: string,
     address: string,
@@ -58,7 +61,6 @@ export interface AgentStatus {
 export class ControlAgents {
   readonly server: XmppServer;
   readonly #node: ControlNode;
-  readonly #tables: RouteTables;
   readonly #options: ControlAgentsOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<Agent, AgentSession>();
@@ -67,15 +69,15 @@ export class ControlAgents {
   #cancelTimer: () => void = () => {};
 
   constructor(tables: RouteTables, options: ControlAgentsOptions = {}) {
-    this.#tables = tables;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    const { restartMs, endOfRibMs, onRefused } = options;
+    const { restartMs, endOfRibMs, onRefused, config } = options;
     this.#node = new ControlNode(tables, {
       name: CONTROL_NAME,
       ...(restartMs !== undefined && { restartMs }),
       ...(endOfRibMs !== undefined && { endOfRibMs }),
       ...(onRefused !== undefined && { onRefused }),
+      ...(config !== undefined && { config }),
     });
     this.server = new XmppServer({
       session: { name: CONTROL_NAME, tls: 'off', ...options.session },
@@ -153,7 +155,7 @@ export class ControlAgents {
       return agent;
     },
     take: (agent, stanza) => this.#node.take(agent, stanza),
-    drained: (agent) => this.#tables.resume(agent.peer),
+    drained: (agent) => agent.drained(),
     down: (session, agent, error) => {
       if (this.#sessions.get(agent) === session) this.#sessions.delete(agent);
       this.#node.down(agent, session, LOST.has(error.code), this.#clock.now());

@@ -10,6 +10,7 @@ import { judgeDuplicate } from '../xmpp/duplicate.ts';
 import { xmppFault } from '../xmpp/faults.ts';
 import type { RefusedItem, Stanza } from '../xmpp/stanza.ts';
 import { Agent, type AgentLink } from './agent.ts';
+import type { ConfigTables } from './config-tables.ts';
 import type { RouteTables } from './tables.ts';
 
 export interface ControlNodeOptions {
@@ -19,6 +20,8 @@ export interface ControlNodeOptions {
   readonly restartMs?: number;
   /** How long one that is back has to say what it had. */
   readonly endOfRibMs?: number;
+  /** Without: no configuration channel. */
+  readonly config?: ConfigTables;
   readonly onRefused?: (agent: string, instance: string, refused: RefusedItem) => void;
 }
 
@@ -48,12 +51,13 @@ export class ControlNode {
   up(name: string, link: AgentLink, now: number): Agent {
     const old = this.#places.get(name);
     if (old === undefined) {
-      const { onRefused } = this.#options;
+      const { onRefused, config } = this.#options;
       const agent = new Agent(
         this.#tables,
         {
           name,
           control: this.#options.name,
+          ...(config !== undefined && { config }),
           ...(onRefused !== undefined && {
             onRefused: (instance, refused) => onRefused(name, instance, refused),
           }),

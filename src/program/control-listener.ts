@@ -39,7 +39,7 @@ export interface ServedAgents {
 export async function serveAgents(
   tables: RouteTables,
   file: z.infer<typeof xmppSchema>,
-  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused'> &
+  events: Pick<ControlAgentsOptions, 'onSession' | 'onStranger' | 'onRefused' | 'config'> &
     Pick<ListenOptions, 'onError'>,
 ): Promise<ServedAgents> {
   const { hold_seconds, sub_cluster, tls, restart_seconds, end_of_rib_seconds } = file;

@@ -8,6 +8,7 @@ import type { ControlFile } from '../config/control.ts';
 import type { ControlAgents } from '../control/agents.ts';
 import { wholeDigest } from '../control/digest.ts';
 import type { RouteTables } from '../control/tables.ts';
+import type { ControlConfig } from './control-config.ts';
 import { tableViews } from './control-views.ts';
 import { type MetricsServer, serveMetrics } from './metrics-server.ts';
 
@@ -53,6 +54,28 @@ export class ControlMetrics {
     registers: [this.#registry],
   });
 
+  readonly #configVersion = this.#gauge('vrouter_control_config_version', 'Of the configuration');
+  readonly #configObjects = this.#gauge(
+    'vrouter_control_config_objects',
+    'Of the configuration, by what they were given as',
+    ['list'],
+  );
+  readonly #configSent = this.#gauge(
+    'vrouter_control_agent_config_version',
+    'Of the configuration it was last sent any of',
+    ['agent'],
+  );
+  readonly #configTold = this.#gauge(
+    'vrouter_control_agent_config_objects',
+    'Objects of the configuration it has been told of',
+    ['agent'],
+  );
+  readonly #configBehind = this.#gauge(
+    'vrouter_control_agent_config_behind',
+    '1: there is some that it does not take yet',
+    ['agent'],
+  );
+
   constructor(name: string) {
     this.#registry.setDefaultLabels({ control: name });
     collectDefaultMetrics({ register: this.#registry });
@@ -68,6 +91,19 @@ export class ControlMetrics {
 
   refused(): void {
     this.#refused.inc();
+  }
+
+  #readConfig(config: ControlConfig): void {
+    const { version, objects, agents } = config.view();
+    this.#configVersion.set(version);
+    for (const [list, count] of Object.entries(objects)) this.#configObjects.set({ list }, count);
+    for (const gauge of [this.#configSent, this.#configTold, this.#configBehind]) gauge.reset();
+    for (const { name: agent, version: sent, objects: told, behind, subscriptions } of agents) {
+      if (subscriptions.length === 0) continue;
+      this.#configSent.set({ agent }, sent);
+      this.#configTold.set({ agent }, told);
+      this.#configBehind.set({ agent }, behind ? 1 : 0);
+    }
   }
 
   #read(tables: RouteTables, agents: ControlAgents | undefined): void {
@@ -99,11 +135,17 @@ export class ControlMetrics {
   serve(
     at: NonNullable<ControlFile['metrics']>,
     tables: RouteTables,
-    agents: ControlAgents | undefined,
+    {
+      agents,
+      config,
+    }: { readonly agents: ControlAgents | undefined; readonly config: ControlConfig },
     log: Logger,
   ): Promise<MetricsServer> {
     return serveMetrics(at, this.#registry, log, {
-      read: () => this.#read(tables, agents),
+      read: () => {
+        this.#read(tables, agents);
+        this.#readConfig(config);
+      },
       notReady: async () => undefined,
     });
   }

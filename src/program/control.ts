@@ -1,7 +1,7 @@
 /**
  * `vrouter control`: route tables as a process: agents connect to one Unix socket (rib/wire.ts), Contrail-style
  * ones over XMPP, the CLI and orchestrators to another socket. Both kinds of agents are peers of the same tables.
- * Instances, targets and links can change while it runs.
+ * Instances, targets, links and the configuration that agents are told can change while it runs.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -18,6 +18,7 @@ import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { VRouterError } from '../errors.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { MAX_PEER_NAME_BYTES } from '../xmpp/limits.ts';
+import { ControlConfig, configMethods } from './control-config.ts';
 import { type ServedAgents, serveAgents } from './control-listener.ts';
 import { ControlMetrics } from './control-metrics.ts';
 import { routePage, tableViews } from './control-views.ts';
@@ -51,6 +52,7 @@ function methods(
     readonly started: number;
     readonly sessions: () => string[];
     readonly agents: ControlAgents | undefined;
+    readonly config: ControlConfig;
   },
 ): Methods {
   /** Delivered before it is answered. */
@@ -59,6 +61,7 @@ function methods(
     return { delivered: exchange.flush() };
   };
   return {
+    ...configMethods(own.config),
     status: (params) => {
       checkParams(schemas.none, 'status', params);
       return {
@@ -123,7 +126,7 @@ export interface RunningControl extends RunningProcess {
 }
 
 export async function startControl(configFile: string): Promise<RunningControl> {
-  const { value: file } = loadControl(configFile);
+  const { value: file, text } = loadControl(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
     pino.destination({ fd: 2, sync: true }),
@@ -133,6 +136,14 @@ export async function startControl(configFile: string): Promise<RunningControl> 
     ...(file.autonomous_system === undefined ? {} : { autonomousSystem: file.autonomous_system }),
   });
   for (const instance of file.instances) exchange.createInstance(specOf(instance));
+  const config = new ControlConfig(exchange, Date.now());
+  if (file.objects !== undefined) {
+    const problems = config.problems(file.objects);
+    if (problems.length > 0) {
+      text.refuse(problems.map(({ path, message }) => ({ path: ['objects', ...path], message })));
+    }
+    config.apply(file.objects);
+  }
   for (const { between } of file.connect ?? []) exchange.connect(between[0], between[1]);
 
   const path = file.socket ?? `${DEFAULT_DIRECTORY}/${file.name}.exchange`;
@@ -168,6 +179,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
           metrics.refused();
           log.warn({ agent, instance, item: name, reason }, 'item refused');
         },
+        config: config.tables,
       }));
     const own = {
       name: file.name,
@@ -178,8 +190,9 @@ export async function startControl(configFile: string): Promise<RunningControl> 
           ...(xmpp?.agents.sessions() ?? []).map((agent) => agent.name),
         ].sort(),
       agents: xmpp?.agents,
+      config,
     };
-    pages = file.metrics && (await metrics.serve(file.metrics, exchange.tables, own.agents, log));
+    pages = file.metrics && (await metrics.serve(file.metrics, exchange.tables, own, log));
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );

@@ -49,11 +49,15 @@ export const MAX_HASH_FIELDS = 16;
 /** What the ancestor puts into one message, and its peers have been tried with. */
 export const MAX_ITEMS_A_MESSAGE = 32;
 export const MAX_RETRACTS_A_MESSAGE = 256;
+/** Nodes and links of one configuration message. */
+export const MAX_OBJECTS_A_MESSAGE = 16;
 /** Publishes whose collection has not come yet. They come in pairs, so one is usual. */
 export const MAX_UNPAIRED = 1024;
 
 /** Of one agent: 4,000 VRFs on a compute node have been tried with the ancestor. */
 export const MAX_SUBSCRIPTIONS = 16384;
+/** Of the configuration: its virtual router, and virtual machines it was told to plug. */
+export const MAX_CONFIG_SUBSCRIPTIONS = 4096;
 export const MAX_PUBLISHED = 1 << 20;
 
 /** From its first byte to its last: 4 MB at 70 kB/s. A peer that drips bytes holds no stanza open for ever. */

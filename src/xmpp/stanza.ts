@@ -20,7 +20,7 @@ import {
 } from './limits.ts';
 import { attributeText, childOf, element, writeXml, type XmlElement } from './xml.ts';
 
-const PUBSUB = 'http://jabber.org/protocol/pubsub';
+export const PUBSUB = 'http://jabber.org/protocol/pubsub';
 /** End of rib: not of a table, of everything this session has. */
 export const END_OF_RIB_NODE = '0/0/EndOfRib';
 
@@ -46,6 +46,8 @@ export interface Subscription {
   readonly instanceId?: number;
   /** Routes are taken and none are sent. */
   readonly noRibout: boolean;
+  /** Of the configuration channel, an agent of this house: what it has of ours. */
+  readonly version?: number;
 }
 
 export interface Publish {
@@ -152,6 +154,13 @@ function readPublish(publish: XmlElement): Publish {
     : { type: 'publish', node, item: read };
 }
 
+/** What is no version is none. */
+export function versionAttribute(of: XmlElement): { readonly version?: number } {
+  const text = of.attributes.version ?? '';
+  const version = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return Number.isSafeInteger(version) ? { version } : {};
+}
+
 function readSubscription(of: XmlElement, type: Subscription['type']): Subscription {
   const options = childOf(of, 'options');
   const option = (name: string) => (options && childOf(options, name)?.text.trim()) || undefined;
@@ -163,6 +172,7 @@ function readSubscription(of: XmlElement, type: Subscription['type']): Subscript
     node: nodeAttribute(of),
     ...(instanceId !== undefined && { instanceId }),
     noRibout: option('no-ribout') === 'true',
+    ...versionAttribute(of),
   };
 }
 

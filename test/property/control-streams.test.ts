@@ -6,6 +6,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ControlAgents } from '../../src/control/agents.ts';
+import { VIRTUAL_ROUTERS } from '../../src/control/config-agent.ts';
+import { ConfigTables } from '../../src/control/config-tables.ts';
 import { RouteTables } from '../../src/control/tables.ts';
 import { type MemoryStream, streamPair } from '../../src/sim/streams.ts';
 import { XMPP_FAULTS } from '../../src/xmpp/faults.ts';
@@ -27,7 +29,15 @@ const subscribe = `<iq type="set" from="a" to="${CONTROL_NAME}/bgp-peer"><pubsub
 const associate = (node: string) =>
   `<iq type="set" from="a" to="${CONTROL_NAME}/bgp-peer"><pubsub><collection node="${VRF}"><associate node="${node}"/></collection></pubsub></iq>`;
 const nodeIn = (text: string): string => /publish node="([^"]*)"/.exec(text)?.[1] ?? '';
+const configure = (node: string, what = 'subscribe') =>
+  `<iq type="set" from="a" to="${CONTROL_NAME}/config"><pubsub><${what} node="${node}"/></pubsub></iq>`;
+const OWN = `virtual-router:${VIRTUAL_ROUTERS}hostile`;
 const PARTS = [
+  configure(OWN),
+  configure(OWN, 'unsubscribe'),
+  configure('virtual-machine:m'),
+  configure('virtual-machine:', 'unsubscribe'),
+  configure(`virtual-router:${VIRTUAL_ROUTERS}good`),
   HEADER,
   subscribe,
   ...PUBLISHES.map(([, text]) => text + associate(nodeIn(text))),
@@ -47,6 +57,7 @@ const PARTS = [
 
 interface Stage {
   readonly clock: PatientClock;
+  readonly config: ConfigTables;
   readonly agents: ControlAgents;
   readonly log: string[];
   readonly good: { readonly near: MemoryStream; text: string };
@@ -57,8 +68,16 @@ async function stage(): Promise<Stage> {
   const tables = new RouteTables({ schedule: (run) => clock.after(0, run) });
   tables.createInstance({ name: VRF });
   const log: string[] = [];
+  const config = new ConfigTables({ schedule: (run) => clock.after(0, run) });
+  config.apply([
+    {
+      kind: 'node',
+      node: { type: 'virtual-router', name: `${VIRTUAL_ROUTERS}hostile`, properties: {} },
+    },
+  ]);
   const agents = new ControlAgents(tables, {
     clock,
+    config,
     onSession: (name, _address, state, error) => {
       if (state === 'down') log.push(`${name} ${error?.code}`);
     },
@@ -76,12 +95,12 @@ async function stage(): Promise<Stage> {
   agents.accept(far);
   near.write([HEADER.replace('hostile', 'good'), subscribe]);
   await clock.settle();
-  return { clock, agents, log, good };
+  return { clock, config, agents, log, good };
 }
 
 /** A hostile stream of these bytes, then the good agent's route. */
 async function play(bytes: Uint8Array, sizes: readonly number[]): Promise<void> {
-  const { clock, agents, log, good } = await stage();
+  const { clock, config, agents, log, good } = await stage();
   const [near, far] = streamPair(clock, ['192.0.2.66', '192.0.2.1']);
   near.listen({ data() {}, drained() {}, closed() {} });
   agents.accept(far);
@@ -107,6 +126,8 @@ async function play(bytes: Uint8Array, sizes: readonly number[]): Promise<void> 
   near.cut();
   await clock.settle();
   expect(agents.sessions().map(({ name }) => name)).toEqual(['good']);
+  expect(config.readers().map(({ name }) => name)).toEqual(['good']);
+  expect(good.text, 'it has not asked').not.toContain('<config');
   agents.close();
 }
 

@@ -19,6 +19,8 @@ export class ScriptedAgent {
   readonly name: string;
   readonly socket: Socket;
   readonly messages: string[] = [];
+  /** Of the configuration. */
+  readonly configs: string[] = [];
   header = '';
   keepalives = 0;
   closed = false;
@@ -70,12 +72,18 @@ export class ScriptedAgent {
         this.header = this.#text.slice(0, end + 1);
         this.#text = this.#text.slice(end + 1);
       }
-      const end = this.#text.indexOf('</message>');
+      const ends = [/<\/message\s*>/, /<\/iq\s*>/].map((tag) => tag.exec(this.#text));
+      const [message, iq] = ends.map((found) => found?.index ?? Number.POSITIVE_INFINITY);
+      const isIq = (iq as number) < (message as number);
+      const found = isIq ? ends[1] : ends[0];
+      const end = found?.index ?? -1;
       const between = end < 0 ? this.#text : this.#text.slice(0, end);
       this.keepalives += between.split('\u0200').length - 1;
-      if (end < 0) return;
-      this.messages.push(this.#text.slice(this.#text.indexOf('<message'), end + 10));
-      this.#text = this.#text.slice(end + 10);
+      if (found === null || found === undefined) return;
+      const past = end + found[0].length;
+      const stanza = this.#text.slice(this.#text.indexOf(isIq ? '<iq' : '<message'), past);
+      (isIq ? this.configs : this.messages).push(stanza);
+      this.#text = this.#text.slice(past);
     }
   }
 
@@ -98,6 +106,19 @@ export class ScriptedAgent {
     this.iq(
       `<subscribe node='${instance}'><options><instance-id>${id}</instance-id>${options}</options></subscribe>`,
     );
+  }
+
+  /** On the configuration channel, as the ancestor's agent does: no id, no options. */
+  configure(node: string, what = 'subscribe', attributes = ''): void {
+    this.send(
+      `<iq type="set" from="${this.name}" to="${CONTROL}/config"><pubsub ${PUBSUB}>\n\t<${what} node="${node}"${attributes} /></pubsub></iq>`,
+    );
+  }
+
+  /** Configuration messages from here on, up to the one for which `isLast`; what is not asked for stays. */
+  async configured(isLast: (message: string) => boolean = () => true): Promise<string[]> {
+    await this.until(() => this.configs.some(isLast), 'configuration');
+    return this.configs.splice(0, this.configs.findIndex(isLast) + 1);
   }
 
   unsubscribe(instance: string): void {

@@ -9,6 +9,7 @@ import { type Io, type SocketOptions, show, socketOptions, UsageError, withClien
 import { polled } from '../live.ts';
 import { renderMessage, renderRoutes, renderSessions, renderTables } from '../render/control.ts';
 import { renderComparison } from '../render/control-compare.ts';
+import { registerControlConfig } from './control-config.ts';
 
 export function registerControl(
   program: Command,
@@ -17,7 +18,7 @@ export function registerControl(
 ): void {
   const control = program
     .command('control')
-    .description('a control node that agents connect to; `show`: what a running one has')
+    .description('a control node that agents connect to; `show`, `config`: what a running one has')
     // Not a required option: `show` would need it, too.
     .option('--config <file>', 'control file (vrouter schema control)')
     .addHelpText(
@@ -71,6 +72,7 @@ export function registerControl(
       ),
     );
   registerCompare(control, io);
+  registerControlConfig(control, io);
   socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
     .argument('<agent>', 'its name')
     .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))

@@ -6,22 +6,7 @@ import type {
   TableView,
   TraceView,
 } from '../control-views.ts';
-
-/** Columns as wide as what is in them. */
-function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, i) =>
-    Math.max(...rows.map((row) => (row[i] ?? '').length)),
-  );
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
-}
+import { columns } from './columns.ts';
 
 export function renderSessions(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no agent is connected\n';
