@@ -17,6 +17,11 @@ export interface Vrf {
   readonly intent: VrfIntent;
 }
 
+/** The network that its routes come from. */
+export function networkOf({ name, intent }: Vrf): string {
+  return intent.network ?? name;
+}
+
 export interface Books {
   readonly tables: DesiredTables;
   readonly nextHops: NextHops;

@@ -11,7 +11,7 @@ import { layout } from '../dataplane/layout.ts';
 import { VRouterError } from '../errors.ts';
 import { checkName } from '../rib/check.ts';
 import type { Route } from '../rib/route.ts';
-import { type Books, NEXT_HOP_POLICY, type Vrf } from './books.ts';
+import { type Books, NEXT_HOP_POLICY, networkOf, type Vrf } from './books.ts';
 import { checkCount, checkNumber } from './bounds.ts';
 import { type FloatingIpId, type Label, MemberIds, type NextHopId, type VifId } from './ids.ts';
 import type { FloatingIpIntent } from './intents.ts';
@@ -38,6 +38,7 @@ export interface Backend {
   readonly label: Label;
   readonly ipv4: string;
   readonly ipv6: string;
+  readonly securityGroups: readonly number[];
 }
 
 /** An intent that has been checked; text is canonical. */
@@ -155,7 +156,14 @@ export class FloatingIps {
       owner,
       shared
         ? []
-        : this.#routes(checked, intent.leakTo ?? [], backend.label, 1, intent.ports !== undefined),
+        : this.#routes(
+            checked,
+            intent.leakTo ?? [],
+            backend.label,
+            1,
+            intent.ports !== undefined,
+            backend.securityGroups,
+          ),
     );
   }
 
@@ -174,6 +182,7 @@ export class FloatingIps {
     label: Label,
     weight: number,
     balanced: boolean,
+    securityGroups: readonly number[],
   ): Route[] {
     const { underlay } = this.#books;
     const hop = {
@@ -186,7 +195,8 @@ export class FloatingIps {
     return [...instances].map((instance) => ({
       ...ipKey(instance, hostPrefix(checked.address)),
       hops: [hop],
-      originVn: checked.vrf.name,
+      originVn: networkOf(checked.vrf),
+      ...(securityGroups.length > 0 && { securityGroups }),
       ...(balanced && { loadBalance: ALL_FIELDS }),
     }));
   }
@@ -246,7 +256,14 @@ export class FloatingIps {
     labels.set(group.label, { nextHop, members }, owner);
     publications.replace(
       owner,
-      this.#routes(first.checked, leakTo, group.label, backends.length, true),
+      this.#routes(
+        first.checked,
+        leakTo,
+        group.label,
+        backends.length,
+        true,
+        groupsOf(backends.map(({ backend }) => backend)),
+      ),
     );
   }
 
@@ -259,6 +276,13 @@ export class FloatingIps {
     for (const id of group.holds) nextHops.release(id);
     this.#groups.delete(key);
   }
+}
+
+/** Of everybody behind one label, who cannot be told apart by it. */
+function groupsOf(backends: readonly Backend[]): number[] {
+  return [...new Set(backends.flatMap(({ securityGroups }) => securityGroups))].sort(
+    (a, b) => a - b,
+  );
 }
 
 function ownerOf({ checked, backend }: Attached): string {

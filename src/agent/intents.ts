@@ -59,6 +59,8 @@ export interface VrfIntent {
   /** Virtual network id (VNI) for bridging and routed VXLAN. */
   readonly vni?: number;
   readonly flowQuota?: number;
+  /** The virtual network that its routes are said to come from. Default: its name. */
+  readonly network?: string;
   /** Of this node alone: its routes are neither learned nor told. Default false. */
   readonly local?: boolean;
 }
@@ -117,6 +119,8 @@ export interface VifIntent {
   readonly policy?: boolean;
   readonly flowQuota?: number;
   readonly floatingIps?: readonly FloatingIpIntent[];
+  /** Security groups it is in, by number: its routes say so, and rules elsewhere go by it. */
+  readonly securityGroups?: readonly number[];
   /** Mobility sequence its routes are published with (RFC 7432 §7.7); higher wins. */
   readonly sequence?: number;
   readonly networkPolicies?: readonly string[];

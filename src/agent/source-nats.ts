@@ -6,7 +6,7 @@ import { canonicalIp, isIpv4 } from '../addr/ip.ts';
 import { canonicalPrefix, hostPrefix } from '../addr/prefix.ts';
 import { VRouterError } from '../errors.ts';
 import { checkName } from '../rib/check.ts';
-import { type Books, NEXT_HOP_POLICY, type Vrf } from './books.ts';
+import { type Books, NEXT_HOP_POLICY, networkOf, type Vrf } from './books.ts';
 import { type Label, type NextHopId, NONE, type SourceNatId, VRF_FABRIC } from './ids.ts';
 import type { SourceNatIntent } from './intents.ts';
 import { ipKey, type RouteTables } from './routes.ts';
@@ -128,7 +128,7 @@ export class SourceNats {
         {
           ...ipKey(vrf.name, hostPrefix(address)),
           hops: [{ address: underlay.address, label: reply.label, encaps: underlay.mplsEncaps }],
-          originVn: vrf.name,
+          originVn: networkOf(vrf),
         },
       ]);
     }

@@ -9,9 +9,9 @@ import { canonicalMac, isGroupMac, MAC_GATEWAY, parseMac } from '../addr/mac.ts'
 import { hostPrefix } from '../addr/prefix.ts';
 import { layout } from '../dataplane/layout.ts';
 import { ParseError, VRouterError } from '../errors.ts';
-import { checkName } from '../rib/check.ts';
+import { checkName, MAX_SECURITY_GROUPS } from '../rib/check.ts';
 import type { Route } from '../rib/route.ts';
-import { type Books, NEXT_HOP_BRIDGE, NEXT_HOP_POLICY, type Vrf } from './books.ts';
+import { type Books, NEXT_HOP_BRIDGE, NEXT_HOP_POLICY, networkOf, type Vrf } from './books.ts';
 import { checkCount, checkNumber, MAX_UINT32 } from './bounds.ts';
 import type { BridgeTables } from './bridge.ts';
 import type { CheckedFloatingIp, FloatingIps } from './floating-ips.ts';
@@ -196,6 +196,10 @@ export class Vifs {
     checkNumber(intent.flowQuota, 0, MAX_UINT32, `${owner}: flowQuota`);
     checkCount(intent.networkPolicies, limits.maxVifPolicies, `${owner}: networkPolicies`);
     checkCount(intent.ingressGroups, limits.maxVifPolicies, `${owner}: ingressGroups`);
+    checkCount(intent.securityGroups, MAX_SECURITY_GROUPS, `${owner}: securityGroups`);
+    for (const group of intent.securityGroups ?? []) {
+      checkNumber(group, 0, MAX_UINT32, `${owner}: securityGroups`);
+    }
     checkCount(intent.egressGroups, limits.maxVifPolicies, `${owner}: egressGroups`);
     const roles = intent.linkLocal ?? [];
     const all = [...(intent.floatingIps ?? []), ...roles];
@@ -334,7 +338,8 @@ export class Vifs {
     return prefixes.map((prefix) => ({
       ...ipKey(vrf.name, prefix),
       hops: [hop],
-      originVn: vrf.name,
+      originVn: networkOf(vrf),
+      ...groupsOf(intent),
       ...(intent.sequence !== undefined && { sequence: intent.sequence }),
     }));
   }
@@ -353,7 +358,8 @@ export class Vifs {
       family: 'evpn',
       prefix,
       hops: [hop],
-      originVn: vrf.name,
+      originVn: networkOf(vrf),
+      ...groupsOf(intent),
       ...(intent.sequence !== undefined && { sequence: intent.sequence }),
     }));
   }
@@ -379,6 +385,7 @@ export class Vifs {
       label: vif.label,
       ipv4: checked.ipv4,
       ipv6: checked.ipv6,
+      securityGroups: checked.intent.securityGroups ?? [],
     };
   }
 
@@ -404,6 +411,10 @@ function flagsOf({ policy, trapDhcp, trapGateway, service }: VifIntent): number 
     (service === true ? VIF_SERVICE : 0) |
     (trapGateway === true ? VIF_GATEWAY_TRAP : 0)
   );
+}
+
+function groupsOf({ securityGroups = [] }: VifIntent): Pick<Route, 'securityGroups'> {
+  return securityGroups.length > 0 ? { securityGroups } : {};
 }
 
 function ownerOf(name: string): string {

@@ -7,7 +7,7 @@ import { layout } from '../dataplane/layout.ts';
 import { VRouterError } from '../errors.ts';
 import { checkName } from '../rib/check.ts';
 import type { PathHop } from '../rib/route.ts';
-import { type Books, NEXT_HOP_BRIDGE, type Vrf } from './books.ts';
+import { type Books, NEXT_HOP_BRIDGE, networkOf, type Vrf } from './books.ts';
 import { checkNumber, MAX_UINT32 } from './bounds.ts';
 import { type Label, type NextHopId, NO_LABEL, VRF_FABRIC } from './ids.ts';
 import type { VrfIntent } from './intents.ts';
@@ -37,6 +37,7 @@ export class Vrfs {
     if (this.#vrfs.has(name)) throw new VRouterError('CONFLICT', `VRF '${name}' exists already`);
     this.#checkVni(intent);
     checkNumber(intent.flowQuota, 0, MAX_UINT32, `VRF '${name}': flowQuota`);
+    if (intent.network !== undefined) checkName(intent.network, `VRF '${name}': network`);
     checkNumber(intent.vni, 1, layout.limits.maxVni, `VRF '${name}': vni`);
     const vrf: Vrf = { id: this.#books.vrfIds.allocate(name), name, intent };
     const owner = ownerOf(vrf);
@@ -123,7 +124,7 @@ export class Vrfs {
         family: 'evpn',
         prefix: MAC_BROADCAST,
         hops: [hop],
-        originVn: vrf.name,
+        originVn: networkOf(vrf),
       },
     ]);
   }

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { registerCapture } from './commands/capture.ts';
 import { registerCompletion } from './commands/completion.ts';
+import { registerConfig } from './commands/config.ts';
 import { registerFlow } from './commands/flow.ts';
 import {
   registerCheckConfig,
@@ -56,6 +57,7 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerCapture(program, io);
   registerTrace(program, io);
   registerPort(program, io);
+  registerConfig(program, io);
   registerSupportBundle(program, io);
   registerCheckConfig(program, io);
   registerSchema(program, io);

@@ -340,6 +340,48 @@ export interface ExplainView {
   readonly ends: readonly PacketEndView[];
 }
 
+/** What control nodes have said of this node's ports (`vrouter config show`). */
+export interface ConfigurationView {
+  readonly control: string | null;
+  /** none, learning, settled, headless. */
+  readonly state: string;
+  /** Of a control node of this house. */
+  readonly version: number | null;
+  /** By type. */
+  readonly objects: Readonly<Record<string, number>>;
+  readonly links: number;
+  readonly counters: Readonly<
+    Record<'messages' | 'refused' | 'skipped' | 'ignored' | 'swept', number>
+  >;
+  readonly ports: readonly {
+    readonly port: string;
+    readonly vmi: string;
+    readonly vm: string | null;
+    readonly vrf: string | null;
+    readonly addresses: readonly string[];
+    /** Why it has no vif yet; null: it has. */
+    readonly waiting: string | null;
+  }[];
+  readonly notes: readonly { readonly object: string; readonly what: string }[];
+}
+
+export interface ConfigurationStatus
+  extends Pick<ConfigurationView, 'control' | 'state' | 'version'> {
+  readonly ports: number;
+  /** Matters that are not as it says. */
+  readonly notes: number;
+  readonly waiting: readonly { readonly port: string; readonly reason: string }[];
+}
+
+/** `vrouter config objects`. */
+export interface ConfigObjectView {
+  readonly type: string;
+  readonly name: string;
+  readonly properties: Readonly<Record<string, unknown>>;
+  /** Types and names of what it is linked to. */
+  readonly links: readonly { readonly type: string; readonly name: string }[];
+}
+
 /** A control node, as the agent that has it sees it. */
 export interface ControlNodeView {
   readonly name: string;
@@ -374,6 +416,7 @@ export interface StatusView {
   readonly totals: Readonly<Record<string, Count>>;
   readonly exchange: string;
   readonly control?: readonly ControlNodeView[];
+  readonly configuration?: ConfigurationStatus;
   /** Routes with hops that cannot be used now. */
   readonly unresolved: number;
   /** What is not well, in words; none: all is. */

@@ -68,6 +68,7 @@ export const vrfSchema = mapping({
   name,
   vni: whole(0, (1 << 24) - 1).optional(),
   flow_quota: whole(0, 1 << 24).optional(),
+  network: name.optional().describe('Whose routes they are said to be; default its name'),
 });
 
 export const floatingIpSchema = mapping({
@@ -166,6 +167,11 @@ export const vifSchema = mapping({
   network_policies: z.array(name).max(16).optional(),
   ingress_groups: z.array(name).max(16).optional(),
   egress_groups: z.array(name).max(16).optional(),
+  security_group_ids: z
+    .array(whole(1, 0xffffffff))
+    .max(64)
+    .optional()
+    .describe('Said with its routes, for rules of other nodes'),
 });
 
 /** A port that is plugged in at run time: its name is said beside it. */
@@ -175,6 +181,33 @@ export const pluggedVifSchema = mapping(
     'name'
   >,
 );
+
+/** A configuration's name for an object: fully qualified, or a UUID. */
+const objectName = z
+  .string()
+  .min(1)
+  .max(512)
+  .regex(/^[^\p{Cc}\p{Cs}]+$/u, { error: 'holds a control character' })
+  .describe('Name of an object of the configuration, or its UUID');
+
+/** A port of which a control node's configuration says what it is: this is only what the host knows of it. */
+export const configuredPortSchema = mapping({
+  port: portSchema,
+  vmi: objectName.describe('Its virtual-machine-interface, by name or UUID'),
+  vm: objectName
+    .optional()
+    .describe('Its virtual-machine: asked for before it is linked to this node'),
+  mtu: vifSchema.shape.mtu,
+  flow_quota: vifSchema.shape.flow_quota,
+  hostname: vifSchema.shape.hostname,
+  dhcp: vifSchema.shape.dhcp,
+  health_checks: vifSchema.shape.health_checks,
+  instance_id: vifSchema.shape.instance_id,
+  tenant_id: vifSchema.shape.tenant_id,
+});
+
+/** What can be plugged in. */
+export const pluggedSchema = z.union([pluggedVifSchema, configuredPortSchema]);
 
 export const policySchema = mapping({
   name,
@@ -422,6 +455,19 @@ const controlNodesSchema = mapping({
   settle_seconds: whole(1, 4095)
     .optional()
     .describe('One that is back is given so long for other agents to be back, too; default 40'),
+  configuration: mapping({
+    quiet_seconds: whole(1, 900)
+      .optional()
+      .describe(
+        'Without end of snapshot it is at its end after so long without a word; default 15',
+      ),
+    silent_seconds: whole(1, 900)
+      .optional()
+      .describe('The same where nothing has come at all; default 100'),
+    longest_seconds: whole(1, 3600).optional().describe('And in any case; default 900'),
+  })
+    .optional()
+    .describe('Ports with `vmi` are what control nodes say they are; {} for the defaults'),
 }).superRefine(({ xmpp }, context) => {
   const names = xmpp.map(controlNodeName);
   names.forEach((text, i) => {
@@ -525,6 +571,11 @@ export const nodeSchema = mapping({
   vrfs: z.array(vrfSchema).max(65536).optional(),
   policies: z.array(policySchema).max(65536).optional(),
   vifs: z.array(vifSchema).max(4355).optional(),
+  ports: z
+    .array(mapping({ name, ...configuredPortSchema.shape }))
+    .max(4352)
+    .optional()
+    .describe('Ports whose configuration comes from control nodes (control.configuration)'),
   source_nats: z.array(sourceNatSchema).max(65536).optional(),
 })
   .superRefine(({ exchange, control }, context) => {
@@ -543,6 +594,7 @@ export type HealthCheckFile = z.infer<typeof healthCheckSchema>;
 export type LinkLocalFile = NonNullable<ServicesFile['link_local']>[number];
 export type ServicesFile = z.infer<typeof servicesSchema>;
 export type DhcpFile = z.infer<typeof dhcpSchema>;
+export type ConfiguredPortFile = z.infer<typeof configuredPortSchema>;
 export type PluggedVif = z.infer<typeof pluggedVifSchema>;
 export type VifFile = z.infer<typeof vifSchema>;
 export type VrfFile = z.infer<typeof vrfSchema>;

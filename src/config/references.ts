@@ -35,12 +35,36 @@ function linkLocalProblems(file: NodeFile, out: Problem[]): void {
   }
 }
 
+function portProblems(
+  { vifs = [], ports = [], control, services }: NodeFile,
+  out: Problem[],
+): void {
+  const seen = new Set(vifs.map(({ name }) => name));
+  for (const [i, { name, health_checks }] of ports.entries()) {
+    const path = ['ports', i];
+    if (seen.has(name))
+      out.push({ path: [...path, 'name'], message: `"${name}" is there already` });
+    seen.add(name);
+    if ((health_checks ?? []).length > 0 && services === undefined) out.push(unserved(path));
+  }
+  if (ports.length > 0 && control?.configuration === undefined) {
+    const message = 'there is no control.configuration in this file ({} is enough)';
+    out.push({ path: ['ports'], message });
+  }
+}
+
+function unserved(path: Path): Problem {
+  const message = 'there are no services in this file ({} is enough)';
+  return { path: [...path, 'health_checks'], message };
+}
+
 export function nodeReferenceProblems(file: NodeFile): Problem[] {
   const { vrfs = [], policies = [], vifs = [], source_nats: nats = [] } = file;
   const out: Problem[] = [];
   twice(vrfs, 'vrfs', out);
   twice(policies, 'policies', out);
   twice(vifs, 'vifs', out);
+  portProblems(file, out);
   twice(nats, 'source_nats', out);
   const known = {
     VRF: new Set(vrfs.map(({ name }) => name)),
@@ -53,10 +77,8 @@ export function nodeReferenceProblems(file: NodeFile): Problem[] {
   linkLocalProblems(file, out);
   for (const [i, vif] of vifs.entries()) {
     must('VRF', vif.vrf, ['vifs', i, 'vrf']);
-    if ((vif.health_checks ?? []).length > 0 && file.services === undefined) {
-      const message = 'there are no services in this file ({} is enough)';
-      out.push({ path: ['vifs', i, 'health_checks'], message });
-    }
+    if ((vif.health_checks ?? []).length > 0 && file.services === undefined)
+      out.push(unserved(['vifs', i]));
     for (const [k, fip] of (vif.floating_ips ?? []).entries()) {
       must('VRF', fip.vrf, ['vifs', i, 'floating_ips', k, 'vrf']);
     }

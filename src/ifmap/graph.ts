@@ -134,6 +134,15 @@ export class ConfigGraph {
     return found.sort(byName);
   }
 
+  /** Names that it is linked to and that are not there (refused, or still to come). */
+  absent(key: ObjectKey, type: ObjectType): string[] {
+    const found: string[] = [];
+    this.#eachEdge(key, type, ({ to }) => {
+      if (to.node === undefined) found.push(to.key.name);
+    });
+    return found.sort();
+  }
+
   /** Links of an object whose other end is there, in the order of that end. */
   links(
     key: ObjectKey,

@@ -72,6 +72,7 @@ const ruleEnd = (element: string) =>
     virtualNetwork: leaf('virtual-network', words),
     /** A group's id as text; -1: any. */
     securityGroup: leaf('security-group', words),
+    networkPolicy: leaf('network-policy', words),
     subnets: groups(
       'subnet-list',
       { prefix: leaf('ip-prefix', ip), length: leaf('ip-prefix-len', whole(128)) },
@@ -229,6 +230,9 @@ const TABLE = {
           }),
           action: group('action-list', {
             simple: leaf('simple-action', choice(['pass', 'deny', 'reject'])),
+            /** Where packets go instead: a rule that has one of these does not merely let them pass. */
+            assignInstance: leaf('assign-routing-instance', words),
+            applyService: leaves('apply-service', words, MAX_RULE_SUBNETS),
           }),
           uuid: leaf('rule-uuid', words),
           direction: leaf('direction', choice(['>', '<>'])),

@@ -8,6 +8,7 @@
  *    not come back.
  *  * The same body again changes nothing. A call that fails leaves things as they were.
  *  * Only what was plugged here can be changed here; a vif of the node file is somebody else's.
+ *  * A port may be in the node and wait there for what it lacks: the node says so, and says when that has changed.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { VRouterError } from '../errors.ts';
@@ -16,21 +17,29 @@ import type { PortStore } from './store.ts';
 /** Limit of ports, all of them together: the data plane's vifs. */
 export const MAX_PORTS = 4352;
 
+/** In the node, and not forwarding yet. */
+export interface Waiting {
+  readonly waiting: string;
+}
+
+/** The generation in which it forwards, or what it waits for. */
+export type Standing = number | Waiting;
+
 export interface PortsBackend<T> {
   /** A vif of this name exists, plugged or not. */
   exists(id: string): boolean;
-  /** Returns the generation in which it forwards. */
-  add(id: string, port: T): number;
-  change(id: string, before: T, port: T): number;
-  remove(id: string): number;
+  add(id: string, port: T): Standing;
+  change(id: string, before: T, port: T): Standing;
+  remove(id: string): void;
 }
 
 export interface Plugged<T> {
   readonly id: string;
   readonly port: T;
-  readonly state: 'programmed' | 'failed';
+  /** `failed`: at start, from disk. */
+  readonly state: 'programmed' | 'waiting' | 'failed';
   readonly generation: number | null;
-  /** Why it is not programmed: at start, from disk. */
+  /** Why it is not programmed. */
   readonly error: string | null;
 }
 
@@ -68,11 +77,11 @@ export class Ports<T> {
 
   put(id: string, port: T): { outcome: Outcome; plugged: Plugged<T> } {
     const before = this.#plugged.get(id);
-    if (before?.state === 'programmed') {
+    if (before !== undefined && before.state !== 'failed') {
       if (isDeepStrictEqual(before.port, port)) return { outcome: 'same', plugged: before };
-      const generation = this.#backend.change(id, before.port, port);
+      const standing = this.#backend.change(id, before.port, port);
       this.#store.put(id, port);
-      return { outcome: 'changed', plugged: this.#set(id, port, generation) };
+      return { outcome: 'changed', plugged: this.#set(id, port, standing) };
     }
     if (before === undefined && this.#backend.exists(id)) {
       throw new VRouterError('CONFLICT', `vif ${id} exists, and was not plugged in here`);
@@ -80,9 +89,15 @@ export class Ports<T> {
     if (before === undefined && this.#plugged.size >= MAX_PORTS) {
       throw new VRouterError('TABLE_FULL', `${MAX_PORTS} ports are plugged in`);
     }
-    const generation = this.#backend.add(id, port);
+    const standing = this.#backend.add(id, port);
     this.#store.put(id, port);
-    return { outcome: 'added', plugged: this.#set(id, port, generation) };
+    return { outcome: 'added', plugged: this.#set(id, port, standing) };
+  }
+
+  /** What the node says of one that is in it. */
+  settle(id: string, standing: Standing): void {
+    const before = this.#plugged.get(id);
+    if (before !== undefined && before.state !== 'failed') this.#set(id, before.port, standing);
   }
 
   /** Whether there was one. */
@@ -91,7 +106,7 @@ export class Ports<T> {
     if (before === undefined) return false;
     this.#store.remove(id);
     try {
-      if (before.state === 'programmed') this.#backend.remove(id);
+      if (before.state !== 'failed') this.#backend.remove(id);
     } catch (error) {
       this.#store.put(id, before.port);
       throw error;
@@ -128,8 +143,11 @@ export class Ports<T> {
     }
   }
 
-  #set(id: string, port: T, generation: number): Plugged<T> {
-    const plugged: Plugged<T> = { id, port, state: 'programmed', generation, error: null };
+  #set(id: string, port: T, standing: Standing): Plugged<T> {
+    const plugged: Plugged<T> =
+      typeof standing === 'number'
+        ? { id, port, state: 'programmed', generation: standing, error: null }
+        : { id, port, state: 'waiting', generation: null, error: standing.waiting };
     this.#plugged.set(id, plugged);
     for (const wake of [...this.#waiting]) wake();
     return plugged;

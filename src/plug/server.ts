@@ -7,7 +7,6 @@ import { chmodSync } from 'node:fs';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { NAME } from '../config/fields.ts';
-import { checkParams } from '../config/load.ts';
 import { ConfigError, VRouterError } from '../errors.ts';
 import type { Plugged, Ports } from './ports.ts';
 
@@ -71,6 +70,7 @@ function openApi(schema: z.ZodType, version: string) {
           responses: {
             200: answer('As it was, or changed'),
             201: answer('Added; it forwards'),
+            202: answer('Added; it waits for its configuration (error says for what)'),
             400: problems,
             409: problems,
             422: problems,
@@ -97,10 +97,17 @@ function openApi(schema: z.ZodType, version: string) {
   };
 }
 
+function notYet(id: string, ms: number, why: string | null | undefined): string {
+  return `port ${id} is not programmed after ${ms} ms${why == null ? '' : `: ${why}`}`;
+}
+
 export interface PlugServerOptions<T> {
   readonly socket: string;
   readonly ports: Ports<T>;
+  /** What a body may be, for those who ask. */
   readonly schema: z.ZodType<T>;
+  /** The body as a port, or a ConfigError. */
+  readonly check: (body: unknown) => T;
   readonly version: string;
   readonly onFault: (error: unknown) => void;
 }
@@ -157,8 +164,9 @@ export async function servePlug<T>(options: PlugServerOptions<T>): Promise<Fasti
   });
   app.put('/v1/ports/:id', (request, reply) => {
     const id = idOf(request.params);
-    const { outcome, plugged } = ports.put(id, checkParams(schema, 'port', request.body));
-    return reply.code(outcome === 'added' ? 201 : 200).send({ outcome, ...shown(plugged) });
+    const { outcome, plugged } = ports.put(id, options.check(request.body));
+    const added = plugged.state === 'waiting' ? 202 : 201;
+    return reply.code(outcome === 'added' ? added : 200).send({ outcome, ...shown(plugged) });
   });
   app.get('/v1/ports/:id', (request) => {
     const id = idOf(request.params);
@@ -176,7 +184,7 @@ export async function servePlug<T>(options: PlugServerOptions<T>): Promise<Fasti
     const wait = Math.min(Math.max(Number(asked ?? MAX_WAIT_MS) || 0, 0), MAX_WAIT_MS);
     const found = await ports.programmed(id, wait);
     return found === undefined
-      ? problem(reply, 408, 'TIMEOUT', `port ${id} is not programmed after ${wait} ms`)
+      ? problem(reply, 408, 'TIMEOUT', notYet(id, wait, ports.get(id)?.error))
       : shown(found);
   });
   await app.listen({ path: options.socket });

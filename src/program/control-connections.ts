@@ -16,7 +16,7 @@ export function controlNodesOf(
   control: ControlNodesFile,
   events: Pick<ControlNodesOptions, 'leaveRoutes' | 'onSession' | 'onFailed' | 'onRefused'>,
 ): ControlNodes {
-  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds } = control;
+  const { hold_seconds, sub_cluster, end_of_rib_seconds, settle_seconds, configuration } = control;
   const tls = control.tls && tlsMaterial(control.tls);
   const { ipv4, ipv6 } = file.underlay;
   const ownAddresses = [ipv4, ipv6].filter((address) => address !== undefined).map(canonicalIp);
@@ -44,5 +44,15 @@ export function controlNodesOf(
     },
     ...(end_of_rib_seconds !== undefined && { endOfRibMs: end_of_rib_seconds * 1000 }),
     ...(settle_seconds !== undefined && { settleMs: settle_seconds * 1000 }),
+    ...(configuration !== undefined && { configuration: configTimes(configuration) }),
   });
+}
+
+function configTimes(file: NonNullable<ControlNodesFile['configuration']>) {
+  const { quiet_seconds, silent_seconds, longest_seconds } = file;
+  return {
+    ...(quiet_seconds !== undefined && { quietMs: quiet_seconds * 1000 }),
+    ...(silent_seconds !== undefined && { silentMs: silent_seconds * 1000 }),
+    ...(longest_seconds !== undefined && { longestMs: longest_seconds * 1000 }),
+  };
 }

@@ -11,6 +11,11 @@ export interface Symptoms {
   readonly exchange: 'none' | 'connecting' | 'connected' | 'lost';
   /** Control nodes that are tried and have no session, and whether all of them are so. */
   readonly control?: { readonly away: readonly string[]; readonly headless: boolean };
+  /** Ports that have none yet, and what of it is not as it says. */
+  readonly configuration?: {
+    readonly waiting: readonly { readonly port: string; readonly reason: string }[];
+    readonly notes: readonly { readonly object: string; readonly what: string }[];
+  };
   readonly unresolved: readonly {
     readonly key: { readonly instance: string; readonly prefix: string };
     readonly reasons: readonly string[];
@@ -42,6 +47,18 @@ const ROWS: readonly Row[] = [
     if (control === undefined || control.away.length === 0) return undefined;
     const away = `no session with control node ${listed(control.away)}`;
     return control.headless ? `${away}: headless, routes are as they were` : away;
+  },
+  ({ configuration }) => {
+    const waiting = configuration?.waiting ?? [];
+    if (waiting.length === 0) return undefined;
+    const said = waiting.map(({ port, reason }) => `${port} (${reason})`);
+    return `ports that wait for their configuration: ${listed(said)}`;
+  },
+  ({ configuration }) => {
+    const [first] = configuration?.notes ?? [];
+    if (first === undefined) return undefined;
+    const all = configuration?.notes.length;
+    return `${all} matters of the configuration are not as it says, such as ${first.object}: ${first.what}`;
   },
   ({ refused }) =>
     refused === undefined ? undefined : `the data plane refused the last change: ${refused}`,

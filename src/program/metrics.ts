@@ -14,7 +14,7 @@ const VIF_COUNTERS = [
   ['drops', 'vrouter_vif_drops_total', 'Packets of the vif that were dropped'],
 ] as const;
 
-export const startMetrics: StartPart = async ({ file, log, dataplane, agent }) => {
+export const startMetrics: StartPart = async ({ file, log, dataplane, agent, configured }) => {
   const { metrics } = file;
   if (metrics === undefined) return undefined;
   const registry = new Registry();
@@ -28,6 +28,8 @@ export const startMetrics: StartPart = async ({ file, log, dataplane, agent }) =
   const flowLimit = gauge('vrouter_flow_entries_limit', 'Flow entries there can be');
   const buffers = gauge('vrouter_buffers_free', 'Packet buffers not in use');
   const unresolved = gauge('vrouter_routes_unresolved', 'Routes with hops that cannot be used now');
+  const waiting =
+    configured && gauge('vrouter_ports_waiting', 'Ports that wait for their configuration');
   const totals = gauge('vrouter_packets_total', 'Packets by what became of them', ['fate']);
   const drops = gauge('vrouter_drops_total', 'Packets dropped, by reason', ['reason']);
   const perVif = VIF_COUNTERS.map(([key, name, help]) => ({
@@ -37,6 +39,7 @@ export const startMetrics: StartPart = async ({ file, log, dataplane, agent }) =
 
   function read(): void {
     unresolved.set(agent.unresolved().length);
+    waiting?.set(configured?.waiting ?? 0);
     try {
       const info = dataplane.info();
       const counters = dataplane.readCounters();

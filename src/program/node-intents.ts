@@ -45,7 +45,8 @@ export function portSpec(port: PortFile): PortSpec {
 }
 
 export function vrfIntent(file: VrfFile): VrfIntent {
-  return given({ name: file.name, vni: file.vni, flowQuota: file.flow_quota }) as VrfIntent;
+  const { name, vni, flow_quota: flowQuota, network } = file;
+  return given({ name, vni, flowQuota, network }) as VrfIntent;
 }
 
 export function floatingIpIntent(file: FloatingIpFile): FloatingIpIntent {
@@ -120,6 +121,7 @@ export function vifIntent(file: VifFile, port: number, services?: ServicesFile):
     networkPolicies: file.network_policies,
     ingressGroups: file.ingress_groups,
     egressGroups: file.egress_groups,
+    securityGroups: file.security_group_ids,
     hostname: file.hostname,
     instanceId: file.instance_id,
     tenantId: file.tenant_id,

@@ -5,9 +5,22 @@
  */
 import type { Logger } from 'pino';
 import type { Agent } from '../agent/agent.ts';
-import type { NodeFile, VifFile } from '../config/node.ts';
+import type { ConfiguredPortFile, NodeFile, VifFile } from '../config/node.ts';
 import type { Dataplane } from '../dataplane/api.ts';
+import type { Standing } from '../plug/ports.ts';
 import type { Methods } from './rpc-server.ts';
+
+/** Ports of which control nodes say what they are (configured.ts). */
+export interface ConfiguredPorts {
+  has(name: string): boolean;
+  add(name: string, port: ConfiguredPortFile): Standing;
+  change(name: string, port: ConfiguredPortFile): Standing;
+  remove(name: string): void;
+  /** How many have no vif yet. */
+  readonly waiting: number;
+  /** What has become of one, whenever that changes. */
+  onStanding(listener: (name: string, standing: Standing) => void): void;
+}
 
 export interface NodeContext {
   readonly file: NodeFile;
@@ -19,6 +32,8 @@ export interface NodeContext {
   /** With its port, whole or not at all. */
   addVif(vif: VifFile): { readonly generation: number; readonly port: number };
   removeVif(name: string): { readonly generation: number };
+  /** Undefined: the node file does not ask for it. */
+  readonly configured?: ConfiguredPorts;
 }
 
 export interface NodePart {

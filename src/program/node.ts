@@ -41,6 +41,8 @@ import { type Route, type RouteSource, routeKeyText } from '../rib/route.ts';
 import { StaticRouteSource } from '../rib/static-source.ts';
 import type { ControlNodes } from '../xmpp/control-nodes.ts';
 import { captureMethods } from './capture-methods.ts';
+import { configurationMethods, configurationStatus } from './configuration-views.ts';
+import { Configured } from './configured.ts';
 import { controlNodesOf } from './control-connections.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { problems, type Symptoms } from './health.ts';
@@ -128,6 +130,7 @@ class VrouterNode {
   readonly #ports = new Map<string, number>();
   readonly #started = Date.now();
   #control: ControlNodes | undefined;
+  #configured: Configured | undefined;
   #exchange: 'none' | 'connecting' | 'connected' | 'lost' = 'none';
   #lostEvents = 0n;
   readonly #timer: NodeJS.Timeout;
@@ -374,6 +377,7 @@ class VrouterNode {
     const info = this.#dataplane.info();
     const unresolved = this.#agent.unresolved();
     const control = this.#control?.view();
+    const configuration = this.#configured && configurationStatus(this.#configured);
     return {
       name: this.#file.name,
       version: VERSION,
@@ -389,12 +393,16 @@ class VrouterNode {
       totals: totals(this.#dataplane),
       exchange: this.#exchange,
       ...(control && { control }),
+      ...(configuration && { configuration }),
       unresolved: unresolved.length,
       problems: problems({
         info,
         vifs: vifs(this.#dataplane),
         exchange: control === undefined ? this.#exchange : 'none', // said one by one
         ...(control && { control: controlSymptoms(control) }),
+        ...(configuration && {
+          configuration: { waiting: configuration.waiting, notes: this.#configured?.notes ?? [] },
+        }),
         unresolved,
         refused: this.#refused,
       }),
@@ -410,10 +418,20 @@ class VrouterNode {
       commit: (change, undo) => this.#commit(change, undo),
       addVif: (vif) => this.#addVif(vif),
       removeVif: (vif) => this.#removeVif(vif),
+      ...(this.#configured && { configured: this.#configured }),
     };
   }
 
+  /** Ports that wait are known before control nodes are asked. */
+  #startConfigured(): void {
+    const client = this.#control?.configuration;
+    if (client === undefined) return;
+    this.#configured = new Configured(client, this.context());
+    for (const { name, ...port } of this.#file.ports ?? []) this.#configured.add(name, port);
+  }
+
   async startParts(): Promise<void> {
+    this.#startConfigured();
     for (const start of PARTS) {
       const part = await start(this.context());
       if (part !== undefined) this.#parts.push(part);
@@ -426,7 +444,7 @@ class VrouterNode {
   async finishResuming(): Promise<void> {
     if (this.#forwarder?.resumed !== true) return;
     const end = Date.now() + LEARN_MS;
-    const learned = () => this.#awaited.size === 0;
+    const learned = () => this.#awaited.size === 0 && this.#configured?.complete !== false;
     while (!learned() && Date.now() < end && !this.#closed) await sleep(10);
     if (this.#closed) return;
     const complete = learned();
@@ -447,6 +465,7 @@ class VrouterNode {
       ...viewMethods(this.#dataplane),
       ...captureMethods(this.#dataplane),
       ...Object.assign({}, ...this.#parts.map((part) => part.methods)),
+      ...(this.#configured && configurationMethods(this.#configured)),
       status: (params) => {
         checkParams(schemas.none, 'status', params);
         return this.#status();
@@ -514,6 +533,7 @@ class VrouterNode {
     this.#closed = true;
     this.#leave = leaveForwarder;
     clearInterval(this.#timer);
+    this.#configured?.close();
     this.#agent.close();
     if (this.#forwarder !== undefined) {
       this.#forwarder.close(leaveForwarder);

@@ -14,6 +14,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from '../cli/client.ts';
 import type { Page } from '../cli/protocol.ts';
+import { renderConfiguration } from '../cli/render/config.ts';
 import { renderFlows } from '../cli/render/flow.ts';
 import { renderLabels, renderVnis } from '../cli/render/labels.ts';
 import { renderNextHopList } from '../cli/render/nh.ts';
@@ -54,6 +55,7 @@ const NODE_ITEMS: readonly Item[] = [
   { file: 'dropstats-log', method: 'dropstats.log', params: {}, text: renderDropLog },
   { file: 'unresolved', method: 'route.unresolved' },
   { file: 'services', method: 'services.status' },
+  { file: 'configuration', method: 'config.show', text: renderConfiguration },
 ];
 
 const EXCHANGE_ITEMS: readonly Item[] = [

@@ -23,6 +23,7 @@ import {
   routeKeyText,
 } from '../rib/route.ts';
 import { instanceOf } from '../rib/static-source.ts';
+import { ConfigClient, type ConfigClientOptions } from './config-client.ts';
 import { LearnedPaths, type Standing } from './learned.ts';
 import { updatesOf } from './routes.ts';
 import { Said, type WantedInstance } from './said.ts';
@@ -57,6 +58,8 @@ export interface ControlNodesOptions {
   readonly random?: () => number;
   /** Calls `run` once what is being said in one go has been said, and never at once. Default: a microtask. */
   readonly schedule?: (run: () => void) => void;
+  /** Configuration is asked for, too. */
+  readonly configuration?: Pick<ConfigClientOptions, 'quietMs' | 'silentMs' | 'longestMs'>;
   /** Asked by close(): what was published stays, for a successor. */
   readonly leaveRoutes?: () => boolean;
   readonly onSession?: (control: string, state: 'up' | 'down', why?: VRouterError) => void;
@@ -87,6 +90,8 @@ type Listener = (updates: readonly RouteUpdate[]) => void;
 
 export class ControlNodes implements RouteSource {
   readonly name: string;
+  /** Undefined: none is asked for. */
+  readonly configuration: ConfigClient | undefined;
   readonly #options: ControlNodesOptions;
   readonly #clock: Clock;
   readonly #schedule: (run: () => void) => void;
@@ -120,6 +125,18 @@ export class ControlNodes implements RouteSource {
     );
     this.#peers = options.nodes.map(({ name, connect }) => new ControlPeer(this, name, connect));
     this.#spares = this.#peers.slice(ACTIVE);
+    const { configuration, onRefused } = options;
+    this.configuration =
+      configuration &&
+      new ConfigClient({
+        ...configuration,
+        name: this.name,
+        control: CONTROL_NAME,
+        clock: this.#clock,
+        send: (control, text) =>
+          this.#peers.find(({ name }) => name === control)?.driver?.send(text),
+        onRefused: (control, refused) => onRefused?.(control, 'configuration', refused),
+      });
   }
 
   /** When everything that is known of what is to be published has been: an end of rib follows it. */
@@ -188,6 +205,7 @@ export class ControlNodes implements RouteSource {
     if (this.#closed) return;
     this.#closed = true;
     const leave = this.#options.leaveRoutes?.() === true;
+    this.configuration?.close();
     for (const peer of this.#peers) peer.close(leave);
   }
 
@@ -244,12 +262,14 @@ export class ControlNodes implements RouteSource {
       onRefused: (instance, refused) => this.refused(peer, instance, refused),
     });
     this.#options.onSession?.(peer.name, 'up');
+    this.configuration?.up(peer.name);
     return said;
   }
 
   down(peer: ControlPeer, error: VRouterError): void {
     this.#learned.lost(peer.name);
     this.#options.onSession?.(peer.name, 'down', error);
+    this.configuration?.down(peer.name);
     this.#deliver();
     if (!this.#closed) this.#clock.after(LAG_MS, () => this.#sweep());
   }
@@ -257,6 +277,10 @@ export class ControlNodes implements RouteSource {
   take(peer: ControlPeer, { content }: Stanza): void {
     if (content.type === 'end-of-rib') {
       peer.ended();
+      return;
+    }
+    if (content.type === 'config' && this.configuration !== undefined) {
+      this.configuration.take(peer.name, content.config);
       return;
     }
     if (content.type !== 'items') {

@@ -3,6 +3,7 @@
  * hears is cut into stanzas at their closing tags, as the ancestor's reader does.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { configIqs } from './config-text.ts';
 
 const CONTROL = 'network-control@contrailsystems.com';
 const PUBSUB = 'xmlns="http://jabber.org/protocol/pubsub"';
@@ -100,6 +101,11 @@ export class ScriptedControl {
     this.#event(
       `<items node="25/242/${instance}"><item id="${mac},${address}"><entry><nlri><af>25</af><safi>242</safi><ethernet-tag>0</ethernet-tag><mac>${mac}</mac><address>${address}</address><group /><source /><flags>0</flags></nlri><${name}>${list}</${name}><local-preference>100</local-preference></entry></item></items>`,
     );
+  }
+
+  /** Texts of support/config-text.ts, as the ancestor cuts them. */
+  config(updates: readonly string[], deletes: readonly string[] = []): void {
+    for (const iq of configIqs(updates, deletes)) this.send(iq);
   }
 
   retract(node: string, id: string): void {

@@ -24,7 +24,9 @@ interface Row {
   readonly generation: number | null;
   readonly error: string | null;
   readonly port: {
-    readonly vrf: string;
+    /** Without vrf and addresses: what it is is said by a control node. */
+    readonly vmi?: string;
+    readonly vrf?: string;
     readonly ipv4?: string;
     readonly ipv6?: string;
     readonly port: { readonly kind: string };
@@ -67,7 +69,7 @@ function ask(options: PortOptions, method: string, path: string, body?: unknown)
 }
 
 const line = ({ id, state, error, port }: Row) =>
-  `${id.padEnd(24)} ${state.padEnd(11)} ${port.port.kind.padEnd(10)} ${port.vrf.padEnd(24)} ${port.ipv4 ?? port.ipv6 ?? '-'}${error === null ? '' : `  ${error}`}\n`;
+  `${id.padEnd(24)} ${state.padEnd(11)} ${port.port.kind.padEnd(10)} ${(port.vrf ?? port.vmi ?? '-').padEnd(24)} ${port.ipv4 ?? port.ipv6 ?? '-'}${error === null ? '' : `  ${error}`}\n`;
 
 export function registerPort(program: Command, io: Io): void {
   const port = program
@@ -87,7 +89,7 @@ export function registerPort(program: Command, io: Io): void {
     .argument('<id>', 'a name for it, e.g. the UID of a pod')
     .requiredOption(
       '--file <file>',
-      'the port as YAML or JSON (a vif of the node file without its name); - for standard input',
+      'the port as YAML or JSON (a vif of the node file, or one of its ports, without its name); - for standard input',
     )
     .addHelpText(
       'after',
@@ -99,11 +101,10 @@ export function registerPort(program: Command, io: Io): void {
       if (typeof body !== 'object' || body === null)
         throw new UsageError(`port add: ${options.file} holds no port`);
       const { body: done } = await ask(options, 'PUT', `/v1/ports/${encodeURIComponent(id)}`, body);
-      show(
-        io,
-        options,
-        done,
-        (value) => `${id} ${value['outcome']}, generation ${value['generation']}\n`,
+      show(io, options, done, (value) =>
+        value['state'] === 'waiting'
+          ? `${id} ${value['outcome']}, waiting: ${value['error']}\n`
+          : `${id} ${value['outcome']}, generation ${value['generation']}\n`,
       );
     });
   withSocket(port.command('remove').description('remove a port; one that is not there is no error'))

@@ -38,6 +38,11 @@ function sender(asked: Asked, text: string) {
   const places = findSender(asked, text);
   const [place] = places;
   if (place === undefined) {
+    const waiting = asked.nodes.flatMap((node) =>
+      node.waiting.filter(({ port }) => port === text).map(({ reason }) => ({ node, reason })),
+    );
+    for (const { node, reason } of waiting)
+      throw new UsageError(`why: ${text} on ${node.name} waits for its configuration: ${reason}`);
     const names = asked.nodes.flatMap((node) =>
       node.vifs.filter(({ type }) => type === 'Virtual').map(({ name }) => name),
     );

@@ -42,6 +42,8 @@ export class NodeView {
   readonly name: string;
   readonly exchange: string;
   readonly vifs: readonly VifView[];
+  /** Ports of which it has not been told yet what they are. */
+  readonly waiting: readonly { readonly port: string; readonly reason: string }[];
   readonly #vrfs: ReadonlyMap<number, string>;
   readonly #client: Client;
   /** What has been taken to arrive here, for what comes after it. */
@@ -57,6 +59,7 @@ export class NodeView {
     this.name = status.name;
     this.exchange = status.exchange;
     this.vifs = vifs;
+    this.waiting = status.configuration?.waiting ?? [];
     this.#vrfs = new Map(vrfs.map(({ vrf, name }) => [vrf, name]));
   }
 

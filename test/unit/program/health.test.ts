@@ -35,6 +35,16 @@ describe('problems of a node', () => {
       /down: a, b, c, d, e and 3 more$/,
     ],
     [
+      'ports that wait',
+      { configuration: { waiting: [{ port: 'pod1', reason: 'no MAC address' }], notes: [] } },
+      /wait for their configuration: pod1 \(no MAC address\)$/,
+    ],
+    [
+      'configuration that is not as it says',
+      { configuration: { waiting: [], notes: [{ object: 'acl x', what: 'rule 1 lets nothing' }] } },
+      /^1 matters .* acl x: rule 1 lets nothing$/,
+    ],
+    [
       'a route that leads nowhere',
       { unresolved: [{ key, reasons: ['no MAC'] }] },
       /1 routes .* 10\.0\.0\.1\/32 in red: no MAC/,
