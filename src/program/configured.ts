@@ -52,7 +52,7 @@ export class Configured implements ConfiguredPorts {
     vifs: new Map<string, VifFile>(),
   };
   /** What was refused in the last pass: by step and name. */
-  readonly #refused = new Map<string, string>();
+  #refused = new Map<string, string>();
   #desired: DesiredState = { vrfs: [], policies: [], vifs: [], waiting: [], notes: [] };
   #listener: (name: string, standing: Standing) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
@@ -135,10 +135,11 @@ export class Configured implements ConfiguredPorts {
     const before = this.#desired.notes;
     this.#desired = desiredState(this.#client.graph, ports);
     this.#forgetRemoved();
-    this.#refused.clear();
+    const refused = this.#refused;
+    this.#refused = new Map();
     const vifs = this.#desired.vifs.map((vif) => this.#whole(vif));
     for (const step of stepsTo(this.#held, { ...this.#desired, vifs })) this.#take(step);
-    this.#tell(before);
+    this.#tell(before, refused);
     this.#settle();
     if (this.#refused.size > 0) this.#arm(RETRY_MS);
   }
@@ -162,7 +163,6 @@ export class Configured implements ConfiguredPorts {
     } catch (error) {
       if (!(error instanceof VRouterError)) throw error;
       this.#refused.set(nameOf(step), error.message);
-      this.#node.log.warn({ code: error.code, why: error.message }, `${nameOf(step)} refused`);
     }
   }
 
@@ -263,7 +263,11 @@ export class Configured implements ConfiguredPorts {
     }
   }
 
-  #tell(before: readonly Note[]): void {
+  /** In the log, what was not said before. */
+  #tell(before: readonly Note[], refused: ReadonlyMap<string, string>): void {
+    for (const [object, why] of this.#refused) {
+      if (refused.get(object) !== why) this.#node.log.warn({ object, why }, 'refused');
+    }
     const known = new Set(before.map(({ object, what }) => `${object} ${what}`));
     for (const { object, what } of this.#desired.notes) {
       if (!known.has(`${object} ${what}`)) this.#node.log.warn({ object, what }, 'configuration');

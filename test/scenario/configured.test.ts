@@ -329,6 +329,25 @@ test('an agent that comes back to its forwarder has its ports under their ids, a
   expect(await generation()).toBe(at);
 });
 
+test('a port that the host does not have waits and is named; the others are as they were', async () => {
+  await subscribed();
+  control.config(ALL);
+  await forwards('client');
+  const before = await tables();
+  const device = { kind: 'af_packet', interface: 'nosuch0' };
+  const added = await plug('PUT', '/v1/ports/pod1', { ...PORT, port: device });
+  expect(added).toMatchObject({ status: 202, body: { state: 'waiting' } });
+  expect(added.body.error).toContain('nosuch0');
+  expect((await configuration()).notes.map(({ object }) => object)).toContain('vif pod1');
+  await forwards('client');
+  expect((await tables()) as { vifs: object }).toMatchObject({
+    vifs: (before as { vifs: object }).vifs,
+  });
+  await plug('DELETE', '/v1/ports/pod1');
+  await plug('PUT', '/v1/ports/pod1', PORT);
+  await forwards('client', 'pod1');
+});
+
 test('what is wrong with a plugged port is said by its keys', async () => {
   expect(await plug('PUT', '/v1/ports/x', { ...PORT, vrf: 'red' })).toMatchObject({
     status: 400,
