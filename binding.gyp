@@ -34,6 +34,7 @@
       "native/path/route.cc",
       "native/path/translate.cc",
       "native/port/af_packet_port.cc",
+      "native/port/batch_io.cc",
       "native/port/faulty_port.cc",
       "native/port/generator_port.cc",
       "native/port/memory_port.cc",

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "port/expected_frames.h"
 #include "port/port.h"
 
 namespace vrouter {
@@ -50,6 +51,7 @@ class AfPacketPort : public Port {
 
   int fd_;
   uint32_t mtu_;
+  ExpectedFrames expected_;
 };
 
 }  // namespace vrouter

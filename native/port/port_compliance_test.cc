@@ -183,18 +183,24 @@ class KernelHarness : public PortHarness {
 
 class TapHarness : public KernelHarness {
  public:
+  explicit TapHarness(bool batched) : batched_(batched) {}
   const char* kind() const override { return "tap"; }
 
  protected:
   std::string make(Status* status, std::string* detail) override {
     struct stat device;
     if (stat("/dev/net/tun", &device) != 0) return "no /dev/net/tun";
-    port_ = TapPort::open("tap-test", "", 1500, TapOffloads::Tenant, status, detail);
-    if (port_ == nullptr) return *detail;
+    auto tap = TapPort::open("tap-test", "", 1500, TapOffloads::Tenant, status, detail);
+    if (tap == nullptr) return *detail;
+    if (!batched_) tap->one_by_one();
+    port_ = std::move(tap);
     // Its queue holds 1000 frames by default; the suite's offers fit.
     wire_ = std::make_unique<RawWire>("tap-test");
     return "";
   }
+
+ private:
+  const bool batched_;
 };
 
 class AfPacketHarness : public KernelHarness {
@@ -218,7 +224,9 @@ INSTANTIATE_TEST_SUITE_P(
                       PortKind{"faulty", [] { return std::make_unique<FaultyHarness>(); }},
                       PortKind{"pcap", [] { return std::make_unique<PcapHarness>(); }},
                       PortKind{"socket", [] { return std::make_unique<SocketHarness>(); }},
-                      PortKind{"tap", [] { return std::make_unique<TapHarness>(); }},
+                      PortKind{"tap", [] { return std::make_unique<TapHarness>(true); }},
+                      PortKind{"tap_one_by_one",
+                               [] { return std::make_unique<TapHarness>(false); }},
                       PortKind{"af_packet", [] { return std::make_unique<AfPacketHarness>(); }}),
     [](const ::testing::TestParamInfo<PortKind>& info) { return std::string(info.param.name); });
 

@@ -11,9 +11,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "port/batch_io.h"
 #include "port/netdevice.h"
 #include "port/virtio_header.h"
 
@@ -208,44 +210,89 @@ bool TapPort::up() const {
 
 TapPort::~TapPort() { ::close(fd_); }
 
-uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
-  uint32_t taken = 0;
-  uint32_t bytes = 0;
-  if (gone_) return 0;
-  for (uint32_t seen = 0; seen < max && bytes < kBurstBytes; ++seen) {
-    Packet* packet = pool.allocate();
+// What a read gave, into `out` if it is a frame. False: there is no more now.
+bool TapPort::take(PacketPool& pool, Packet* packet, ssize_t got, Packet** out) {
+  const uint32_t room = packet != nullptr ? pool.buffer_bytes() : 0;
+  if (got > 0 && static_cast<size_t>(got) <= header_ + room) {
     VirtioHeader header{};
-    uint8_t nowhere[kVirtioTunnelHeader + 1];
-    // The header is read into the headroom, so that one buffer takes it all: the kernel takes a list
-    // of them apart for each frame. A frame that reaches the byte behind the buffer
-    // (PacketPool::kSpill) is larger than that; the kernel cuts silently.
-    const uint32_t room = packet != nullptr ? pool.buffer_bytes() : 0;
-    uint8_t* const to = packet != nullptr ? packet->data() - header_ : nowhere;
-    const ssize_t got = read(fd_, to, size_t{header_} + room + PacketPool::kSpill);
-    if (got > 0 && static_cast<size_t>(got) <= header_ + room) {
-      const uint32_t length = static_cast<uint32_t>(got) - header_;
-      std::memcpy(&header, to, header_);
-      packet->append(length);
-      bytes += length;
-      if (header_ == 0 || take_virtio_header(header, header_, *packet)) {
-        out[taken++] = packet;
-        continue;
-      }
-      ++rx_errors;
-      pool.free(packet);
-      continue;
+    std::memcpy(&header, packet->data() - header_, header_);
+    packet->append(static_cast<uint32_t>(got) - header_);
+    if (header_ == 0 || take_virtio_header(header, header_, *packet)) {
+      *out = packet;
+      return true;
     }
-    pool.free(packet);
-    if (got > 0) {
-      ++rx_discards;  // too large, or no buffer
-      continue;
-    }
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) break;
     ++rx_errors;
-    gone_ = got < 0 && errno == EBADFD;
-    break;
+    pool.free(packet);
+    return true;
   }
+  pool.free(packet);
+  if (got > 0) {
+    ++rx_discards;  // too large, or no buffer
+    return true;
+  }
+  if (got == -EINTR) return true;
+  if (got == -EAGAIN) return false;
+  ++rx_errors;
+  gone_ = got == -EBADFD;
+  return false;
+}
+
+// The header is read into the headroom, so that one buffer takes it all: the kernel takes a list of them
+// apart for each frame. A frame that reaches the byte behind the buffer (PacketPool::kSpill) is
+// larger than that; the kernel cuts silently.
+uint32_t TapPort::read_size(const PacketPool& pool) const {
+  return header_ + pool.buffer_bytes() + PacketPool::kSpill;
+}
+
+// Whether it shows that this kernel's TAPs cannot be asked not to wait in this way: then they never are again.
+bool TapPort::unbatched(int32_t result) {
+  if (result == -EOPNOTSUPP) one_by_one();
+  return result == -EOPNOTSUPP;
+}
+
+// Up to `count` reads, in one system call if there are several. Returns how many found something.
+uint32_t TapPort::read_some(PacketPool& pool, Packet** out, uint32_t count, uint32_t* taken) {
+  Packet* packets[BatchIo::kMost];
+  int32_t results[BatchIo::kMost];
+  BatchIo& batch = BatchIo::of_this_thread();
+  uint32_t buffers = 0;
+  while (buffers < count && (packets[buffers] = pool.allocate()) != nullptr) ++buffers;
+  if (buffers < 2 || !batched_ || !batch.ok()) {
+    for (uint32_t i = 1; i < buffers; ++i) pool.free(packets[i]);
+    for (uint32_t i = 0; i < count; ++i) {
+      Packet* const packet = i == 0 && buffers != 0 ? packets[0] : pool.allocate();
+      uint8_t nowhere[kVirtioTunnelHeader + 1];
+      const ssize_t got = packet != nullptr ? read(fd_, packet->data() - header_, read_size(pool))
+                                            : read(fd_, nowhere, header_ + PacketPool::kSpill);
+      Packet* frame = nullptr;
+      if (!take(pool, packet, got < 0 ? -errno : got, &frame)) return i;
+      if (frame != nullptr) out[(*taken)++] = frame;
+    }
+    return count;
+  }
+  for (uint32_t i = 0; i < buffers; ++i) {
+    batch.read(fd_, packets[i]->data() - header_, read_size(pool));
+  }
+  batch.run(results);
+  if (unbatched(results[0])) {
+    for (uint32_t i = 0; i < buffers; ++i) pool.free(packets[i]);
+    return read_some(pool, out, count, taken);
+  }
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < buffers; ++i) {
+    Packet* frame = nullptr;
+    found += take(pool, packets[i], results[i], &frame);
+    if (frame != nullptr) out[(*taken)++] = frame;
+  }
+  return found;
+}
+
+uint32_t TapPort::rx_burst(PacketPool& pool, Packet** out, uint32_t max) {
+  const uint32_t asked = expected_.within(std::min(max, BatchIo::kMost));
+  if (gone_ || asked == 0) return 0;
+  uint32_t taken = 0;
+  const uint32_t found = read_some(pool, out, asked, &taken);
+  expected_.learn(asked, found, out, taken);
   return taken;
 }
 
@@ -260,23 +307,56 @@ ssize_t TapPort::send_one(const Packet& packet, const VirtioHeader& header) {
   return writev(fd_, parts, 2);
 }
 
-uint32_t TapPort::tx_burst(Packet* const* packets, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) {
-    const Packet& packet = *packets[i];
-    VirtioHeader header;
+// As many from the front as can go in one system call, up to `count`. Returns how many of them went;
+// error: what the next one met, 0 if it was not tried.
+uint32_t TapPort::write_some(Packet* const* packets, uint32_t count, int* error) {
+  *error = 0;
+  BatchIo& batch = BatchIo::of_this_thread();
+  uint32_t added = 0;
+  VirtioHeader header;
+  for (; added < std::min(count, BatchIo::kMost); ++added) {
+    const Packet& packet = *packets[added];
     if (!fits(packet) || !give_virtio_header(packet, header_, header)) {
-      ++tx_errors;
-      return i;
+      if (added == 0) *error = EINVAL;
+      break;
     }
+    const bool alone = count == 1 || !batched_ || !batch.ok() || packet.headroom() < header_;
+    if (!alone) {
+      uint8_t* const at = const_cast<uint8_t*>(packet.data()) - header_;
+      std::memcpy(at, &header, header_);
+      batch.write(fd_, at, header_ + packet.length);
+      continue;
+    }
+    if (added != 0) break;
     ssize_t sent;
     do {
       sent = send_one(packet, header);
     } while (sent < 0 && errno == EINTR);
-    if (sent == static_cast<ssize_t>(header_ + packet.length)) continue;
-    if (!(sent < 0 && (errno == EAGAIN || errno == ENOBUFS))) ++tx_errors;
+    if (sent == static_cast<ssize_t>(header_ + packet.length)) return 1;
+    *error = sent < 0 ? errno : EIO;
+    return 0;
+  }
+  int32_t results[BatchIo::kMost];
+  batch.run(results);
+  if (added != 0 && unbatched(results[0])) return 0;
+  for (uint32_t i = 0; i < added; ++i) {
+    if (results[i] == static_cast<int32_t>(header_ + packets[i]->length)) continue;
+    *error = results[i] < 0 ? -results[i] : EIO;
     return i;
   }
-  return count;
+  return added;
+}
+
+uint32_t TapPort::tx_burst(Packet* const* packets, uint32_t count) {
+  uint32_t sent = 0;
+  while (sent < count) {
+    int error = 0;
+    sent += write_some(packets + sent, count - sent, &error);
+    if (error == 0 || error == ECANCELED || error == EINTR) continue;
+    if (error != EAGAIN && error != ENOBUFS) ++tx_errors;
+    break;
+  }
+  return sent;
 }
 
 }  // namespace vrouter

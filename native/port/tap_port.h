@@ -8,10 +8,12 @@
 #pragma once
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
 #include "base/status.h"
+#include "port/expected_frames.h"
 #include "port/port.h"
 
 namespace vrouter {
@@ -48,16 +50,26 @@ class TapPort : public Port {
   uint32_t mtu() const override { return mtu_; }
   uint32_t features() const override { return features_; }
   bool up() const override;
+  // A system call a frame from now on, as where there is no io_uring.
+  void one_by_one() { batched_.store(false, std::memory_order_relaxed); }
 
  private:
   TapPort(int fd, uint32_t mtu) : fd_(fd), mtu_(mtu) {}
+  bool take(PacketPool& pool, Packet* packet, ssize_t got, Packet** out);
+  bool unbatched(int32_t result);
+  uint32_t read_size(const PacketPool& pool) const;
+  uint32_t read_some(PacketPool& pool, Packet** out, uint32_t count, uint32_t* taken);
   ssize_t send_one(const Packet& packet, const VirtioHeader& header);
+  uint32_t write_some(Packet* const* packets, uint32_t count, int* error);
   bool negotiate(TapOffloads wanted, bool has_header);
 
   int fd_;
   uint32_t mtu_;
   uint32_t header_ = 0;  // bytes of virtio header in front of each frame
   uint32_t features_ = 0;
+  ExpectedFrames expected_;
+  // Frames go several a system call; cleared by who sends or receives.
+  std::atomic<bool> batched_{true};
   bool gone_ = false;  // the interface was deleted under us: said once, not at every breath
 };
 

@@ -114,7 +114,6 @@ uint32_t Worker::breath(uint64_t now_ns) {
     house.flow_file->header()->now_ns = context.now_ns;
   }
   const uint32_t received = receive_all();
-  flush_dirty();  // before housekeeping: frames do not wait for it
   tick(context);
   flush_dirty();  // what housekeeping made
   if (index == 0 && house.captures.any()) {
@@ -124,12 +123,16 @@ uint32_t Worker::breath(uint64_t now_ns) {
   return received;
 }
 
-// Few ports are looked at one by one; of many, those that the kernel says have something.
+// Few ports are looked at one by one, and what came in at one is sent before the next is looked at; of many,
+// those that the kernel says have something, and what they have is sent together. Frames do not wait for
+// housekeeping.
 uint32_t Worker::receive_all() {
   uint32_t received = 0;
   if (links_.size() <= kFewPorts) {
     for (uint32_t id = 0; id < links_.size(); ++id) {
-      if (links_[id]) received += receive(PortId{id}, *links_[id]);
+      if (!links_[id]) continue;
+      received += receive(PortId{id}, *links_[id]);
+      flush_dirty();
     }
     return received;
   }
@@ -137,6 +140,7 @@ uint32_t Worker::receive_all() {
   uint32_t ids[Wake::kMaxReady];
   const uint32_t count = wake.ready(ids);
   for (uint32_t i = 0; i < count; ++i) received += receive(PortId{ids[i]}, *links_[ids[i]]);
+  flush_dirty();
   return received;
 }
 

@@ -26,12 +26,20 @@ export interface TableView {
   readonly created: boolean;
   readonly import: readonly string[];
   readonly export: readonly string[];
+  /** Those of `import` that are not of instances it is linked to. */
+  readonly ownImport: readonly string[];
+  /** Nobody has said which targets: one of its own, by number. */
+  readonly automatic: boolean;
+  /** Instances that it is linked to. */
+  readonly connected: readonly string[];
   readonly subscribers: number;
   /** Paths that were published in it. */
   readonly published: number;
   readonly inet: number;
   readonly inet6: number;
   readonly evpn: number;
+  /** Equal at two control nodes: the same paths, said and used (control/digest.ts). */
+  readonly digest: string;
 }
 
 export interface PathView {
@@ -55,6 +63,8 @@ export interface PathView {
   readonly securityGroups: readonly number[];
   readonly tags: readonly number[];
   readonly communities: readonly string[];
+  /** Of all that its agent has said of it, more than is shown here. */
+  readonly digest: string;
 }
 
 export interface ControlRouteView {

@@ -5,10 +5,19 @@
 import { z } from 'zod';
 import { isIp } from '../addr/ip.ts';
 import { ParseError } from '../errors.ts';
-import { choice, mapping, metricsSchema, name, routeTarget, tlsFiles, whole } from './fields.ts';
+import {
+  choice,
+  instanceName,
+  mapping,
+  metricsSchema,
+  name,
+  routeTarget,
+  tlsFiles,
+  whole,
+} from './fields.ts';
 
 export const instanceSchema = mapping({
-  name,
+  name: instanceName,
   import: z
     .array(routeTarget)
     .max(256)
@@ -18,7 +27,7 @@ export const instanceSchema = mapping({
 });
 
 export const linkSchema = mapping({
-  between: z.tuple([name, name], { error: 'two instance names are needed' }),
+  between: z.tuple([instanceName, instanceName], { error: 'two instance names are needed' }),
 });
 
 const LISTEN = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/;

@@ -73,6 +73,18 @@ export const name = z
   })
   .describe('Name');
 
+/** Contrail's fully qualified names: four parts of up to 255; more than a node takes as a name of its own. */
+const MAX_INSTANCE_NAME_BYTES = 1024;
+export const instanceName = z
+  .string()
+  .refine((text) => text !== '' && Buffer.byteLength(text) <= MAX_INSTANCE_NAME_BYTES, {
+    error: `an instance name is 1 to ${MAX_INSTANCE_NAME_BYTES} bytes`,
+  })
+  .refine((text) => !/[\p{Cc}\p{Cs}\ufffe\uffff]/u.test(text), {
+    error: 'an instance name holds no control character',
+  })
+  .describe('Name of a routing instance, as agents subscribe to it');
+
 export const reference = z
   .union([z.string(), z.number().int().min(0)], { error: 'a name or an id is needed' })
   .describe('Name or id');

@@ -31,7 +31,6 @@ export class RouteExchange {
   }
 
   createInstance(spec: InstanceSpec): void {
-    checkName(spec.name, 'instance');
     this.tables.createInstance(spec);
   }
 

@@ -29,6 +29,8 @@ export interface Instance {
   readonly originVn: string;
   /** By configuration; else only named by a peer. */
   created: boolean;
+  /** Its target is the next number that was free. */
+  automatic: boolean;
   ownImports: ReadonlySet<RouteTarget>;
   exports: ReadonlySet<RouteTarget>;
   readonly links: Set<string>;
@@ -83,6 +85,7 @@ export class Instances {
       name: checkInstanceName(name),
       originVn: originVnOf(name),
       created: false,
+      automatic: false,
       ownImports: NO_TARGETS,
       exports: NO_TARGETS,
       links: new Set(),
@@ -125,6 +128,7 @@ export class Instances {
     const instance = this.#created(name);
     for (const other of [...instance.links]) this.disconnect(name, other);
     instance.created = false;
+    instance.automatic = false;
     this.#setExports(instance, NO_TARGETS);
     instance.ownImports = NO_TARGETS;
     this.#refreshImports(instance);
@@ -173,7 +177,8 @@ export class Instances {
   #setTargets(instance: Instance, spec: InstanceSpec): void {
     let imports = new Set(spec.import?.map(canonicalRouteTarget));
     let exports = new Set(spec.export?.map(canonicalRouteTarget));
-    if (spec.import === undefined && spec.export === undefined) {
+    instance.automatic = spec.import === undefined && spec.export === undefined;
+    if (instance.automatic) {
       const automatic = canonicalRouteTarget(`${this.#autonomousSystem}:${this.#nextTarget++}`);
       imports = new Set([automatic]);
       exports = new Set([automatic]);

@@ -181,7 +181,8 @@ export function labelSum({ hops }: Said): number {
   return sum;
 }
 
-function saidText({ hops, attributes, infeasible }: Said): string {
+/** All of what is said but of what. */
+export function saidText({ hops, attributes, infeasible }: Said): string {
   const hop = (h: Hop) => [
     h.address,
     h.label,

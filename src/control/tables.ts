@@ -235,6 +235,15 @@ export class RouteTables {
     }));
   }
 
+  /** Every path, in the instance in which it was said. */
+  *said(): Generator<readonly [Instance, Path]> {
+    for (const { published } of this.#peers.values()) {
+      for (const [{ instance }, slots] of published) {
+        for (const path of slots.values()) yield [instance, path];
+      }
+    }
+  }
+
   // --- what can be asked -----------------------------------------------------------------------------
 
   /** What subscribers of an instance have been told, in order of prefix text. */

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ControlFile } from '../config/control.ts';
 import type { ControlAgents } from '../control/agents.ts';
+import { wholeDigest } from '../control/digest.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { tableViews } from './control-views.ts';
 import { type MetricsServer, serveMetrics } from './metrics-server.ts';
@@ -20,6 +21,10 @@ export class ControlMetrics {
     'family',
   ]);
   readonly #paths = this.#gauge('vrouter_control_paths', 'Paths that agents have published');
+  readonly #digest = this.#gauge(
+    'vrouter_control_digest',
+    'Of all tables and their configuration: equal at two control nodes that are in step',
+  );
   readonly #up = this.#gauge('vrouter_control_agent_up', '1: it has a session; 0: awaited', [
     'agent',
   ]);
@@ -75,6 +80,7 @@ export class ControlMetrics {
         { family },
         sum((view) => view[family]),
       );
+    this.#digest.set(wholeDigest(tables));
     this.#paths.set(sum((view) => view.published));
     const sessions = agents?.sessions() ?? [];
     for (const state of ['established', 'awaited'] as const) {

@@ -1,6 +1,7 @@
 /** What `vrouter control show` is answered: tables, and every path with why it is used or not. */
 import type { ControlRouteView, PathView, TableView } from '../cli/control-views.ts';
 import type { Page } from '../cli/protocol.ts';
+import { digestText, pathDigest, tableDigests } from '../control/digest.ts';
 import { isBroadcast } from '../control/entry.ts';
 import { itemId } from '../control/items.ts';
 import { localPreference, lostBy, med, type Path } from '../control/path.ts';
@@ -11,6 +12,7 @@ import { VRouterError } from '../errors.ts';
 const PAGE = 512;
 
 export function tableViews(tables: RouteTables): TableView[] {
+  const digests = tableDigests(tables);
   return tables.tables().map(({ instance, entries, paths, subscribers }) => {
     const count = { inet: 0, inet6: 0, evpn: 0 };
     for (const { prefix } of entries.values()) count[prefix.family]++;
@@ -19,9 +21,13 @@ export function tableViews(tables: RouteTables): TableView[] {
       created: instance.created,
       import: [...instance.imports].sort(),
       export: [...instance.exports].sort(),
+      ownImport: [...instance.ownImports].sort(),
+      automatic: instance.automatic,
+      connected: [...instance.links].sort(),
       subscribers,
       published: paths,
       ...count,
+      digest: digestText(digests.get(instance) ?? 0),
     };
   });
 }
@@ -50,6 +56,7 @@ function pathView(path: Path, best: Path, instance: string): PathView {
     securityGroups: attributes.securityGroups ?? [],
     tags: [...new Set(path.hops.flatMap((hop) => hop.tags ?? []))],
     communities: attributes.communities ?? [],
+    digest: pathDigest(path),
   };
 }
 

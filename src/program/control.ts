@@ -11,7 +11,7 @@ import type { TraceView } from '../cli/control-views.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import { instanceSchema, linkSchema } from '../config/control.ts';
-import { mapping, name, whole } from '../config/fields.ts';
+import { instanceName, mapping, whole } from '../config/fields.ts';
 import { checkParams, loadControl } from '../config/load.ts';
 import type { ControlAgents } from '../control/agents.ts';
 import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
@@ -27,13 +27,13 @@ import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
 
 const schemas = {
   none: mapping({}),
-  name: mapping({ name }),
-  instance: mapping({ instance: name }),
+  name: mapping({ name: instanceName }),
+  instance: mapping({ instance: instanceName }),
   trace: mapping({
     agent: z.string().min(1).max(MAX_PEER_NAME_BYTES),
     after: whole(0, Number.MAX_SAFE_INTEGER).optional(),
   }),
-  table: mapping({ instance: name, after: whole(0, 0xffffffff).optional() }),
+  table: mapping({ instance: instanceName, after: whole(0, 0xffffffff).optional() }),
 };
 
 function specOf(file: z.infer<typeof instanceSchema>): InstanceSpec {

@@ -15,6 +15,8 @@ export const MAX_HOPS = 1024;
 export const MAX_ROUTE_TARGETS = 256;
 export const MAX_SECURITY_GROUPS = 256;
 export const MAX_NAME_LENGTH = 128; // kMaxNameLength
+/** A network elsewhere, by its fully qualified name: the data plane hears nothing of it. */
+const MAX_ORIGIN_LENGTH = 1024;
 const MAX_LABEL = (1 << 20) - 2; // the last one says "no label" in the data plane
 const MAX_VNI = (1 << 24) - 1;
 const UINT32 = 0xffffffff;
@@ -79,10 +81,10 @@ function parsed<T>(value: unknown, at: string, parse: (text: string) => T): T {
 }
 
 /** A name that can be shown and used in keys: 1 to 128 bytes, no control characters. */
-export function checkName(value: unknown, at: string): string {
+export function checkName(value: unknown, at: string, most = MAX_NAME_LENGTH): string {
   const name = text(value, at);
-  if (name.length === 0 || Buffer.byteLength(name) > MAX_NAME_LENGTH) {
-    fail(at, `must have 1 to ${MAX_NAME_LENGTH} bytes`);
+  if (name.length === 0 || Buffer.byteLength(name) > most) {
+    fail(at, `must have 1 to ${most} bytes`);
   }
   if (/[\p{Cc}\p{Cs}]/u.test(name)) fail(at, 'holds a control character');
   return name;
@@ -182,7 +184,7 @@ export function checkRoute(value: unknown, at = 'route'): Route {
       ),
     }),
     ...(fields.originVn !== undefined && {
-      originVn: checkName(fields.originVn, `${at}.originVn`),
+      originVn: checkName(fields.originVn, `${at}.originVn`, MAX_ORIGIN_LENGTH),
     }),
     ...(fields.securityGroups !== undefined && {
       securityGroups: list(fields.securityGroups, `${at}.securityGroups`, MAX_SECURITY_GROUPS).map(

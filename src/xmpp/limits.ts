@@ -38,6 +38,8 @@ export const XML_LIMITS: XmlLimits = {
 export const MAX_FQ_NAME_BYTES = 1024;
 /** A peer's own name; host names have at most 253 characters, DNS names that carry a resource more. */
 export const MAX_PEER_NAME_BYTES = 512;
+/** The same with a channel behind it, or with what the ancestor puts in front of an agent's for its configuration. */
+export const MAX_HEAD_NAME_BYTES = MAX_PEER_NAME_BYTES + 64;
 /** Next hops and tree neighbours of one item; the RIB takes 1024 (MAX_HOPS). */
 export const MAX_ITEM_HOPS = 1024;
 export const MAX_ENCAPS = 16;

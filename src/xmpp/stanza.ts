@@ -14,8 +14,8 @@ import { FAMILIES, familyOf, type Item, itemElement, nodeOf, parseNode } from '.
 import { xmppFault } from './faults.ts';
 import {
   MAX_FQ_NAME_BYTES,
+  MAX_HEAD_NAME_BYTES,
   MAX_ITEMS_A_MESSAGE,
-  MAX_PEER_NAME_BYTES,
   MAX_RETRACTS_A_MESSAGE,
 } from './limits.ts';
 import { attributeText, childOf, element, writeXml, type XmlElement } from './xml.ts';
@@ -95,7 +95,7 @@ function bad(why: string): never {
 function headOf(stanza: XmlElement): Head {
   const { from = '', to = '' } = stanza.attributes;
   for (const name of [from, to]) {
-    if (Buffer.byteLength(name) > MAX_PEER_NAME_BYTES) bad('a name is too long');
+    if (Buffer.byteLength(name) > MAX_HEAD_NAME_BYTES) bad('a name is too long');
   }
   const channel = CHANNELS.find((c) => to.includes(c));
   return { from, to, ...(channel !== undefined && { channel }) };

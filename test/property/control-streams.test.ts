@@ -9,6 +9,7 @@ import { ControlAgents } from '../../src/control/agents.ts';
 import { RouteTables } from '../../src/control/tables.ts';
 import { type MemoryStream, streamPair } from '../../src/sim/streams.ts';
 import { XMPP_FAULTS } from '../../src/xmpp/faults.ts';
+import { STANZA_MS } from '../../src/xmpp/limits.ts';
 import { CONTROL_NAME, writeClientHeader } from '../../src/xmpp/stream.ts';
 import { PatientClock } from '../support/virtual-time.ts';
 import {
@@ -108,6 +109,30 @@ async function play(bytes: Uint8Array, sizes: readonly number[]): Promise<void> 
   expect(agents.sessions().map(({ name }) => name)).toEqual(['good']);
   agents.close();
 }
+
+test('one that drips bytes is closed with a code, and the others are served meanwhile', async () => {
+  const { clock, agents, log, good } = await stage();
+  const [near, far] = streamPair(clock, ['192.0.2.66', '192.0.2.1']);
+  near.listen({ data() {}, drained() {}, closed() {} });
+  agents.accept(far);
+  near.write([HEADER, subscribe]);
+  await clock.settle();
+  const drip = `<iq to="${CONTROL_NAME}/bgp-peer"><pubsub>${'<a/>'.repeat(1000)}`;
+  for (let second = 0; log.length === 0; second++) {
+    expect(second).toBeLessThanOrEqual(STANZA_MS / 1000);
+    near.write([drip.slice(second, second + 1)]);
+    const prefix = `10.99.0.${second}/32`;
+    good.near.write([
+      `<iq to="${CONTROL_NAME}/bgp-peer"><pubsub><publish node="1/1/${VRF}/${prefix}"><item><entry><nlri><af>1</af><safi>1</safi><address>${prefix}</address></nlri><next-hops><next-hop><af>1</af><address>192.0.2.9</address><label>99</label></next-hop></next-hops></entry></item></publish></pubsub></iq>`,
+      associate(`1/1/${VRF}/${prefix}`),
+    ]);
+    await clock.pass(1000);
+    expect(good.text).toContain(`<item id="${prefix}">`);
+  }
+  expect(log).toEqual(['hostile XMPP_STANZA_TIME']);
+  expect(agents.sessions().map(({ name }) => name)).toEqual(['good']);
+  await agents.close();
+});
 
 const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 5 });
 

@@ -206,6 +206,40 @@ describe('one life', () => {
     expect(session?.counters.refused).toBe(5);
   });
 
+  test('items of families that are not carried are refused by name, and the session stays', async () => {
+    const a = await agent('compute-1');
+    a.subscribe(BLUE, 1);
+    const hop =
+      '<next-hops><next-hop><af>1</af><address>192.0.2.11</address><label>20</label></next-hop></next-hops>';
+    const uncarried: [string, string][] = [
+      [
+        `1/4/${BLUE}/10.0.0.1/32`,
+        `<nlri><af>1</af><safi>4</safi><address>10.0.0.1/32</address></nlri>${hop}`,
+      ],
+      [
+        `1/241/${BLUE}/255.255.255.255`,
+        `<nlri><af>1</af><safi>241</safi><group>255.255.255.255</group><source>0.0.0.0</source></nlri>${hop}`,
+      ],
+      [
+        `1/5/${BLUE}/224.0.0.9`,
+        `<nlri><af>1</af><safi>5</safi><group>224.0.0.9</group></nlri>${hop}`,
+      ],
+      [
+        '25/242/02:aa:bb:cc:dd:05,0.0.0.0/32,224.0.0.9,0.0.0.0',
+        `<nlri><af>25</af><safi>242</safi><mac>02:aa:bb:cc:dd:05</mac><address>0.0.0.0/32</address><group>224.0.0.9</group><source>0.0.0.0</source></nlri>${hop}`,
+      ],
+    ];
+    for (const [node, entry] of uncarried) {
+      a.announce(node, entry);
+      a.collect(BLUE, node);
+    }
+    a.inet(BLUE, { address: VIP, label: 25 });
+    await a.next(VIP);
+    const [session] = await ask<SessionView[]>('session.list');
+    expect(session?.counters).toMatchObject({ refused: uncarried.length, publishes: 1 });
+    expect((await routes(BLUE)).map(({ prefix }) => prefix)).toEqual([VIP]);
+  });
+
   test('subscribed without routes: publishes, hears nothing', async () => {
     const [a, b] = [await agent('compute-1'), await agent('compute-2')];
     a.subscribe(BLUE, 1, '<no-ribout>true</no-ribout>');
@@ -276,8 +310,10 @@ describe('control show', () => {
     expect(sessions).toMatch(/^compute-1 +127\.0\.0\.1 +established +no +\d+s +1 +1 +0 +0$/m);
     expect(sessions).toMatch(/^compute-2 +127\.0\.0\.1 +established +no +\d+s +2 +1 +0 +0$/m);
     const tables = await vrouter('control', 'show', 'tables');
-    expect(tables).toMatch(new RegExp(`^${BLUE} +1 +0 +0 +2 +2 +64512:1 +64512:1$`, 'm'));
-    expect(tables).toMatch(/^nowhere \(not configured\) +0 +0 +0 +0 +1 +- +-$/m);
+    expect(tables).toMatch(
+      new RegExp(`^${BLUE} +1 +0 +0 +2 +2 +64512:1 +64512:1 +[0-9a-f]{12}$`, 'm'),
+    );
+    expect(tables).toMatch(/^nowhere \(not configured\) +0 +0 +0 +0 +1 +- +- +0{12}$/m);
     expect(await vrouter('control', 'show', 'routes', BLUE)).toBe(
       `inet ${VIP}\n` +
         '  * best                   compute-1 127.0.0.1:7 192.0.2.11 label 25 (udp) lp 200 med 100 vn default-domain:k8s-default:vn-blue\n' +
@@ -317,9 +353,37 @@ describe('hub and spokes', () => {
       '<virtual-network>spoke-1</virtual-network>',
     );
     await one.next('10.1.0.1/32');
+    const quiet = async () => {
+      for (const each of [hub, one, two]) await each.silent();
+    };
+    await quiet();
     hub.inet('hub', { address: '10.9.0.1/32', label: 22 });
     for (const each of [hub, one, two]) await each.next('10.9.0.1/32');
-    await two.silent();
+    await quiet();
+
+    const spoke = (imports: string[], exports = ['64512:12']) =>
+      ask('instance.update', { name: 'spoke-2', import: imports, export: exports });
+    await spoke(['64512:11', '64512:12']);
+    expect(await two.next('1/1/spoke-2"', '10.1.0.1/32')).toContain(
+      '<virtual-network>spoke-1</virtual-network>',
+    );
+    await quiet();
+    two.inet('spoke-2', { address: '10.2.0.1/32', label: 23 });
+    await hub.next('10.2.0.1/32');
+    await two.next('10.2.0.1/32');
+    await quiet();
+    // Back to a spoke: the other's route goes there, and nowhere else does anything move.
+    await spoke(['64512:11']);
+    await two.next('1/1/spoke-2"', '<retract id="10.1.0.1/32"');
+    await quiet();
+    // No target that the hub takes in: its own stays with it.
+    await spoke(['64512:11'], ['64512:99']);
+    await hub.next('1/1/hub"', '<retract id="10.2.0.1/32"');
+    await quiet();
+    expect((await routes('spoke-2')).map(({ prefix }) => prefix)).toEqual([
+      '10.2.0.1/32',
+      '10.9.0.1/32',
+    ]);
   });
 });
 

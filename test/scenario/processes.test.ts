@@ -14,6 +14,8 @@ import type { FlowView, StatusView } from '../../src/cli/views.ts';
 import { openRemote } from '../../src/dataplane/remote.ts';
 import { Lab, type Service } from '../../src/program/lab.ts';
 import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
+import { STREAM_PORT, startStream } from '../support/datagrams.ts';
+import { callAt, whyNot } from '../support/lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const PACKETS_A_SECOND = 10_000;
@@ -24,55 +26,6 @@ const LAST: Readonly<Record<NodeName, number>> = { cent222: 20, cent333: 21 };
 const POD: Readonly<Record<NodeName, string>> = { cent222: '10.1.0.1', cent333: '10.1.0.2' };
 const podMac = (name: NodeName) => `02:ed:00:00:00:${LAST[name]}`;
 const nodeMac = (name: NodeName) => `02:00:00:00:00:${LAST[name]}`;
-
-/** Whole datagrams with a sequence number, so many a second until SIGTERM; then how many. */
-const SENDER = `
-import socket, struct, sys, time, signal
-address, rate = sys.argv[1], int(sys.argv[2])
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-s.bind(('', 40000))
-s.connect((address, 9))
-stopping = []
-signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
-sent, began = 0, time.monotonic()
-while not stopping:
-    due = int((time.monotonic() - began) * rate)
-    # Behind by more than a moment: this process was not run, and makes no burst of it.
-    if due - sent > rate // 50:
-        began += (due - sent) / rate
-        continue
-    while sent < due:
-        s.send(struct.pack('!Q', sent) + b'x' * 56)
-        sent += 1
-    time.sleep(0.001)
-print(sent)
-`;
-/** Counts what comes until SIGTERM: how many different, the longest silence in ms. */
-const RECEIVER = `
-import socket, struct, sys, time, signal, json
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-# SO_RCVBUFFORCE has no name in Python.
-s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)
-s.bind(('', 9))
-s.settimeout(0.05)
-stopping = []
-signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
-seen, silence, last = set(), 0.0, None
-print('ready', flush=True)
-while not stopping:
-    try:
-        packet = s.recv(2048)
-    except socket.timeout:
-        continue
-    now = time.monotonic()
-    if last is not None: silence = max(silence, now - last)
-    last = now
-    seen.add(struct.unpack('!Q', packet[:8])[0])
-print(json.dumps({'received': len(seen), 'silenceMs': round(silence * 1000, 1)}), flush=True)
-`;
-
-import { callAt, whyNot } from '../support/lab.ts';
 
 const CHUNK = 32_768;
 const CHUNKS = 250;
@@ -168,7 +121,7 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
   async function flowPlaces(name: NodeName): Promise<string[]> {
     const { items } = await call<Page<FlowView>>(name, 'flow.list');
     return items
-      .filter((f) => [9, 8080].includes(f.destinationPort) && f.initiator)
+      .filter((f) => [STREAM_PORT, 8080].includes(f.destinationPort) && f.initiator)
       .map((f) => `${f.index}<=>${f.reverse} ${f.protocol} ${f.source}:${f.sourcePort}`)
       .toSorted();
   }
@@ -179,28 +132,13 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
     }).split(':')[0] as string;
   }
 
-  interface Stream {
-    readonly sender: Service;
-    readonly receiver: Service;
-  }
-
-  async function startStream(): Promise<Stream> {
-    const receiver = await ready(inPod('cent333', RECEIVER));
-    const sender = inPod('cent222', SENDER, POD.cent333, `${PACKETS_A_SECOND}`);
-    await sleep(700);
-    return { sender, receiver };
-  }
-
-  async function endStream({ sender, receiver }: Stream) {
-    const { out } = await sender.stop();
-    await sleep(500);
-    const heard = await receiver.stop();
-    const { received, silenceMs } = JSON.parse(heard.out.replace('ready', '')) as {
-      received: number;
-      silenceMs: number;
-    };
-    return { sent: Number(out), received, silenceMs };
-  }
+  const stream = () =>
+    startStream(lab, {
+      from: pods.get('cent222')!,
+      to: pods.get('cent333')!,
+      address: POD.cent333,
+      packetsPerSecond: PACKETS_A_SECOND,
+    });
 
   beforeAll(async () => {
     if (!existsSync(MAIN)) throw new Error('dist/cli/main.js is not built: node scripts/setup.mjs');
@@ -283,7 +221,7 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
 
   it('lose nothing when the agent is killed, and the next agent changes nothing', async () => {
     const agent = agents.get('cent222')!;
-    const stream = await startStream();
+    const datagrams = await stream();
     const pid = forwarderPid('cent222');
     const places = await flowPlaces('cent222');
     const generation = (await call<StatusView>('cent222', 'status')).generation;
@@ -298,7 +236,7 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
       START_MS,
     );
     await sleep(300);
-    const { sent, received, silenceMs } = await endStream(stream);
+    const { sent, received, silenceMs } = await datagrams.end();
     console.log(`agent killed: ${sent} sent, ${received} received, silent ${silenceMs} ms at most`);
     expect(sent).toBeGreaterThan(1000);
     expect(received).toBe(sent);
@@ -311,7 +249,7 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
   it('forward again in under a second when the forwarder is killed; flows and TAPs stay', async () => {
     const server = await ready(inPod('cent333', TCP_SERVER));
     const client = inPod('cent222', TCP_CLIENT, POD.cent333);
-    const stream = await startStream();
+    const datagrams = await stream();
     const tap = tapIndex('cent222');
     const places = await flowPlaces('cent222');
     expect(places).toHaveLength(2);
@@ -323,7 +261,7 @@ describe.skipIf(why !== undefined)('agent and forwarder as processes', () => {
       START_MS,
     );
     await sleep(1000);
-    const { sent, received, silenceMs } = await endStream(stream);
+    const { sent, received, silenceMs } = await datagrams.end();
     console.log(`forwarder killed: ${sent} sent, ${received} received, silent ${silenceMs} ms`);
     expect(silenceMs).toBeLessThan(1000);
     expect(received).toBeGreaterThan(sent / 2);

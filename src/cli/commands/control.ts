@@ -1,10 +1,14 @@
 /** `control`: the control node as a process, and `control show`, a look into a running one. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { wholeNumber } from '../arguments.ts';
+import { Client } from '../client.ts';
+import { compare } from '../control-compare.ts';
 import type { ControlRouteView, SessionView, TableView, TraceView } from '../control-views.ts';
 import { type Io, type SocketOptions, show, socketOptions, UsageError, withClient } from '../io.ts';
 import { polled } from '../live.ts';
 import { renderMessage, renderRoutes, renderSessions, renderTables } from '../render/control.ts';
+import { renderComparison } from '../render/control-compare.ts';
 
 export function registerControl(
   program: Command,
@@ -66,6 +70,7 @@ export function registerControl(
         ),
       ),
     );
+  registerCompare(control, io);
   socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
     .argument('<agent>', 'its name')
     .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))
@@ -89,6 +94,56 @@ export function registerControl(
         });
       }),
     );
+}
+
+function registerCompare(control: Command, io: Io): void {
+  control
+    .command('compare')
+    .description('whether two control nodes have the same, and what they do not; else status 1')
+    .argument('<socket-a>', "one's socket")
+    .argument('<socket-b>', "the other's")
+    .option('--json', 'print JSON instead of text')
+    .option('--limit <n>', 'differences that are named (default 1000)', wholeNumber(100_000))
+    .option(
+      '--again <seconds>',
+      'what differs is asked again after so long (default 2), and counts if it is the same then',
+      wholeNumber(3600),
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  vrouter control compare /run/vrouter/cent111.sock /run/vrouter/cent112.sock\n',
+    )
+    .action(async (pathA: string, pathB: string, options: CompareOptions) => {
+      if (options.limit === 0) throw new UsageError('compare: --limit must be at least 1');
+      const a = await Client.connect(pathA);
+      try {
+        const b = await Client.connect(pathB);
+        try {
+          const { name: nameA } = await a.call<{ name: string }>('status');
+          const { name: nameB } = await b.call<{ name: string }>('status');
+          const names = nameA === nameB ? { a: pathA, b: pathB } : { a: nameA, b: nameB };
+          const again = async () => {
+            await sleep((options.again ?? AGAIN_SECONDS) * 1000);
+          };
+          const found = await compare({ a, b }, names, options.limit ?? SHOWN, again);
+          show(io, options, found, renderComparison);
+          if (!found.inStep) io.fail();
+        } finally {
+          b.close();
+        }
+      } finally {
+        a.close();
+      }
+    });
+}
+
+const AGAIN_SECONDS = 2;
+const SHOWN = 1000;
+
+interface CompareOptions {
+  readonly json?: boolean;
+  readonly limit?: number;
+  readonly again?: number;
 }
 
 interface TraceOptions extends SocketOptions {

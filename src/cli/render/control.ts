@@ -63,6 +63,7 @@ export function renderTables(tables: readonly TableView[]): string {
     'Subscribers',
     'Import',
     'Export',
+    'Digest',
   ];
   return columns([
     heads,
@@ -75,11 +76,13 @@ export function renderTables(tables: readonly TableView[]): string {
       String(t.subscribers),
       t.import.join(',') || '-',
       t.export.join(',') || '-',
+      t.digest,
     ]),
   ]);
 }
 
-function line(path: PathView): string {
+/** A line of its own, without what leads it. */
+export function pathText(path: PathView): string {
   const hops = path.hops
     .map(({ address, label, encaps }) => `${address} label ${label} (${encaps.join(',') || '-'})`)
     .join('; ');
@@ -87,11 +90,13 @@ function line(path: PathView): string {
   const groups = path.securityGroups.length === 0 ? '' : ` sg ${path.securityGroups.join(',')}`;
   const from = path.from === undefined ? '' : ` from ${path.from}`;
   return (
-    `  ${path.used ? '*' : ' '} ${(path.used ? path.why : `lost: ${path.why}`).padEnd(22)} ` +
+    `${(path.used ? path.why : `lost: ${path.why}`).padEnd(22)} ` +
     `${path.peer} ${path.rd} ${hops} lp ${path.localPreference} med ${path.med}${sequence}${groups} ` +
     `vn ${path.originVn}${from}${path.stale ? ' stale' : ''}\n`
   );
 }
+
+const line = (path: PathView): string => `  ${path.used ? '*' : ' '} ${pathText(path)}`;
 
 export function renderRoutes(routes: readonly ControlRouteView[]): string {
   if (routes.length === 0) return 'no route\n';

@@ -136,6 +136,15 @@ const PREFIX_ROUTE = evpnEntry({
   address: '10.40.0.0/16',
   hops: evpnHop('02:00:00:00:00:01', 5001, encaps('vxlan'), 5001),
 });
+/** Without an address, in the other spellings there are. */
+const macOnly = (address: string) =>
+  evpnEntry({ mac: '02:aa:bb:cc:dd:05', address, hops: evpnHop('', 27, encaps('udp')) });
+const GROUPS = MAC_IP.replace(
+  /<mac>.*?<\/mac>\s*<address>.*?<\/address><group \/><source \/>/,
+  '<mac>02:aa:bb:cc:dd:05</mac><address>0.0.0.0/32</address><group>224.0.0.9</group><source>0.0.0.0</source>',
+);
+const GROUPS_NAME = '02:aa:bb:cc:dd:05,0.0.0.0/32,224.0.0.9,0.0.0.0';
+const LABELLED = INET_ENTRY.replace('<safi>1<', '<safi>4<');
 const JOIN = `<entry>
   <nlri><af>1</af><safi>241</safi><group>255.255.255.255</group><source>0.0.0.0</source><source-label>0</source-label><source-address /></nlri>
   <next-hops>${treeHop('192.0.2.11', '4100-4611')}</next-hops>
@@ -168,7 +177,7 @@ const publish = (node: string, entry: string) =>
 export const PUBLISHES: readonly (readonly [string, string])[] = [
   ['inet', publish(`1/1/${VRF}/10.32.0.5/32`, INET_ENTRY)],
   ['inet in the master instance', publish(`1/1/${VRF}/10.32.0.5/32/7`, INET_ENTRY)],
-  ['labelled inet', publish(`1/4/${VRF}/10.32.0.5/32`, INET_ENTRY.replace('<safi>1<', '<safi>4<'))],
+  ['labelled inet', publish(`1/4/${VRF}/10.32.0.5/32`, LABELLED)],
   ['inet6', publish(`2/1/${VRF}/fd00::5/128`, INET6_ENTRY)],
   ['EVPN type 2', publish('25/242/02:aa:bb:cc:dd:05,10.32.0.5/32', MAC_IP)],
   ['EVPN type 2, MAC only, VXLAN', publish('25/242/02:aa:bb:cc:dd:05,0.0.0.0/32', MAC_IP_VXLAN)],
@@ -178,6 +187,14 @@ export const PUBLISHES: readonly (readonly [string, string])[] = [
   ],
   ['EVPN type 5', publish('25/242/00:00:00:00:00:00,10.40.0.0/16', PREFIX_ROUTE)],
   ['multicast', publish(`1/241/${VRF}/255.255.255.255`, JOIN)],
+  ...['0.0.0.0/0', '::/0', ''].map(
+    (address) =>
+      [
+        `EVPN type 2, MAC only, address '${address}'`,
+        publish(`25/242/02:aa:bb:cc:dd:05,${address}`, macOnly(address)),
+      ] as const,
+  ),
+  ['EVPN type 6', publish(`25/242/${GROUPS_NAME}`, GROUPS)],
 ];
 
 export const EVENTS: readonly (readonly [string, string])[] = [
@@ -205,6 +222,20 @@ export const EVENTS: readonly (readonly [string, string])[] = [
     'retracts, EVPN',
     event(`<items node="25/242/${VRF}"><retract id="02:aa:bb:cc:dd:05,10.32.0.5/32" />
       <retract id="4097-02:aa:bb:cc:dd:05,0.0.0.0/32" /></items>`),
+  ],
+  [
+    'labelled inet',
+    event(`<items node="1/4/${VRF}"><item id="10.32.0.5/32">${LABELLED}</item></items>`),
+  ],
+  [
+    'EVPN type 6',
+    event(`<items node="25/242/${VRF}"><item id="${GROUPS_NAME}">${GROUPS}</item></items>`),
+  ],
+  [
+    'retract, multicast',
+    event(
+      `<items node="1/241/${VRF}"><retract id="192.0.2.11:7:255.255.255.255,0.0.0.0" /></items>`,
+    ),
   ],
   ['end of rib', event('\n<items node="0/0/EndOfRib"></items>')],
   ['end of rib, no items', event('')],
@@ -279,8 +310,8 @@ const each = <T>(values: readonly T[], one: (value: T) => string) => values.map(
 const unlessEmpty = (name: string, content: string) =>
   content === '' ? '' : `<${name}>${content}</${name}>`;
 
-export function plainInet(route: PlainRoute, af: 1 | 2): string {
-  return `<entry><nlri><af>${af}</af><safi>1</safi><address>${route.prefix}</address></nlri>${unlessEmpty(
+export function plainInet(route: PlainRoute, af: 1 | 2, safi = 1): string {
+  return `<entry><nlri><af>${af}</af><safi>${safi}</safi><address>${route.prefix}</address></nlri>${unlessEmpty(
     'next-hops',
     each(
       route.hops,
@@ -307,6 +338,29 @@ export function plainEvpn(route: PlainRoute): string {
     'security-group-list',
     each(route.groups, (g) => `<security-group>${g}</security-group>`),
   )}<local-preference>${route.localPreference}</local-preference><med>${route.med}</med><edge-replication-not-supported>false</edge-replication-not-supported><assisted-replication-supported>false</assisted-replication-supported><replicator-address/><etree-leaf>false</etree-leaf></entry>`;
+}
+
+export interface PlainTree {
+  readonly group: string;
+  readonly source: string;
+  readonly label: number;
+  readonly from: string;
+  readonly neighbours: readonly {
+    readonly address: string;
+    readonly low: number;
+    readonly high: number;
+    readonly encaps: readonly string[];
+  }[];
+}
+
+/** A join has next hops, a tree neighbours. */
+export function plainMulticast(of: PlainTree, list: 'next-hops' | 'olist'): string {
+  const hops = each(
+    of.neighbours,
+    (n) =>
+      `<next-hop><af>${n.address.includes(':') ? 2 : 1}</af><address>${n.address}</address><label>${n.low === n.high ? n.low : `${n.low}-${n.high}`}</label>${encaps(...n.encaps)}</next-hop>`,
+  );
+  return `<entry><nlri><af>1</af><safi>241</safi><group>${of.group}</group><source>${of.source}</source><source-label>${of.label}</source-label><source-address>${of.from}</source-address></nlri>${unlessEmpty(list, hops)}</entry>`;
 }
 
 export const plainPublish = (node: string, entry: string) => publish(node, entry);
