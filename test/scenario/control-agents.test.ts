@@ -411,11 +411,7 @@ describe('what a session is closed for', () => {
       },
     ],
     ['what is not XML', 'XMPP_NOT_XML', (a) => a.send('<iq><</iq>')],
-    [
-      'a document type',
-      'XMPP_NOT_XML',
-      (a) => a.send('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]>'),
-    ],
+    ['a document type', 'XMPP_NOT_XML', (a) => a.send('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]>')],
     ['text between stanzas', 'XMPP_NOT_FILLER', (a) => a.send('hello')],
     ['a second header', 'XMPP_NOT_XML', (a) => a.open()],
     ['the end of the stream', 'XMPP_LOST', (a) => a.send('</stream:stream>')],
