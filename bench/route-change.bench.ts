@@ -8,11 +8,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Agent } from '../src/agent/agent.ts';
+import { ControlAgents } from '../src/control/agents.ts';
 import { RouteTables } from '../src/control/tables.ts';
 import { openDataplane } from '../src/dataplane/dataplane.ts';
-import { ControlAgents } from '../src/program/control-agents.ts';
-import { ControlNodes } from '../src/program/control-nodes.ts';
-import { connectStream } from '../src/xmpp/transport/sockets.ts';
+import { ControlNodes } from '../src/xmpp/control-nodes.ts';
+import { connectStream, listenStreams } from '../src/xmpp/transport/sockets.ts';
 
 const ROUTES = 10_000;
 const CHANGES = 1000;
@@ -43,7 +43,12 @@ async function control(): Promise<void> {
   const tables = new RouteTables({ schedule: setImmediate });
   tables.createInstance({ name: INSTANCE });
   const served = new ControlAgents(tables, {});
-  process.send?.(await served.listen({ host: '127.0.0.1', port: 0 }));
+  const listening = await listenStreams({
+    host: '127.0.0.1',
+    port: 0,
+    accept: (stream) => served.accept(stream),
+  });
+  process.send?.(listening.port);
   process.once('disconnect', () => process.exit());
 }
 
@@ -58,7 +63,12 @@ function hearer(port: number) {
   const routes = new ControlNodes({
     name: 'hearer',
     ownAddresses: ['192.0.2.1'],
-    nodes: [{ name: 'control', connect: () => connectStream({ host: '127.0.0.1', port }) }],
+    nodes: [
+      {
+        name: 'control',
+        connect: (attempt) => connectStream({ host: '127.0.0.1', port }, attempt),
+      },
+    ],
   });
   const agent = new Agent({
     name: 'hearer',
