@@ -6,8 +6,8 @@
  * Invariants
  *  * Only what agents say and what follows from it counts: not when, by which session, or whether its agent is just
  *    away (`stale`).
- *  * A path's number is made once, when first asked for: paths are never changed (path.ts). Nothing is worked out
- *    while routes travel.
+ *  * A path's number is made once, when first asked for: paths are never changed (path.ts). A table is added up when
+ *    it is asked for and has changed since. Nothing is worked out while routes travel.
  * Read by `control show tables`, `control compare` and metrics.
  */
 import { hash } from 'node:crypto';
@@ -52,17 +52,26 @@ export function pathDigest(path: Path): string {
   return digestText(numbersOf(path).said);
 }
 
+/** Of a table when it was last added up. */
+const added = new WeakMap<Instance, { readonly changes: number; digest: number }>();
+
 export function tableDigests(tables: RouteTables): Map<Instance, number> {
-  const digests = new Map<Instance, number>();
-  const count = (instance: Instance, number: number) =>
-    digests.set(instance, sum(digests.get(instance) ?? 0, number));
-  for (const { instance, entries } of tables.tables()) {
-    digests.set(instance, 0);
+  const anew = new Map<Instance, { readonly changes: number; digest: number }>();
+  const all = tables.tables();
+  for (const { instance, entries, changes } of all) {
+    if (added.get(instance)?.changes === changes) continue;
+    const table = { changes, digest: 0 };
     for (const { paths } of entries.values())
-      for (const path of paths) count(instance, numbersOf(path).used);
+      for (const path of paths) table.digest = sum(table.digest, numbersOf(path).used);
+    anew.set(instance, table);
   }
-  for (const [instance, path] of tables.said()) count(instance, numbersOf(path).said);
-  return digests;
+  for (const [instance, paths] of tables.said()) {
+    const table = anew.get(instance);
+    if (table === undefined) continue;
+    for (const path of paths) table.digest = sum(table.digest, numbersOf(path).said);
+  }
+  for (const [instance, table] of anew) added.set(instance, table);
+  return new Map(all.map(({ instance }) => [instance, added.get(instance)?.digest ?? 0]));
 }
 
 /** What an instance is by configuration. A target that it has been given by number, not by name, is like another's. */

@@ -235,12 +235,10 @@ export class RouteTables {
     }));
   }
 
-  /** Every path, in the instance in which it was said. */
-  *said(): Generator<readonly [Instance, Path]> {
+  /** What each peer has said in each instance. */
+  *said(): Generator<readonly [Instance, Iterable<Path>]> {
     for (const { published } of this.#peers.values()) {
-      for (const [{ instance }, slots] of published) {
-        for (const path of slots.values()) yield [instance, path];
-      }
+      for (const [{ instance }, slots] of published) yield [instance, slots.values()];
     }
   }
 
@@ -277,14 +275,16 @@ export class RouteTables {
     readonly entries: ReadonlyMap<string, Entry>;
     readonly paths: number;
     readonly subscribers: number;
+    readonly changes: number;
   }[] {
     return [...this.#tables.values()]
       .sort((a, b) => byText(a.instance.name, b.instance.name))
-      .map(({ instance, entries, published, subscriptions }) => ({
+      .map(({ instance, entries, published, subscriptions, changes }) => ({
         instance,
         entries,
         paths: [...published.values()].reduce((sum, count) => sum + count, 0),
         subscribers: subscriptions.size,
+        changes,
       }));
   }
 
@@ -296,6 +296,7 @@ export class RouteTables {
       entries: new Map(),
       published: new Map(),
       subscriptions: new Map(),
+      changes: 0,
     }));
   }
 
@@ -327,6 +328,7 @@ export class RouteTables {
   }
 
   #replace(table: Table, prefix: Prefix, before: Path | undefined, after: Path | undefined): void {
+    table.changes++;
     const kept = before === undefined ? prefix.paths : prefix.paths.filter((p) => p !== before);
     prefix.paths = after === undefined ? kept : [...kept, after];
     if (before !== undefined) this.#targeted.delete(before);
@@ -447,6 +449,7 @@ export class RouteTables {
       const change = before === undefined ? 'shown' : difference(before, entry);
       const kept = change === 'none' ? (before as Entry) : entry;
       entries.push(kept);
+      if (kept !== before) table.changes++;
       table.entries.set(prefix.key, kept);
       if (change === 'shown') listsOf(table).announced.push({ entry, before });
       else if (change === 'targets') listsOf(table).retargeted.push(entry);
@@ -455,6 +458,7 @@ export class RouteTables {
       if (entries.some(({ instance }) => instance === entry.instance)) continue;
       const table = this.#table(entry.instance);
       table.entries.delete(prefix.key);
+      table.changes++;
       listsOf(table).withdrawn.push(entry);
     }
     prefix.entries = entries;

@@ -34,6 +34,8 @@ export interface Table {
   /** Prefixes with paths that were said here, and how many. */
   readonly published: Map<Prefix, number>;
   readonly subscriptions: Map<Peer, Subscription>;
+  /** Of its paths and entries, so far: whoever has added them up knows whether to do so again. */
+  changes: number;
 }
 
 export interface Subscription {

@@ -26,8 +26,8 @@ import { Fabric } from './fabric.ts';
 import { randomOf } from './random.ts';
 import { Tenant, type TenantOptions } from './tenant.ts';
 
-/** More rounds than this without an end: frames go in circles. */
-const MAX_ROUNDS = 10_000;
+/** More rounds than this without an end: frames go in circles, or routes do. A message takes one. */
+const MAX_ROUNDS = 100_000;
 /** How long a frame takes for a hop. */
 const HOP_NS = 10_000n;
 const DEFAULT_CONTROL: ControlOptions = { name: 'control', ipv4: '10.169.25.19' };

@@ -56,10 +56,10 @@ export interface ControlNodesOptions {
   readonly settleMs?: number;
   readonly clock?: Clock;
   readonly random?: () => number;
-  /** Configuration is asked for, too. */
-  readonly configuration?: Pick<ConfigClientOptions, 'quietMs' | 'silentMs' | 'longestMs'>;
   /** Calls `run` once what is being said in one go has been said, and never at once. Default: a microtask. */
   readonly schedule?: (run: () => void) => void;
+  /** Configuration is asked for, too. */
+  readonly configuration?: Pick<ConfigClientOptions, 'quietMs' | 'silentMs' | 'longestMs'>;
   /** Asked by close(): what was published stays, for a successor. */
   readonly leaveRoutes?: () => boolean;
   readonly onSession?: (control: string, state: 'up' | 'down', why?: VRouterError) => void;

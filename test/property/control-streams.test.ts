@@ -56,8 +56,8 @@ const PARTS = [
 ];
 
 interface Stage {
-  readonly config: ConfigTables;
   readonly clock: PatientClock;
+  readonly config: ConfigTables;
   readonly agents: ControlAgents;
   readonly log: string[];
   readonly good: { readonly near: MemoryStream; text: string };

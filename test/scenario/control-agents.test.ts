@@ -388,26 +388,35 @@ describe('hub and spokes', () => {
 });
 
 describe('what a session is closed for', () => {
-  beforeEach(() => start());
+  beforeEach(() => start('metrics: { port: 0 }'));
 
-  const offences: [string, (a: ScriptedAgent) => void][] = [
-    ['subscribing twice', (a) => a.subscribe(BLUE, 1)],
-    ['unsubscribing from what it has not subscribed to', (a) => a.unsubscribe(RED)],
-    ['publishing where it has never subscribed', (a) => a.inet(RED, { address: VIP, label: 25 })],
+  const offences: [string, string, (a: ScriptedAgent) => void][] = [
+    ['subscribing twice', 'XMPP_SUBSCRIBED_TWICE', (a) => a.subscribe(BLUE, 1)],
+    [
+      'unsubscribing from what it has not subscribed to',
+      'XMPP_NOT_SUBSCRIBED',
+      (a) => a.unsubscribe(RED),
+    ],
+    [
+      'publishing where it has never subscribed',
+      'XMPP_NOT_SUBSCRIBED',
+      (a) => a.inet(RED, { address: VIP, label: 25 }),
+    ],
     [
       'publishing after an unsubscribe',
+      'XMPP_NOT_SUBSCRIBED',
       (a) => {
         a.unsubscribe(BLUE);
         a.inet(BLUE, { address: VIP, label: 25 });
       },
     ],
-    ['what is not XML', (a) => a.send('<iq><</iq>')],
-    ['a document type', (a) => a.send('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]>')],
-    ['text between stanzas', (a) => a.send('hello')],
-    ['a second header', (a) => a.open()],
-    ['the end of the stream', (a) => a.send('</stream:stream>')],
+    ['what is not XML', 'XMPP_NOT_XML', (a) => a.send('<iq><</iq>')],
+    ['a document type', 'XMPP_NOT_XML', (a) => a.send('<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">]>')],
+    ['text between stanzas', 'XMPP_NOT_FILLER', (a) => a.send('hello')],
+    ['a second header', 'XMPP_NOT_XML', (a) => a.open()],
+    ['the end of the stream', 'XMPP_LOST', (a) => a.send('</stream:stream>')],
   ];
-  test.each(offences)('%s', async (_what, offend) => {
+  test.each(offences)('%s', async (_what, code, offend) => {
     const [a, other] = [await agent('compute-1'), await agent('compute-2')];
     a.subscribe(BLUE, 1);
     other.subscribe(BLUE, 2);
@@ -416,6 +425,8 @@ describe('what a session is closed for', () => {
     offend(a);
     await a.gone();
     expect(a.rest).toContain('</stream:stream>');
+    const page = await fetch(`http://127.0.0.1:${control.metricsPort}/metrics`);
+    expect(await page.text()).toContain(`vrouter_control_sessions_ended_total{code="${code}"`);
     await other.next('<retract id="10.0.0.1/32"');
     other.inet(BLUE, { address: '10.0.0.2/32', label: 25 });
     await other.next('10.0.0.2/32');

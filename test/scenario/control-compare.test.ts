@@ -189,20 +189,22 @@ test('instances, targets and links that were changed over the API at one of them
 
 test('long tables are read in pages; more differences than are named are counted', async () => {
   const one = await Agent.connect('compute-1', 1);
-  // 600 each, of which 100 at either end of the first and 400 in the middle are the same.
+  // 600 each: 100 that the other has not, and 50 with another label, on the second page.
   const route = (i: number) => ({ address: `10.1.${i >> 8}.${i & 255}/32`, label: 100 + i });
   for (let i = 0; i < 700; i++) {
     if (i >= 100) one.at[0]?.inet('blue', route(i));
-    if (i < 100 || i >= 200) one.at[1]?.inet('blue', route(i));
+    const { address, label } = route(i);
+    const other = i >= 562 && i < 612 ? 10_000 : 0;
+    if (i < 100 || i >= 200) one.at[1]?.inet('blue', { address, label: label + other });
   }
   for (const side of SIDES) await one.told(side, '10.1.2.187/32');
   const { differences, more } = JSON.parse((await compare('--json')).out) as Comparison;
-  expect(differences).toHaveLength(200);
+  expect(differences).toHaveLength(250);
   expect(more).toBe(0);
-  expect(new Set(differences.map((each) => JSON.stringify(each))).size).toBe(200);
+  expect(new Set(differences.map((each) => JSON.stringify(each))).size).toBe(250);
   const short = JSON.parse((await compare('--json', '--limit', '30')).out) as Comparison;
   expect(short.differences).toEqual(differences.slice(0, 30));
-  expect(short.more).toBe(170);
+  expect(short.more).toBe(220);
   expect((await compare('--limit', '0')).out).toContain('--limit must be at least 1');
 });
 

@@ -71,8 +71,8 @@ export function registerControl(
         ),
       ),
     );
-  registerControlConfig(control, io);
   registerCompare(control, io);
+  registerControlConfig(control, io);
   socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
     .argument('<agent>', 'its name')
     .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))
