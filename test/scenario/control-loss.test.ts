@@ -154,6 +154,9 @@ describe.skipIf(why !== undefined)('control nodes and agent killed under traffic
       expect(await all.changes('cent333', before.cent333)).toEqual([`delete ${REMOVED}`]);
       expect(await flowPlaces()).toEqual(places);
     });
+    expect(
+      await all.lab.until('both control nodes have the same', () => all.inStep(), 20_000),
+    ).toBe('control-1 and control-2 are in step: 1 instances, 5 paths\n');
   }, 240_000);
 
   it('the agent killed, and back: ids, labels and flows are what they were', async () => {

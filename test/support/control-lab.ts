@@ -196,6 +196,14 @@ export class ControlLab {
     return (await this.tables(name)).routes.some((route) => route.prefix === prefix);
   }
 
+  /** What `vrouter control compare` says of both control nodes; undefined while they differ. */
+  async inStep(): Promise<string | undefined> {
+    const sockets = CONTROLS.map((name) => this.#socket(name));
+    const asked = [process.execPath, MAIN, 'control', 'compare', ...sockets, '--again', '0'];
+    const { status, out } = await this.lab.run(asked);
+    return status === 0 ? out : undefined;
+  }
+
   /** Of its routes, since then or since its agent was started. */
   async changes(name: NodeName, after = 0): Promise<string[]> {
     const { changes, lost } = await this.call<RouteChangesView>(name, 'rt.changes', { after });
