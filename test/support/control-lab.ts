@@ -18,13 +18,12 @@ import { connectVeth, type NetworkNamespace } from '../../src/program/netns.ts';
 import { callAt } from './lab.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
-const PATIENCE_MS = 40_000;
+/** Above all that a node waits for: 30 s between attempts, then 40 until it believes (settle_seconds as it is). */
+const PATIENCE_MS = 120_000;
 /** Frames that a TAP holds for a node that is not run: a second at the rate of the tests. */
 const TAP_QUEUE = 20_000;
 export const PODS = 'default-domain:k8s-default:pods:pods';
 export const GATEWAY = '10.1.0.254';
-/** So long after a session a node believes a control node that has come back. */
-const SETTLE_SECONDS = 3;
 
 export const NODES = ['cent222', 'cent333'] as const;
 export type NodeName = (typeof NODES)[number];
@@ -80,7 +79,8 @@ export class ControlLab {
       await made.#wire(pods);
       for (const name of CONTROLS) made.startControl(name);
       for (const name of NODES) made.#writeNode(name, pods, more[name] ?? []);
-      for (const name of NODES) await made.startAgent(name);
+      for (const name of NODES) made.startAgent(name);
+      await made.settled(...NODES);
       for (const pod of pods) await made.#setUpPod(pod);
       return made;
     } catch (error) {
@@ -122,11 +122,8 @@ export class ControlLab {
     this.#start(name, 'control', this.namespace('control'));
   }
 
-  /** Until all its control nodes are there and believed. */
-  async startAgent(name: NodeName): Promise<Service> {
-    const service = this.#start(name, 'node', this.namespace(name));
-    await this.settled(name);
-    return service;
+  startAgent(name: NodeName): Service {
+    return this.#start(name, 'node', this.namespace(name));
   }
 
   async kill(name: string): Promise<void> {
@@ -165,6 +162,7 @@ export class ControlLab {
     return this.lab.until(what, async () => ((await holds()) ? true : undefined), PATIENCE_MS);
   }
 
+  /** All their control nodes are there and believed. */
   async settled(...names: readonly NodeName[]): Promise<void> {
     for (const name of names) {
       await this.until(
@@ -194,6 +192,14 @@ export class ControlLab {
 
   async hasRoute(name: NodeName, prefix: string): Promise<boolean> {
     return (await this.tables(name)).routes.some((route) => route.prefix === prefix);
+  }
+
+  /** What `vrouter control compare` says of both control nodes; undefined while they differ. */
+  async inStep(): Promise<string | undefined> {
+    const sockets = CONTROLS.map((name) => this.#socket(name));
+    const asked = [process.execPath, MAIN, 'control', 'compare', ...sockets, '--again', '0'];
+    const { status, out } = await this.lab.run(asked);
+    return status === 0 ? out : undefined;
   }
 
   /** Of its routes, since then or since its agent was started. */
@@ -306,7 +312,6 @@ export class ControlLab {
       control: {
         xmpp: CONTROLS.map((control) => ({ address: controlAddress(control) })),
         source: `${sessionNet(name)}.2`,
-        settle_seconds: SETTLE_SECONDS,
       },
       vrfs: [{ name: PODS }],
       vifs: [...pods.filter(({ node }) => node === name).map((pod) => this.#podVif(pod)), ...more],
