@@ -5,6 +5,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +41,21 @@ function ask(socketPath: string, method: string, path: string, body?: unknown): 
     });
     call.on('error', failed);
     call.end(text);
+  });
+}
+
+/** A body that is only begun: who sends all of it may meet a closed connection before the answer. */
+function announce(socketPath: string, path: string, length: number): Promise<string> {
+  return new Promise((done, failed) => {
+    const socket = connect(socketPath);
+    socket.setEncoding('utf8').once('error', failed);
+    socket.once('data', (answer) => {
+      done(`${answer}`);
+      socket.destroy();
+    });
+    socket.write(
+      `PUT ${path} HTTP/1.1\r\nhost: plug\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n"x`,
+    );
   });
 }
 
@@ -162,7 +178,7 @@ describe('plug API', () => {
     expect(
       (await ask(plug, 'PUT', '/v1/ports/pod1', port(1, { vrf: 'nowhere' }))).status,
     ).toBeGreaterThanOrEqual(400);
-    expect((await ask(plug, 'PUT', '/v1/ports/pod1', `"${'x'.repeat(300_000)}"`)).status).toBe(413);
+    expect(await announce(plug, '/v1/ports/pod1', 300_000)).toMatch(/^HTTP\/1.1 413 /);
     expect(readdirSync(join(directory, 'ports'))).toEqual([]);
     expect(await vifs()).toEqual(['fabric', 'declared']);
     const { body } = await ask(plug, 'GET', '/openapi.json');
