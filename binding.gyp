@@ -7,6 +7,7 @@
       "native/base/status.cc",
       "native/offload/checksum.cc",
       "native/offload/coalesce.cc",
+      "native/offload/coalesce_datagrams.cc",
       "native/offload/segment.cc",
       "native/packet/packet.cc",
       "native/path/admit.cc",

@@ -8,6 +8,7 @@
 
 #include "offload/checksum.h"
 #include "offload/coalesce.h"
+#include "offload/coalesce_datagrams.h"
 #include "offload/segment.h"
 
 namespace {
@@ -53,6 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     packets[count++] = packet;
   }
   count = coalesce(pool, packets, count);
+  count = coalesce_datagrams(pool, packets, count);
   for (uint32_t i = 0; i < count; ++i) {
     Segmenter segmenter(*packets[i]);
     while (!segmenter.done()) {

@@ -48,7 +48,7 @@ inline void push_rewrite(Context& context, Packet& packet, const Rewrite& rewrit
     store_be16(h + rewrite.udp_length_at, static_cast<uint16_t>(inner + rewrite.udp_adjust));
   }
   Offload& offload = packet.offload;
-  if (offload.segmentation != Segmentation::None) {
+  if (offload.checksum) {
     offload.outer_transport = packet.offset + rewrite.l3 + (rewrite.family == 4 ? 20 : 40);
     offload.inner_network = inner_network;
   }

@@ -2,6 +2,7 @@
 // finished or cut for what the port takes, sent, and what it does not take counted back.
 #include "offload/checksum.h"
 #include "offload/coalesce.h"
+#include "offload/coalesce_datagrams.h"
 #include "offload/segment.h"
 #include "wire/ip.h"
 #include "worker/worker.h"
@@ -83,9 +84,14 @@ void Worker::flush_dirty() {
 // Out of the port, as late as can be: what it takes whole goes whole, the rest is cut or finished.
 void Worker::flush(Link& to) {
   const uint32_t features = to.port->plain ? 0 : to.port->features();
-  // Towards a tenant's stack, not towards the fabric: its segments are inside tunnels.
-  const bool merges = to.port->coalesces && (features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4;
-  if (merges && to.count > 1) to.count = coalesce(pool, to.packets, to.count);
+  // Towards a tenant's stack segments, towards the fabric datagrams: there, segments have come whole.
+  if (to.port->coalesces && to.count > 1) {
+    if ((features & (kTakesTcp4 | kTakesTunnel)) == kTakesTcp4) {
+      to.count = coalesce(pool, to.packets, to.count);
+    } else if ((features & kTakesUdp) != 0 && (features & kTakesTunnel) != 0) {
+      to.count = coalesce_datagrams(pool, to.packets, to.count);
+    }
+  }
   if (house.captures.any()) {
     const InRooms in_rooms(context);
     for (uint32_t i = 0; i < to.count; ++i) {
