@@ -6,14 +6,14 @@
  * named in the notes.
  *
  * A policy matches by prefixes. A virtual network stands for its subnets, where these are in the graph; a security group
- * has members elsewhere, of whom this node is not told.
+ * for those who are in it, in the instance of who uses the list, as far as routes tell (group-members.ts).
  */
 import type { PolicyFile } from '../config/node.ts';
 import { ParseError } from '../errors.ts';
 import { protocolNumber } from '../ifmap/fields.ts';
 import type { ConfigGraph, ConfigNode } from '../ifmap/graph.ts';
 import { MAX_ACL_RULES, type PropertiesOf } from '../ifmap/objects.ts';
-import { type Note, policyName } from './desired.ts';
+import type { Note } from './desired.ts';
 import { prefixOf, subnetsOf } from './networks.ts';
 
 export type AccessList = ConfigNode<'access-control-list'>;
@@ -37,16 +37,39 @@ const ALL_PORTS = [0, 65535] as const;
 const ICMP = [1, 58];
 const ALL_OF_FAMILY = { IPv4: '0.0.0.0/0', IPv6: '::/0' } as const;
 
+/** What lists are read by. members: of a group, by its id, where whoever uses the list is; undefined: nobody tells. */
+export interface Known {
+  readonly graph: ConfigGraph;
+  readonly members?: ((group: number) => readonly string[]) | undefined;
+}
+
+function groupId(text: string): number | undefined {
+  return /^\d{1,10}$/.test(text) && Number(text) <= 0xffffffff ? Number(text) : undefined;
+}
+
+/** The groups that a list is about, by their ids. */
+export function groupsOf(list: AccessList): number[] {
+  const ends = (list.properties.entries?.rules ?? []).flatMap(({ match = {} }) => [
+    match.source,
+    match.destination,
+  ]);
+  const ids = ends.map((end) => groupId(end?.securityGroup ?? '')).filter((id) => id !== undefined);
+  return [...new Set(ids)];
+}
+
 const isV6 = (prefix: string) => prefix.includes(':');
 
 /** One row a way in which an end can be said; those that are not said are undefined. */
-const ENDS: readonly ((graph: ConfigGraph, end: RuleEnd) => End | undefined)[] = [
-  (_, { securityGroup }) => {
+const ENDS: readonly ((known: Known, end: RuleEnd) => End | undefined)[] = [
+  ({ members }, { securityGroup }) => {
     if (securityGroup === undefined || securityGroup === '') return undefined;
     if (securityGroup === '-1' || securityGroup === 'any') return ANY;
-    return { lacks: `security group ${securityGroup}: its members are not known here` };
+    const id = groupId(securityGroup);
+    if (id === undefined || members === undefined)
+      return { lacks: `security group ${securityGroup}: its members are not known here` };
+    return { prefixes: members(id) };
   },
-  (graph, { virtualNetwork }) => {
+  ({ graph }, { virtualNetwork }) => {
     if (virtualNetwork === undefined || virtualNetwork === '') return undefined;
     if (virtualNetwork === 'any') return ANY;
     const network = graph.node('virtual-network', virtualNetwork);
@@ -67,8 +90,8 @@ const ENDS: readonly ((graph: ConfigGraph, end: RuleEnd) => End | undefined)[] =
   },
 ];
 
-function endOf(graph: ConfigGraph, end: RuleEnd | undefined): End {
-  const said = ENDS.map((row) => row(graph, end ?? {})).filter((one) => one !== undefined);
+function endOf(known: Known, end: RuleEnd | undefined): End {
+  const said = ENDS.map((row) => row(known, end ?? {})).filter((one) => one !== undefined);
   const lacking = said.find((one) => 'lacks' in one);
   if (lacking !== undefined) return lacking;
   const narrow = said.filter((one) => one !== ANY);
@@ -139,7 +162,7 @@ function mirrored(match: Match): Match {
   };
 }
 
-function readMatch(graph: ConfigGraph, match: Match, passes: boolean): Read {
+function readMatch(by: Known, match: Match, passes: boolean): Read {
   const lacks: string[] = [];
   /** What cannot be said is left out: of a rule that denies, which then denies more. */
   const known = <T>(value: T | { readonly lacks: string }, otherwise: T): T => {
@@ -148,8 +171,8 @@ function readMatch(graph: ConfigGraph, match: Match, passes: boolean): Read {
     return otherwise;
   };
   const protocol = known<number | undefined>(protocolOf(match.protocol), undefined);
-  const source = known<Said>(endOf(graph, match.source), ANY);
-  const destination = known<Said>(endOf(graph, match.destination), ANY);
+  const source = known<Said>(endOf(by, match.source), ANY);
+  const destination = known<Said>(endOf(by, match.destination), ANY);
   let from = known<readonly [number, number]>(portsOf(match.sourcePort), ALL_PORTS);
   let to = known<readonly [number, number]>(portsOf(match.destinationPort), ALL_PORTS);
   if (protocol !== undefined && ICMP.includes(protocol) && !(isAllPorts(from) && isAllPorts(to))) {
@@ -167,26 +190,26 @@ function readMatch(graph: ConfigGraph, match: Match, passes: boolean): Read {
   return { rules, lacks };
 }
 
-function readRule(graph: ConfigGraph, { match = {}, action = {}, direction }: Rule): Read {
+function readRule(by: Known, { match = {}, action = {}, direction }: Rule): Read {
   const passes = action.simple === 'pass';
   const detour = detourOf(action);
   if (passes && detour !== undefined) return { rules: [], lacks: [detour] };
-  const forward = readMatch(graph, match, passes);
+  const forward = readMatch(by, match, passes);
   if (direction !== '<>') return forward;
-  const back = readMatch(graph, mirrored(match), passes);
+  const back = readMatch(by, mirrored(match), passes);
   return { rules: [...forward.rules, ...back.rules], lacks: forward.lacks };
 }
 
 /** Named one by one; of more, only how many. */
 const NAMED = 8;
 
-export function policyOf(graph: ConfigGraph, list: AccessList, notes: Note[]): PolicyFile {
+/** name: of the policy. */
+export function policyOf(by: Known, list: AccessList, name: string, notes: Note[]): PolicyFile {
   const object = `access-control-list ${list.name}`;
-  const name = policyName(list.name);
   const rules: PolicyRule[] = [];
   let unsaid = 0;
   for (const [i, rule] of (list.properties.entries?.rules ?? []).entries()) {
-    const read = readRule(graph, rule);
+    const read = readRule(by, rule);
     rules.push(...read.rules);
     if (rules.length > MAX_ACL_RULES) {
       notes.push({ object, what: `more than ${MAX_ACL_RULES} rules here: it denies everything` });

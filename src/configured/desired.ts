@@ -48,6 +48,8 @@ export interface DesiredState {
   readonly vifs: readonly ConfiguredVif[];
   readonly waiting: readonly WaitingPort[];
   readonly notes: readonly Note[];
+  /** Security groups by whose members policies match. */
+  readonly groups: ReadonlySet<number>;
 }
 
 /** kMaxNameLength. */

@@ -6,7 +6,7 @@ import { canonicalIp, isIpv4, isIpv6 } from '../addr/ip.ts';
 import { type FloatingIpFile, vifSchema } from '../config/node.ts';
 import { protocolNumber } from '../ifmap/fields.ts';
 import type { ConfigGraph, ConfigNode } from '../ifmap/graph.ts';
-import type { AccessList } from './access-lists.ts';
+import { type AccessList, groupsOf } from './access-lists.ts';
 import { type ConfiguredVif, type Note, policyName } from './desired.ts';
 import { gatewayOf, type Instances, type Network, subnetsOf } from './networks.ts';
 
@@ -26,7 +26,8 @@ const MAX_GROUP_IDS = 64;
 export interface Used {
   readonly graph: ConfigGraph;
   readonly instances: Instances;
-  readonly lists: Map<string, AccessList>;
+  /** By policy name: a list, and for whom, if it is about groups. */
+  readonly lists: Map<string, { readonly list: AccessList; readonly instance: string | undefined }>;
   /** By policy name: groups that have no list for a direction. */
   readonly closed: Set<string>;
   readonly notes: Note[];
@@ -72,7 +73,8 @@ export function describeInterface(used: Used, port: string, vmi: Interface): Des
     graph.neighbours(vmi, 'virtual-machine')[0]?.name,
   ).data;
   const floatingIps = floatingIpsOf(used, vmi, { ipv4, ipv6 });
-  const policies = vmi.properties.disablePolicy === true ? {} : policiesOf(used, vmi, network);
+  const policies =
+    vmi.properties.disablePolicy === true ? {} : policiesOf(used, vmi, network, instance.vrf);
   instances.use(network);
   return {
     vif: {
@@ -196,7 +198,7 @@ function portMapsOf(fip: FloatingIp, note: (what: string) => void): PortMap[] {
 
 const DIRECTIONS = ['ingress', 'egress'] as const;
 
-function policiesOf(used: Used, vmi: Interface, network: Network) {
+function policiesOf(used: Used, vmi: Interface, network: Network, vrf: string) {
   const { graph, lists, notes } = used;
   const some = (names: readonly string[], what: string) => {
     if (names.length > MAX_POLICIES) {
@@ -206,8 +208,11 @@ function policiesOf(used: Used, vmi: Interface, network: Network) {
     return names.slice(0, MAX_POLICIES);
   };
   const use = (list: AccessList) => {
-    lists.set(list.name, list);
-    return policyName(list.name);
+    // Members are looked for where the interface is, so there it is a policy of its own.
+    const instance = groupsOf(list).length > 0 ? vrf : undefined;
+    const name = policyName(instance === undefined ? list.name : `${list.name} in ${instance}`);
+    lists.set(name, { list, instance });
+    return name;
   };
   /** Nothing is allowed by what says nothing. */
   const close = (object: string, what: string) => {

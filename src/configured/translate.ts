@@ -3,7 +3,7 @@
  * first thing it lacks. Pure, and of the whole: whatever the order in which objects came, the same graph says the same.
  */
 import type { ConfigGraph } from '../ifmap/graph.ts';
-import { policyOf } from './access-lists.ts';
+import { groupsOf, policyOf } from './access-lists.ts';
 import {
   byText,
   type ConfiguredPort,
@@ -12,6 +12,7 @@ import {
   type Note,
   type WaitingPort,
 } from './desired.ts';
+import type { GroupMembers } from './group-members.ts';
 import { describeInterface, interfacesByName, type Used } from './interfaces.ts';
 import { Instances } from './networks.ts';
 
@@ -19,7 +20,12 @@ export function missing(vmi: string): string {
   return `no virtual-machine-interface ${vmi} in the configuration`;
 }
 
-export function desiredState(graph: ConfigGraph, ports: Iterable<ConfiguredPort>): DesiredState {
+/** members: without, rules about groups cannot be said. */
+export function desiredState(
+  graph: ConfigGraph,
+  ports: Iterable<ConfiguredPort>,
+  members?: GroupMembers,
+): DesiredState {
   const notes: Note[] = [];
   const used: Used = {
     graph,
@@ -49,12 +55,25 @@ export function desiredState(graph: ConfigGraph, ports: Iterable<ConfiguredPort>
     if ('lacks' in described) wait(described.lacks);
     else vifs.push(described.vif);
   }
-  const lists = [...used.lists.values()].sort((a, b) => byText(a.name, b.name));
   const policies = [
-    ...lists.map((list) => policyOf(graph, list, notes)),
+    ...[...used.lists].map(([name, { list, instance }]) =>
+      policyOf({ graph, members: inInstance(members, instance) }, list, name, notes),
+    ),
     ...[...used.closed].map((name) => ({ name, rules: [] })),
   ].sort((a, b) => byText(a.name, b.name));
-  return { vrfs: used.instances.vrfs(notes), policies, vifs, waiting, notes: onceEach(notes) };
+  return {
+    vrfs: used.instances.vrfs(notes),
+    policies,
+    vifs,
+    waiting,
+    notes: onceEach(notes),
+    groups: new Set([...used.lists.values()].flatMap(({ list }) => groupsOf(list))),
+  };
+}
+
+function inInstance(members: GroupMembers | undefined, instance: string | undefined) {
+  if (members === undefined || instance === undefined) return undefined;
+  return (group: number) => members.of(instance, group);
 }
 
 /** Several interfaces say the same of a group. */

@@ -13,6 +13,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ConfiguredPortFile, PolicyFile, VifFile, VrfFile } from '../config/node.ts';
 import type { ConfiguredVif, DesiredState, Note } from '../configured/desired.ts';
 import { type Step, stepsTo } from '../configured/difference.ts';
+import type { LearnedGroups } from '../configured/group-members.ts';
 import { desiredState, missing } from '../configured/translate.ts';
 import { VRouterError } from '../errors.ts';
 import type { ConfigGraph } from '../ifmap/graph.ts';
@@ -43,6 +44,7 @@ export interface ConfiguredPortView {
 
 export class Configured implements ConfiguredPorts {
   readonly #client: ConfigClient;
+  readonly #groups: LearnedGroups;
   readonly #node: NodeContext;
   readonly #ports = new Map<string, Port>();
   /** Ours in the agent, as they were last brought to it. */
@@ -53,16 +55,27 @@ export class Configured implements ConfiguredPorts {
   };
   /** What was refused in the last pass: by step and name. */
   #refused = new Map<string, string>();
-  #desired: DesiredState = { vrfs: [], policies: [], vifs: [], waiting: [], notes: [] };
+  #desired: DesiredState = {
+    vrfs: [],
+    policies: [],
+    vifs: [],
+    waiting: [],
+    notes: [],
+    groups: new Set(),
+  };
   #listener: (name: string, standing: Standing) => void = () => {};
   #timer: NodeJS.Timeout | undefined;
   #firstChange: number | undefined;
   #closed = false;
 
-  constructor(client: ConfigClient, node: NodeContext) {
+  constructor(client: ConfigClient, groups: LearnedGroups, node: NodeContext) {
     this.#client = client;
+    this.#groups = groups;
     this.#node = node;
     client.onChange(() => this.#soon());
+    groups.onChange((changed) => {
+      if ([...changed].some((group) => this.#desired.groups.has(group))) this.#soon();
+    });
   }
 
   // --- ports -----------------------------------------------------------------------------------------
@@ -133,7 +146,7 @@ export class Configured implements ConfiguredPorts {
       ...(file.vm !== undefined && { vm: file.vm }),
     }));
     const before = this.#desired.notes;
-    this.#desired = desiredState(this.#client.graph, ports);
+    this.#desired = desiredState(this.#client.graph, ports, this.#groups);
     this.#forgetRemoved();
     const refused = this.#refused;
     this.#refused = new Map();

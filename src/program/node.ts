@@ -33,6 +33,7 @@ import {
   vifSchema,
   vrfSchema,
 } from '../config/node.ts';
+import { LearnedGroups, withGroups } from '../configured/group-members.ts';
 import type { Dataplane, DataplaneOptions } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
 import { VRouterError } from '../errors.ts';
@@ -124,6 +125,7 @@ class VrouterNode {
   readonly #dataplane: Dataplane;
   readonly #agent: Agent;
   readonly #static: StaticRouteSource;
+  readonly #groups = new LearnedGroups();
   /** Static routes in force, by key. */
   readonly #routes = new Map<string, Route>();
   /** Data plane port of each tenant vif. */
@@ -207,7 +209,8 @@ class VrouterNode {
     if (control !== undefined) {
       this.#exchange = 'connecting';
       this.#control = this.#controlNodes(control);
-      return new JoinedRouteSource(node, [this.#static, this.#control]);
+      const learned = withGroups(this.#control, this.#groups);
+      return new JoinedRouteSource(node, [this.#static, learned]);
     }
     if (exchange === undefined) return this.#static;
     this.#exchange = 'connecting';
@@ -426,7 +429,7 @@ class VrouterNode {
   #startConfigured(): void {
     const client = this.#control?.configuration;
     if (client === undefined) return;
-    this.#configured = new Configured(client, this.context());
+    this.#configured = new Configured(client, this.#groups, this.context());
     for (const { name, ...port } of this.#file.ports ?? []) this.#configured.add(name, port);
   }
 

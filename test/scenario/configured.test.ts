@@ -207,7 +207,9 @@ test('a port plugged before its configuration waits, and is told why; then its s
   const shown = await vrouter('config', 'show');
   expect(shown.out).toContain(`pod1    ${BLUE_RI} 10.32.0.5 (${VMI_UUID})`);
   expect(shown.out).toContain(`from 127.0.0.1:${control.port}: it is still being told`);
-  expect(shown.out).toContain('rule 2 (r-1) lets nothing pass: security group 8000001');
+  expect(shown.out).toContain(
+    'rule 2 (r-1) lets nothing pass: virtual network default-domain:far:green',
+  );
 
   await control.until(() => publishedLabel() !== '', 'the service published');
   await control.until(() => count(`<subscribe node="${BLUE_RI}">`) === 1, 'its network');

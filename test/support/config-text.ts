@@ -94,7 +94,13 @@ export const CONFIGURATION: readonly string[] = [
     ),
     rule(match('any', '<security-group>8000001</security-group>', ports(0, 65535))),
   ),
-  list('egress', rule(match('any', '', ports(0, 65535)))),
+  list(
+    'egress',
+    rule(match('any', '', ports(0, 65535))),
+    rule(
+      match('any', '<virtual-network>default-domain:far:green</virtual-network>', ports(0, 65535)),
+    ),
+  ),
   link(
     'virtual-router-virtual-machine',
     ['virtual-router', 'default-global-system-config:compute-1'],

@@ -23,6 +23,7 @@ const state = (more: Partial<DesiredState>): DesiredState => ({
   vifs: [],
   waiting: [],
   notes: [],
+  groups: new Set(),
   ...more,
 });
 const held = ({ vrfs, policies, vifs }: DesiredState) => ({

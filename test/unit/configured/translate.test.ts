@@ -27,11 +27,13 @@ const state = (texts: readonly string[], asked: readonly ConfiguredPort[] = [POR
   desiredState(graphOf(configIqs(texts)), asked);
 const without = (...parts: readonly string[]) =>
   CONFIGURATION.filter((text) => !parts.some((part) => text.includes(part)));
-const INGRESS = policyName(`${GROUP}:ingress-access-control-list`);
+// About a group by its id, so a policy of the instance's own.
+const INGRESS = policyName(`${GROUP}:ingress-access-control-list in ${BLUE_RI}`);
 const EGRESS = policyName(`${GROUP}:egress-access-control-list`);
 
 test('an interface with all that it has', () => {
-  const { notes, ...found } = state(CONFIGURATION);
+  const { notes, groups, ...found } = state(CONFIGURATION);
+  expect([...groups]).toEqual([8_000_001]);
   expect(found).toEqual({
     vrfs: [
       { name: BLUE_RI, network: BLUE, vni: 5 },
@@ -71,13 +73,17 @@ test('an interface with all that it has', () => {
   });
   expect(notes).toEqual([
     {
+      object: `access-control-list ${GROUP}:egress-access-control-list`,
+      what: 'rule 2 (r-1) lets nothing pass: virtual network default-domain:far:green: its subnets are not known here',
+    },
+    {
       object: `access-control-list ${GROUP}:ingress-access-control-list`,
       what: 'rule 2 (r-1) lets nothing pass: security group 8000001: its members are not known here',
     },
   ]);
   // In the node file's own words; but its policies have names that no policy of the node file can have.
   const port = { kind: 'memory' };
-  const legal = (names: readonly string[] = []) => names.map((one) => one.replace('acl ', 'acl:'));
+  const legal = (names: readonly string[] = []) => names.map((one) => one.replaceAll(' ', ':'));
   for (const { ingress_groups, egress_groups, ...vif } of found.vifs) {
     const groups = { ingress_groups: legal(ingress_groups), egress_groups: legal(egress_groups) };
     checkParams(vifSchema, 'vif', { ...vif, ...groups, port });
