@@ -83,7 +83,8 @@ void BatchIo::run(int32_t* results) {
   const uint32_t count = count_;
   count_ = 0;
   if (count == 0) return;
-  ops_[(*op_tail_ + count - 1) & op_mask_].flags = 0;  // a chain ends with its last
+  for (uint32_t i = 0; i < count; ++i) results[i] = -ECANCELED;  // what is never heard of
+  ops_[(*op_tail_ + count - 1) & op_mask_].flags = 0;            // a chain ends with its last
   __atomic_store_n(op_tail_, *op_tail_ + count, __ATOMIC_RELEASE);
   uint32_t submitted = 0;
   uint32_t done = 0;
@@ -100,7 +101,6 @@ void BatchIo::run(int32_t* results) {
     __atomic_store_n(done_head_, head, __ATOMIC_RELEASE);
     if (entered >= 0 || errno == EINTR || errno == EAGAIN || errno == EBUSY) continue;
     // The kernel has taken the ring away. What it has not taken has not been done, and never will be.
-    for (uint32_t i = submitted; i < count; ++i) results[i] = -ECANCELED;
     close();
     return;
   }

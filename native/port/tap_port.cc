@@ -280,6 +280,10 @@ uint32_t TapPort::read_some(PacketPool& pool, Packet** out, uint32_t count, uint
   }
   uint32_t found = 0;
   for (uint32_t i = 0; i < buffers; ++i) {
+    if (gone_) {
+      pool.free(packets[i]);  // the same news again
+      continue;
+    }
     Packet* frame = nullptr;
     found += take(pool, packets[i], results[i], &frame);
     if (frame != nullptr) out[(*taken)++] = frame;
