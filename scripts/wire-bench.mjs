@@ -2,17 +2,18 @@
 //   pod to pod across two nodes on real kernels, through MPLSoUDP, against the kernel's own VXLAN (bridge, vxlan,
 //   veth pods) over the same veth underlay, in pairs, one after the other. Needs root, iperf3, sockperf, ethtool.
 //
-// Each lab: two nodes in namespaces of their own, joined by a veth pair (MTU 1500); on it the kernel's VXLAN
-// and, beside the host stack, the vRouter's uplink: a TAP to which tc hands UDP 6635. All namespaces and
-// processes are made here and end with this program. Steal is what the hypervisor took meanwhile, in ticks.
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, release, tmpdir } from 'node:os';
+// The lab is wire-lab.mjs's. Steal is what the hypervisor took meanwhile, in ticks. Where the data plane is a process,
+// the machine sets a limit; it is measured in the same turns: a bare relay in our place (bench/peers/bare_relay.cc)
+// on rows with TAP pods, and what one process more on the way costs at least.
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { have, isRoot, root } from './machine.mjs';
 import { setup } from './setup.mjs';
+import { directory, lab, processes, run, within } from './wire-lab.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -25,165 +26,7 @@ const { values: options } = parseArgs({
 const rounds = Number(options.rounds);
 const seconds = Number(options.seconds);
 const say = options.json ? console.error : console.log;
-const directory = mkdtempSync(join(tmpdir(), 'vrouter-wire-'));
-const namespaces = new Set();
-const processes = new Set();
-
-const run = (...argv) =>
-  execFileSync(argv[0], argv.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-const ip = (text) => run('ip', ...text.split(' '));
-const within = (namespace, ...argv) => run('ip', 'netns', 'exec', namespace, ...argv);
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-
-function cleanUp() {
-  for (const child of processes) child.kill('SIGKILL');
-  for (const name of namespaces) {
-    try {
-      ip(`netns del ${name}`);
-    } catch {
-      // It was not made.
-    }
-  }
-  rmSync(directory, { recursive: true, force: true });
-}
-process.on('exit', cleanUp);
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
-
-let labs = 0;
-/** pods: 'tap' or 'veth'. coalesce: merge segments towards pods. wire: the underlay's offloads are off. */
-async function lab({ pods, coalesce = true, wire = false }) {
-  const prefix = `wb${process.pid}${String.fromCharCode(97 + labs++)}`;
-  const ns = (name) => `${prefix}${name}`;
-  const nodes = [
-    { id: 1, w: ns('w1'), k: ns('k1'), p: ns('p1') },
-    { id: 2, w: ns('w2'), k: ns('k2'), p: ns('p2') },
-  ];
-  const children = [];
-  for (const { w, k, p } of nodes) {
-    for (const name of [w, k, p]) {
-      namespaces.add(name);
-      ip(`netns add ${name}`);
-      ip(`-n ${name} link set lo up`);
-    }
-  }
-  ip(`link add up0 netns ${nodes[0].w} type veth peer name up0 netns ${nodes[1].w}`);
-  for (const { id, w, k, p } of nodes) {
-    const far = 3 - id;
-    ip(`-n ${w} link set up0 address 02:00:0a:09:00:0${id} up`);
-    ip(`-n ${w} addr add 10.9.0.${id}/24 dev up0`);
-    // The kernel's VXLAN.
-    ip(`-n ${w} link add br0 type bridge`);
-    ip(
-      `-n ${w} link add vx0 type vxlan id 42 remote 10.9.0.${far} local 10.9.0.${id} dstport 4789 dev up0`,
-    );
-    ip(`link add eth0 netns ${k} type veth peer name kpod netns ${w}`);
-    for (const port of ['vx0', 'kpod']) ip(`-n ${w} link set ${port} master br0 up`);
-    ip(`-n ${w} link set br0 mtu 1450 up`);
-    ip(`-n ${k} link set eth0 mtu 1450 up`);
-    ip(`-n ${k} addr add 10.8.0.${id}/24 dev eth0`);
-    if (pods === 'veth') {
-      ip(`link add eth0 netns ${p} type veth peer name pod netns ${w}`);
-      ip(`-n ${w} link set pod mtu 1450 up`);
-      ip(`-n ${p} link set eth0 mtu 1450 up`);
-    }
-    const port =
-      pods === 'tap'
-        ? { kind: 'tap', name: 'eth0', netns: p, mtu: 1450, coalesce }
-        : { kind: 'af_packet', interface: 'pod', coalesce };
-    const config = join(directory, `${w}.yaml`);
-    writeFileSync(
-      config,
-      JSON.stringify({
-        name: `node${id}`,
-        socket: join(directory, `${w}.sock`),
-        log: { level: 'warn' },
-        underlay: {
-          port: { kind: 'tap', name: 'uplink', offloads: 'uplink', mtu: 1500 },
-          mac: `02:00:0a:09:00:0${id}`,
-          ipv4: `10.9.0.${id}`,
-          neighbours: { [`10.9.0.${far}`]: `02:00:0a:09:00:0${far}` },
-        },
-        vrfs: [{ name: 'red' }],
-        routes: [
-          {
-            instance: 'red',
-            prefix: `10.8.1.${far}`,
-            hops: [{ address: `10.9.0.${far}`, label: 16, encaps: ['udp'] }],
-          },
-        ],
-        vifs: [
-          {
-            name: 'pod',
-            port,
-            vrf: 'red',
-            tenant_mac: `02:00:00:00:00:0${id}`,
-            ipv4: `10.8.1.${id}`,
-            gateway4: '10.8.1.254',
-            mtu: 1450,
-          },
-        ],
-      }),
-    );
-    const child = spawn(
-      'ip',
-      [
-        'netns',
-        'exec',
-        w,
-        process.execPath,
-        join(root, 'dist/cli/main.js'),
-        'node',
-        '--config',
-        config,
-      ],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
-    );
-    processes.add(child);
-    children.push(child);
-  }
-  for (const { id, w, p } of nodes) {
-    for (let i = 0; i < 200 && !existsSync(join(directory, `${w}.sock`)); i++) await sleep(50);
-    ip(`-n ${p} link set eth0 address 02:00:00:00:00:0${id}`);
-    ip(`-n ${p} addr add 10.8.1.${id}/32 dev eth0`);
-    ip(`-n ${p} link set eth0 up`);
-    ip(`-n ${p} route add 10.8.1.254 dev eth0`);
-    ip(`-n ${p} route add default via 10.8.1.254`);
-    const tc = (text) => run('tc', '-n', w, ...text.split(' '));
-    for (const device of ['up0', 'uplink']) tc(`qdisc add dev ${device} clsact`);
-    tc(
-      'filter add dev up0 ingress protocol ip u32 match ip protocol 17 0xff match ip dport 6635 0xffff action mirred egress redirect dev uplink',
-    );
-    tc(
-      'filter add dev uplink ingress protocol all u32 match u32 0 0 action mirred egress redirect dev up0',
-    );
-    if (wire)
-      within(
-        w,
-        'ethtool',
-        '-K',
-        'up0',
-        'tso',
-        'off',
-        'gso',
-        'off',
-        'gro',
-        'off',
-        'tx',
-        'off',
-        'rx',
-        'off',
-        'sg',
-        'off',
-      );
-  }
-  const sides = {
-    kernel: { from: nodes[0].k, to: nodes[1].k, address: '10.8.0.2' },
-    vrouter: { from: nodes[0].p, to: nodes[1].p, address: '10.8.1.2' },
-  };
-  for (const { from, address } of Object.values(sides))
-    within(from, 'ping', '-c', '3', '-i', '0.2', '-W', '2', address);
-  return { sides, pids: children.map((child) => child.pid), children };
-}
 
 function iperf({ from, to, address }, ...more) {
   const server = spawn('ip', ['netns', 'exec', to, 'iperf3', '-s', '-1'], { stdio: 'ignore' });
@@ -284,12 +127,12 @@ const ROWS = [
 ];
 
 const results = [];
+const spread = (values) =>
+  `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)} to ${Math.max(...values).toFixed(2)})`;
 function report(name, unit, base, ours, bound, stolen, words = ['kernel VXLAN', 'vRouter']) {
   const ratio = median(ours) / median(base);
   const met = bound.least !== undefined ? ratio >= bound.least : ratio <= bound.most;
   results.push({ name, unit, base, ours, ratio, ...bound, met, stolen });
-  const spread = (values) =>
-    `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)} to ${Math.max(...values).toFixed(2)})`;
   say(
     `${name}: ${words[0]} ${spread(base)}, ${words[1]} ${spread(ours)} ${unit}; ratio of medians ${ratio.toFixed(2)}, ${bound.least !== undefined ? `floor ${bound.least}` : `at most ${bound.most}`}: ${met ? 'met' : 'NOT MET'}; steal ${stolen} ticks`,
   );
@@ -308,15 +151,36 @@ const labOf = async (spec) => {
   if (!made.has(key)) made.set(key, await lab(spec));
   return made.get(key);
 };
+const relay = join(directory, 'bare_relay');
+run('g++', '-std=c++20', '-O2', '-o', relay, join(root, 'bench/peers/bare_relay.cc'));
+const hopUs = Number(run(relay, '--hop')) / 1000;
+results.push({ name: 'hop', unit: 'us', ours: hopUs, met: true });
+say(
+  `hop: ${hopUs.toFixed(1)} us from one process to the next on one core (pipe); a round trip through two nodes has four more than the kernel's`,
+);
 for (const row of ROWS.filter(({ name }) => name.includes(options.only))) {
   const { sides } = await labOf(row.lab);
-  const [base, ours] = [[], []];
+  const bareSide =
+    row.lab.pods === 'tap' ? (await labOf({ ...row.lab, relay })).sides.vrouter : undefined;
+  const [base, ours, bare] = [[], [], []];
   const before = steal();
   for (let i = 0; i < rounds; i++) {
     base.push(row.measure(sides.kernel));
     ours.push(row.measure(sides.vrouter));
+    if (bareSide !== undefined) bare.push(row.measure(bareSide));
   }
   report(row.name, row.unit, base, ours, { least: row.least, most: row.most }, steal() - before);
+  if (bareSide === undefined) continue;
+  const ratio = median(bare) / median(base);
+  results.push({
+    name: `${row.name}, bare relay`,
+    unit: row.unit,
+    base,
+    ours: bare,
+    ratio,
+    met: true,
+  });
+  say(`  a bare relay there: ${spread(bare)} ${row.unit}, ratio ${ratio.toFixed(2)}`);
 }
 if ('idle node'.includes(options.only) || options.only === '') {
   const { children } = await labOf({ pods: 'tap' });
@@ -340,9 +204,20 @@ if ('coalescing on a plain wire'.includes(options.only) || options.only === '') 
   const on = await labOf({ pods: 'tap', wire: true });
   const [base, ours] = [[], []];
   const before = steal();
+  const spent = { without: [], with: [] };
+  /** TCP, and what each process used of the cores meanwhile, per Gb/s. */
+  const spending = (word, { sides, children }) => {
+    const from = children.map(({ pid }) => ticks(pid));
+    const end = iperf(sides.vrouter);
+    const rate = end.sum_received.bits_per_second / 1e9;
+    const nodes = children.map(({ pid }, i) => (ticks(pid) - from[i]) / seconds);
+    const { host_total, remote_total } = end.cpu_utilization_percent;
+    spent[word].push([host_total, ...nodes, remote_total].map((percent) => percent / rate));
+    return rate;
+  };
   for (let i = 0; i < rounds; i++) {
-    base.push(tcp(off.sides.vrouter));
-    ours.push(tcp(on.sides.vrouter));
+    base.push(spending('without', off));
+    ours.push(spending('with', on));
   }
   report(
     'coalescing on a plain wire (TCP, TAP pods)',
@@ -353,6 +228,14 @@ if ('coalescing on a plain wire'.includes(options.only) || options.only === '') 
     steal() - before,
     ['without', 'with'],
   );
+  for (const [word, rows] of Object.entries(spent)) {
+    const [client, sender, receiver, server] = [0, 1, 2, 3].map((i) =>
+      median(rows.map((row) => row[i])).toFixed(1),
+    );
+    say(
+      `  ${word}: % of a core for each Gb/s: client ${client}, its node (and the kernel that cuts for it) ${sender}, node that receives ${receiver}, server ${server}`,
+    );
+  }
 }
 if (options.json)
   console.log(
