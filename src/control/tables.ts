@@ -21,6 +21,7 @@ import { VRouterError } from '../errors.ts';
 import { byText } from '../rib/best-path.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import type { RouteFamily } from '../rib/route.ts';
+import { UNRESOLVED_VN } from '../xmpp/routes.ts';
 import type { Entry, Prefix, TableChange } from './entry.ts';
 import { type Instance, type InstanceSpec, Instances, type InstanceView } from './instances.ts';
 import { type Path, type Said, sameSaid } from './path.ts';
@@ -51,6 +52,17 @@ export interface TablesOptions {
   readonly autonomousSystem?: number;
 }
 
+/** Who takes to others what leaves its instance: BGP. Called in a flush. */
+export interface Watcher {
+  /** What is passed on of a prefix now, best first, with what is exported where it was said. */
+  passedOn(
+    prefix: Prefix,
+    paths: readonly { readonly path: Path; readonly exports: ReadonlySet<RouteTarget> }[],
+  ): void;
+  /** All targets that are imported here. */
+  wanted(targets: ReadonlySet<RouteTarget>): void;
+}
+
 export class RouteTables {
   readonly #schedule: TablesOptions['schedule'];
   readonly #instances: Instances;
@@ -64,6 +76,8 @@ export class RouteTables {
   #unsettled = new Set<Subscription>();
   #scheduled = false;
   #flushing = false;
+  #watcher: Watcher | undefined;
+  #wantsChanged = false;
 
   constructor(options: TablesOptions = {}) {
     this.#schedule = options.schedule;
@@ -98,6 +112,14 @@ export class RouteTables {
 
   instances(): InstanceView[] {
     return this.#instances.view();
+  }
+
+  /** It is told of everything that there is, too. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher;
+    this.#wantsChanged = true;
+    for (const prefix of this.#prefixes.values()) this.#dirty.add(prefix);
+    this.#wake();
   }
 
   // --- peers ---------------------------------------------------------------------------------------
@@ -179,10 +201,11 @@ export class RouteTables {
       attributes: said.attributes,
       ...(said.infeasible !== undefined && { infeasible: said.infeasible }),
       ...(said.apart === true && { apart: true }),
+      ...(said.learned !== undefined && { learned: said.learned }),
       peer: peer.spec.name,
-      address: peer.spec.address ?? '',
+      address: said.learned?.router ?? peer.spec.address ?? '',
       instance: table.instance.name,
-      originVn: said.attributes.originVn ?? table.instance.originVn,
+      originVn: said.attributes.originVn ?? originVnOf(said, table.instance),
       waits: peer.spec.waits,
       stale: false,
     };
@@ -191,7 +214,7 @@ export class RouteTables {
     this.#replace(table, prefix, before, path);
   }
 
-  withdraw(peer: Peer, name: string, said: Pick<Said, 'family' | 'prefix' | 'rd' | 'apart'>): void {
+  withdraw(peer: Peer, name: string, said: SaidKey): void {
     const table = this.#findTable(name);
     const key = `${said.family} ${said.prefix}`;
     const slots = table && peer.published.get(table);
@@ -267,7 +290,7 @@ export class RouteTables {
   /** All paths of a prefix in an instance, used or not, best first. Those of an instance that waits are none. */
   paths(prefix: Prefix, name: string): readonly Path[] {
     const instance = this.#instances.find(name);
-    return (instance && reach(prefix, this.#instances).get(instance)) ?? [];
+    return (instance && reach(prefix, this.#instances).reached.get(instance)) ?? [];
   }
 
   tables(): {
@@ -353,6 +376,10 @@ export class RouteTables {
   }
 
   #importsChanged(targets: ReadonlySet<RouteTarget>): void {
+    if (this.#watcher !== undefined) {
+      this.#wantsChanged = true;
+      this.#wake();
+    }
     for (const { instance, published } of this.#tables.values()) {
       if (published.size === 0 || !meets(targets, instance.exports)) continue;
       for (const prefix of published.keys()) this.#markDirty(prefix);
@@ -392,6 +419,10 @@ export class RouteTables {
       const errors: unknown[] = [];
       this.#tellChanges(heard, errors);
       this.#settle(heard, errors);
+      if (this.#wantsChanged) {
+        this.#wantsChanged = false;
+        attempt(errors, () => this.#watcher?.wanted(new Set(this.#instances.imported())));
+      }
       return finish(heard, errors);
     } finally {
       this.#flushing = false;
@@ -441,7 +472,14 @@ export class RouteTables {
         noChanges,
       );
     const entries: Entry[] = [];
-    for (const [instance, paths] of reach(prefix, this.#instances)) {
+    const { reached, passedOn } = reach(prefix, this.#instances);
+    this.#watcher?.passedOn(
+      prefix,
+      passedOn
+        .filter(({ learned }) => learned === undefined)
+        .map((path) => ({ path, exports: this.#instances.named(path.instance).exports })),
+    );
+    for (const [instance, paths] of reached) {
       const entry = entryOf(prefix, instance, paths, this.#instances);
       if (entry === undefined) continue;
       const table = this.#table(instance);
@@ -492,8 +530,16 @@ export class RouteTables {
   }
 }
 
-function slotOf(key: string, { apart, rd }: Pick<Said, 'apart' | 'rd'>): string {
+type SaidKey = Pick<Said, 'family' | 'prefix' | 'rd' | 'apart' | 'learned'>;
+
+function slotOf(key: string, { apart, rd, learned }: SaidKey): string {
+  if (learned !== undefined) return `${key} ${learned.key}`;
   return apart === true ? `${key} ${rd}` : key;
+}
+
+/** What comes by BGP is of whichever network it names. */
+function originVnOf({ learned }: Said, instance: Instance): string {
+  return learned === undefined ? instance.originVn : UNRESOLVED_VN;
 }
 
 function meets(a: ReadonlySet<RouteTarget>, b: Iterable<RouteTarget>): boolean {
