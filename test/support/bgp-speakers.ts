@@ -56,6 +56,10 @@ export class RecordingPeer implements RibPeer {
     this.refreshes.push(refresh);
   }
 
+  disable(family: string): void {
+    this.log.push(`disable ${family}`);
+  }
+
   down(graceful: boolean): void {
     this.log.push(graceful ? 'down, graceful' : 'down');
   }
@@ -102,15 +106,10 @@ export class RecordingRib implements BgpRib {
   }
   flush(): void {}
   *routes() {}
-  *received(peer: RibPeer, family: string) {
-    for (const { announced, attributes } of (peer as RecordingPeer).updates) {
-      for (const routes of announced) {
-        if (routes.family !== family) continue;
-        const { nextHop } = routes;
-        for (const nlri of routes.nlri) yield { family: routes.family, nlri, attributes, nextHop };
-      }
-    }
+  lostBy() {
+    return undefined;
   }
+  *received() {}
   *advertised() {}
   counts() {
     return new Map();

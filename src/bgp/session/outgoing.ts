@@ -15,12 +15,27 @@ export interface Written {
   readonly unsendable: number;
 }
 
-export function writtenOf(outgoing: Outgoing, options: WireOptions): Written {
+/** Of two sessions with the same text, updates have the same bytes. */
+export function wireText({ as4, external, maxMessage, addPath }: WireOptions): string {
+  return [as4, external, maxMessage, ...[...addPath].sort()].join();
+}
+
+/** The RIB gives one Update to all peers that are told the same, so it is written once. */
+const kept = new WeakMap<Update, { readonly text: string; readonly written: Written }[]>();
+
+/** `text`: wireText of `options`. */
+export function writtenOf(outgoing: Outgoing, options: WireOptions, text: string): Written {
   if (outgoing.kind === 'route-refresh') {
     return { messages: [refreshMessage(outgoing.refresh)], unsendable: 0 };
   }
   const { update } = outgoing;
-  return fitting(update, options) ?? oneByOne(update, options);
+  const known = kept.get(update) ?? [];
+  const before = known.find((entry) => entry.text === text);
+  if (before !== undefined) return before.written;
+  const written = fitting(update, options) ?? oneByOne(update, options);
+  known.push({ text, written });
+  kept.set(update, known);
+  return written;
 }
 
 /** Undefined: something does not fit. */

@@ -20,7 +20,8 @@ import {
 import type { Neighbour, Speaker } from '../neighbour.ts';
 import type { BgpRib, RibPeer } from '../rib/contract.ts';
 import type { Agreed } from '../wire/agree.ts';
-import { type FamilyName, isFamily } from '../wire/family-names.ts';
+import { type FamilyName, type FamilyText, isFamily } from '../wire/family-names.ts';
+import type { Finding } from '../wire/finding.ts';
 import {
   keepaliveMessage,
   type Message,
@@ -33,11 +34,10 @@ import type { Open } from '../wire/open.ts';
 import type { ReadUpdate } from '../wire/update.ts';
 import { CEASE, ceased, fullText, hardened, SEND_HOLD_EXPIRED } from './cease.ts';
 import { Connection } from './connection.ts';
-import { disabledBy, withdrawalOf, withoutFamilies } from './disabled.ts';
 import { hopsOf } from './hops.ts';
 import { Journal } from './journal.ts';
 import { type Circumstances, ourOpen } from './our-open.ts';
-import { writtenOf } from './outgoing.ts';
+import { wireText, writtenOf } from './outgoing.ts';
 import { Tally } from './status.ts';
 import type { Hops, PeerStream, Transport } from './transport.ts';
 
@@ -65,6 +65,8 @@ interface Established {
   readonly connection: Connection;
   readonly peer: Open;
   readonly agreed: Agreed;
+  /** wireText of what we send with. */
+  readonly wire: string;
   /** RFC 7606: not listened to any more. */
   readonly disabled: Set<FamilyName>;
 }
@@ -369,10 +371,11 @@ export class Peer {
   #established(id: number, peer: Open, agreed: Agreed): void {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
-    this.#up = { id, connection, peer, agreed, disabled: new Set() };
+    const wire = wireText(agreed.send);
+    this.#up = { id, connection, peer, agreed, wire, disabled: new Set() };
     this.#since = this.#setting.clock.now();
     connection.establish(agreed);
-    this.rib.up(agreed, peer);
+    this.rib.up(agreed, peer, this.#since, connection.stream.local.address);
     this.#setting.ribCalled();
     this.#pump();
   }
@@ -394,8 +397,7 @@ export class Peer {
     const up = this.#up;
     if (up === undefined) return;
     if (read.consequence === 'afi-safi-disable' && !this.#disable(up, read)) return;
-    const update = withoutFamilies(read.update, up.disabled);
-    const reason = update === undefined ? undefined : this.rib.take(update);
+    const reason = this.rib.take(read.update);
     if (reason === undefined) return;
     if (reason.code !== cease.code || reason.subcode !== CEASE.tooManyRoutes) {
       this.#handle({ kind: 'unreadable', connection: up.id, notification: reason });
@@ -417,8 +419,7 @@ export class Peer {
       if (!isFamily(family) || !up.agreed.receive.families.has(family)) continue;
       if (up.disabled.has(family)) continue;
       up.disabled.add(family);
-      const { rib } = this.#setting;
-      this.rib.take(withdrawalOf(family, rib.received(this.rib, family)));
+      this.rib.disable(family);
     }
     return true;
   }
@@ -435,7 +436,7 @@ export class Peer {
       while (stream.waiting < MAX_WAITING_BYTES) {
         const outgoing = this.rib.next();
         if (outgoing === undefined) return;
-        const { messages, unsendable } = writtenOf(outgoing, up.agreed.send);
+        const { messages, unsendable } = writtenOf(outgoing, up.agreed.send, up.wire);
         this.tally.unsendable += unsendable;
         up.connection.write(outgoing.kind, ...messages);
         for (const { length } of messages) bytes += length;
@@ -506,6 +507,13 @@ export class Peer {
       if (this.#mayBeIdle && !this.#gone) this.#setting.idle();
     });
   }
+}
+
+/** RFC 7606 §2: families of which an update could not be read. */
+function disabledBy(findings: readonly Finding[]): readonly FamilyText[] {
+  return findings.flatMap(({ consequence, family }) =>
+    consequence === 'afi-safi-disable' && family !== undefined ? [family] : [],
+  );
 }
 
 /** For so long the routes of a peer that restarts may be kept. */
