@@ -11,6 +11,7 @@ import { hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import type { StreamListener } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
 import { LINGER_MS } from '../limits.ts';
+import { MAX_TTL } from './hops.ts';
 import type {
   Attempt,
   Endpoint,
@@ -24,8 +25,8 @@ import type {
 
 /** Native: native/binding/tcp.h. All of them throw VRouterError. */
 export interface TcpOptionsSocket {
-  /** A socket that is not connected; bound where there is an address, to that alone. The caller's to close. */
-  openTcp(family: IpFamily, address?: Uint8Array, port?: number): number;
+  /** A socket to connect to the address, or, with a port, bound to both and to be listened on. The caller's to close. */
+  openTcp(address: Uint8Array, port?: number): number;
   /** 0: left as it is. */
   setTcpHops(fd: number, ttl: number, minTtl: number): void;
   /** What addresses under the prefix must sign with; an empty key takes it back. */
@@ -237,9 +238,9 @@ export class TcpTransport implements Transport {
         throw new VRouterError('NO_ADDON', NEEDED);
       return new Socket();
     }
-    const fd = sockets.openTcp(parseIp(remote.address).family);
+    const fd = sockets.openTcp(parseIp(remote.address).bytes);
     // From here on it is Node's to close.
-    const socket = new Socket({ fd, readable: true, writable: true });
+    const socket = new Socket({ fd });
     try {
       sockets.setTcpHops(fd, ttl ?? 0, minTtl ?? 0);
       if (password !== undefined) {
@@ -257,7 +258,9 @@ export class TcpTransport implements Transport {
     const { sockets, onError } = this.#options;
     const { family, bytes } = parseIp(address);
     const server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
-    const fd = sockets === undefined ? -1 : sockets.openTcp(family, bytes, port);
+    const fd = sockets === undefined ? -1 : sockets.openTcp(bytes, port);
+    // Its answers to those who call must be heard by those who hear only what is near.
+    sockets?.setTcpHops(fd, MAX_TTL, 0);
     return new Promise((resolve, reject) => {
       server.once('error', (error) =>
         reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`)),

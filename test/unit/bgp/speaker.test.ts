@@ -1,23 +1,7 @@
 /** Speakers against each other, over streams in memory and on a clock of the test's own. */
 import { describe, expect, test } from 'vitest';
-import type { Outgoing } from '../../../src/bgp/rib/contract.ts';
 import { BgpNetwork } from '../../../src/sim/bgp-network.ts';
-import { ip, Lab, neighbour, type RecordingPeer } from '../../support/bgp-speakers.ts';
-
-const route = (n: number): Outgoing => ({
-  kind: 'update',
-  update: {
-    withdrawn: [],
-    announced: [
-      {
-        family: 'vpnv4',
-        nextHop: { address: ip('10.255.0.1') },
-        nlri: [{ rd: '65000:1', prefix: `10.${(n >> 8) & 255}.${n & 255}.0/24`, label: 16 }],
-      },
-    ] as never,
-    attributes: { origin: 'igp', asPath: [], localPref: 100 },
-  },
-});
+import { Lab, neighbour, type RecordingPeer, route } from '../../support/bgp-speakers.ts';
 
 function pair(lab: Lab, more = {}) {
   const network = new BgpNetwork();
