@@ -1,0 +1,143 @@
+/**
+ * BGP of `vrouter control`: a RIB, a speaker with its sockets, neighbours as the control file has them, and the bridge
+ * to the tables (control/bgp-federation.ts). What comes and goes is told to `events`, with the reason.
+ *
+ * Invariant: what is told of a session is told after the speaker has done with it, so that its reason is there.
+ */
+import { readFileSync } from 'node:fs';
+import { canonicalIp } from '../addr/ip.ts';
+import type { Speaker } from '../bgp/neighbour.ts';
+import { Rib } from '../bgp/rib/rib.ts';
+import { BgpSpeaker } from '../bgp/session/speaker.ts';
+import type { NeighbourStatus } from '../bgp/session/status.ts';
+import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
+import { type BgpFile, DEFAULT_LISTEN } from '../config/bgp.ts';
+import { speakerOf } from '../config/bgp-neighbours.ts';
+import type { ConfigText } from '../config/document.ts';
+import { listenAddress } from '../config/listen.ts';
+import { Federation, type FederationOptions } from '../control/bgp-federation.ts';
+import type { Sender } from '../control/bgp-routes.ts';
+import type { RouteTables } from '../control/tables.ts';
+import { loadAddon } from '../dataplane/binding.ts';
+import { VRouterError } from '../errors.ts';
+import { BgpNeighbours, passwordProblems } from './control-bgp-neighbours.ts';
+
+export interface BgpEvents {
+  /** `why`: of one that is down. */
+  onSession(neighbour: string, state: 'up' | 'down', why: string | undefined): void;
+  /** A connection that could not be taken; an error of ours that ended a session. */
+  onError(error: unknown, what: string): void;
+}
+
+export interface ServedBgp {
+  readonly own: Speaker;
+  readonly speaker: BgpSpeaker;
+  readonly federation: Federation;
+  readonly neighbours: BgpNeighbours;
+  /** In the order of `listen`. */
+  readonly ports: readonly number[];
+  close(): void;
+}
+
+/** Without the addon TTLs are the system's, and signatures cannot be had: who is configured to have them is refused. */
+function sockets(): TcpOptionsSocket | undefined {
+  try {
+    const { addon } = loadAddon();
+    return typeof addon.openTcp === 'function' ? addon : undefined;
+  } catch (error) {
+    if (error instanceof VRouterError) return undefined;
+    throw error;
+  }
+}
+
+const firstLine = (file: string): string => readFileSync(file, 'utf8').split(/\r?\n/)[0] ?? '';
+
+/** Why the last session is over: what was said or found last. */
+export function endOf(status: NeighbourStatus | undefined): string | undefined {
+  const { lastErrorIn, lastErrorOut, lastEnd } = status ?? {};
+  const all = [
+    { said: lastEnd, head: '' },
+    { said: lastErrorOut, head: 'we said: ' },
+    { said: lastErrorIn, head: 'it said: ' },
+  ].flatMap(({ said, head }) =>
+    said === undefined ? [] : [{ at: said.at, text: `${head}${said.text}` }],
+  );
+  // A notification says more than that the connection was closed after it.
+  return all.sort((a, b) => b.at - a.at || all.indexOf(b) - all.indexOf(a))[0]?.text;
+}
+
+/** `text`: the control file, for what is wrong with files that it names. */
+export async function serveBgp(
+  tables: RouteTables,
+  file: BgpFile,
+  text: ConfigText,
+  naming: Pick<FederationOptions, 'indexOf' | 'networkOf'>,
+  events: BgpEvents,
+): Promise<ServedBgp> {
+  const problems = passwordProblems(file, firstLine, ['bgp']);
+  if (problems.length > 0) text.refuse(problems);
+  const own = speakerOf(file);
+  const options = sockets();
+  const transport = await TcpTransport.open({
+    listen: (file.listen ?? DEFAULT_LISTEN).map((each) => {
+      const { host, port } = listenAddress(each);
+      return { address: canonicalIp(host), port };
+    }),
+    ...(options !== undefined && { sockets: options }),
+    onError: (error) => events.onError(error, 'connection not accepted'),
+  });
+  /** Of neighbours that are up or have been: paths of one that is away may stay. */
+  const senders = new Map<string, Sender>();
+  const federation = new Federation(tables, {
+    ...naming,
+    as: own.as,
+    sender: (name) => {
+      const encapsulation = speaker.ribPeer(name)?.neighbour.encapsulation;
+      const sender = senders.get(name) ?? UNKNOWN;
+      return encapsulation === undefined ? sender : { ...sender, encapsulation };
+    },
+  });
+  const restarts = [...(file.neighbors ?? []), ...(file.ranges ?? [])].some(
+    (each) => each.graceful_restart_seconds !== undefined,
+  );
+  const speaker: BgpSpeaker = new BgpSpeaker({
+    speaker: own,
+    transport,
+    makeRib: (rib) =>
+      new Rib(own, {
+        ...rib,
+        onChanges: (changes) => federation.changed(changes),
+        alwaysCompareMed: true,
+      }),
+    forwardingKept: true, // packets are the nodes', who go on without us
+    restarted: restarts,
+    onSession: (name, state) => {
+      if (state === 'up') senders.set(name, senderOf(speaker, name, own));
+      setImmediate(() => {
+        const status = speaker.neighbour(name);
+        if (status === undefined) senders.delete(name);
+        events.onSession(name, state, state === 'down' ? endOf(status) : undefined);
+      });
+    },
+    onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
+  });
+  federation.connect(speaker.rib);
+  const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
+  try {
+    neighbours.load(file);
+  } catch (error) {
+    speaker.close();
+    throw error;
+  }
+  return {
+    ...{ own, speaker, federation, neighbours, ports: transport.ports },
+    close: () => speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' }),
+  };
+}
+
+const UNKNOWN: Sender = { external: false, id: '' };
+
+function senderOf(speaker: BgpSpeaker, name: string, own: Speaker): Sender {
+  const peer = speaker.neighbour(name)?.peer;
+  return peer === undefined ? UNKNOWN : { external: peer.as !== own.as, id: peer.id };
+}
