@@ -55,6 +55,8 @@ export interface PeerSetting {
   readonly ribCalled: () => void;
   /** Of a dynamic one: nothing is left of it. */
   readonly idle: () => void;
+  /** It is up, or it was. */
+  readonly session: (state: 'up' | 'down') => void;
   /** An error of ours; the session that met it is over. */
   readonly fault: (error: unknown) => void;
 }
@@ -377,6 +379,7 @@ export class Peer {
     connection.establish(agreed);
     this.rib.up(agreed, peer, this.#since, connection.stream.local.address);
     this.#setting.ribCalled();
+    this.#setting.session('up');
     this.#pump();
   }
 
@@ -391,6 +394,7 @@ export class Peer {
     this.#keptUntil = graceful ? now + keptMs(up.agreed) : now;
     this.rib.down(graceful, now);
     this.#setting.ribCalled();
+    this.#setting.session('down');
   }
 
   #update(read: ReadUpdate): void {

@@ -38,6 +38,8 @@ export interface BgpSpeakerOptions {
   readonly forwardingKept?: boolean;
   /** We were there before: until the neighbour's restart time is over since the beginning, our OPENs say so. */
   readonly restarted?: boolean;
+  /** A session is up, or was. Why it is not any more can be asked for after the call. */
+  readonly onSession?: (neighbour: string, state: 'up' | 'down') => void;
   /** An error of ours that ended a session. Default: thrown. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -215,6 +217,7 @@ export class BgpSpeaker {
       dynamic: range !== undefined,
       ribCalled: () => this.#armRib(),
       idle: () => this.#remove(peer, ceased(CEASE.deconfigured)),
+      session: (state) => this.#options.onSession?.(neighbour.name, state),
       fault: (error) => {
         const { onFault } = this.#options;
         if (onFault === undefined) throw error;
