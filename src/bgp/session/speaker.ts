@@ -14,6 +14,7 @@ import { VRouterError } from '../../errors.ts';
 import type { Neighbour, NeighbourRange, Speaker } from '../neighbour.ts';
 import type { BgpRib, RibOptions, RibPeer } from '../rib/contract.ts';
 import type { Notification } from '../wire/notification.ts';
+import { Alarm } from './alarm.ts';
 import { CEASE, ceased } from './cease.ts';
 import { hopsOf } from './hops.ts';
 import { type Host, sessionText } from './our-open.ts';
@@ -60,8 +61,7 @@ export class BgpSpeaker {
   readonly #rangeOf = new Map<Peer, string>();
   #refused = 0;
   #refusedByLimit = 0;
-  #ribTimerAt = Number.POSITIVE_INFINITY;
-  #cancelRibTimer: () => void = () => {};
+  readonly #ribAlarm: Alarm;
   #closed = false;
 
   constructor(options: BgpSpeakerOptions) {
@@ -76,6 +76,10 @@ export class BgpSpeaker {
           this.#armRib();
         }),
       onReady: (peer) => this.#byRib.get(peer)?.ready(),
+    });
+    this.#ribAlarm = new Alarm(this.#clock, () => {
+      this.rib.tick(this.#clock.now());
+      this.#armRib();
     });
     options.transport.listen({
       admit: (remote, local) => this.#admit(remote, local),
@@ -105,7 +109,12 @@ export class BgpSpeaker {
       }
     }
     const peer = this.#add(neighbour);
-    this.#renewKeys();
+    try {
+      this.#renewKeys();
+    } catch (error) {
+      this.#remove(peer, ceased(CEASE.deconfigured));
+      throw error;
+    }
     if (old?.enabled === false) peer.shutdown();
     else peer.start();
   }
@@ -192,7 +201,7 @@ export class BgpSpeaker {
     this.#peers.clear();
     this.#byRib.clear();
     this.#rangeOf.clear();
-    this.#cancelRibTimer();
+    this.#ribAlarm.cancel();
   }
 
   // --- inside ------------------------------------------------------------------------------------------
@@ -330,15 +339,7 @@ export class BgpSpeaker {
 
   #armRib(): void {
     const { due } = this.rib;
-    if (this.#closed || due === undefined || due >= this.#ribTimerAt) return;
-    this.#cancelRibTimer();
-    this.#ribTimerAt = due;
-    const wait = Math.max(0, Math.ceil(due - this.#clock.now()));
-    this.#cancelRibTimer = this.#clock.after(wait, () => {
-      this.#ribTimerAt = Number.POSITIVE_INFINITY;
-      this.rib.tick(this.#clock.now());
-      this.#armRib();
-    });
+    if (due !== undefined && !this.#closed) this.#ribAlarm.set(due);
   }
 }
 
