@@ -7,16 +7,15 @@
 import { readFileSync } from 'node:fs';
 import { canonicalIp } from '../addr/ip.ts';
 import type { Speaker } from '../bgp/neighbour.ts';
-import { Rib } from '../bgp/rib/rib.ts';
-import { BgpSpeaker } from '../bgp/session/speaker.ts';
+import type { BgpSpeaker } from '../bgp/session/speaker.ts';
 import type { NeighbourStatus } from '../bgp/session/status.ts';
 import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
 import { type BgpFile, DEFAULT_LISTEN } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
 import { listenAddress } from '../config/listen.ts';
-import { Federation, type FederationOptions } from '../control/bgp-federation.ts';
-import type { Sender } from '../control/bgp-routes.ts';
+import type { Federation, FederationOptions } from '../control/bgp-federation.ts';
+import { federate } from '../control/bgp-speaker.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { loadAddon } from '../dataplane/binding.ts';
 import { VRouterError } from '../errors.ts';
@@ -86,42 +85,18 @@ export async function serveBgp(
     ...(options !== undefined && { sockets: options }),
     onError: (error) => events.onError(error, 'connection not accepted'),
   });
-  /** Of neighbours that are up or have been: paths of one that is away may stay. */
-  const senders = new Map<string, Sender>();
-  const federation = new Federation(tables, {
-    ...naming,
-    as: own.as,
-    sender: (name) => {
-      const encapsulation = speaker.ribPeer(name)?.neighbour.encapsulation;
-      const sender = senders.get(name) ?? UNKNOWN;
-      return encapsulation === undefined ? sender : { ...sender, encapsulation };
-    },
-  });
   const restarts = [...(file.neighbors ?? []), ...(file.ranges ?? [])].some(
     (each) => each.graceful_restart_seconds !== undefined,
   );
-  const speaker: BgpSpeaker = new BgpSpeaker({
-    speaker: own,
-    transport,
-    makeRib: (rib) =>
-      new Rib(own, {
-        ...rib,
-        onChanges: (changes) => federation.changed(changes),
-        alwaysCompareMed: true,
-      }),
-    forwardingKept: true, // packets are the nodes', who go on without us
-    restarted: restarts,
-    onSession: (name, state) => {
-      if (state === 'up') senders.set(name, senderOf(speaker, name, own));
+  const { speaker, federation } = federate(tables, own, {
+    ...{ transport, naming, restarted: restarts },
+    onSession: (name, state) =>
       setImmediate(() => {
-        const status = speaker.neighbour(name);
-        if (status === undefined) senders.delete(name);
-        events.onSession(name, state, state === 'down' ? endOf(status) : undefined);
-      });
-    },
+        const why = state === 'down' ? endOf(speaker.neighbour(name)) : undefined;
+        events.onSession(name, state, why);
+      }),
     onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
   });
-  federation.connect(speaker.rib);
   const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
   try {
     neighbours.load(file);
@@ -133,11 +108,4 @@ export async function serveBgp(
     ...{ own, speaker, federation, neighbours, ports: transport.ports },
     close: () => speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' }),
   };
-}
-
-const UNKNOWN: Sender = { external: false, id: '' };
-
-function senderOf(speaker: BgpSpeaker, name: string, own: Speaker): Sender {
-  const peer = speaker.neighbour(name)?.peer;
-  return peer === undefined ? UNKNOWN : { external: peer.as !== own.as, id: peer.id };
 }
