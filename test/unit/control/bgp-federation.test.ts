@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { BgpPath } from '../../../src/bgp/rib/contract.ts';
 import { nlriKey } from '../../../src/bgp/wire/family.ts';
 import { BGP_INSTANCE, BGP_PEER, Federation } from '../../../src/control/bgp-federation.ts';
+import type { Sender } from '../../../src/control/bgp-routes.ts';
 import { wholeDigest } from '../../../src/control/digest.ts';
 import type { Said } from '../../../src/control/path.ts';
 import { type Peer, RouteTables } from '../../../src/control/tables.ts';
@@ -16,8 +17,9 @@ class House {
   readonly rib = new RecordingRib();
   readonly federation = new Federation(this.tables, {
     as: 64512,
-    sender: () => ({ external: false, id: '192.0.2.250' }),
+    sender: () => this.sender,
   });
+  sender: Sender = { external: false, id: '192.0.2.250' };
   readonly #peers = new Map<string, Peer>();
 
   constructor() {
@@ -254,6 +256,18 @@ describe('in', () => {
     house.tables.subscribe(peer, BGP_INSTANCE, 1);
     house.hear(vpn('198.51.100.1:1'));
     expect(told).toEqual([]);
+  });
+
+  test('its neighbour is configured to take other tunnels: what it has said is read anew', () => {
+    const route = vpn('198.51.100.1:1');
+    const encaps = () => house.tables.entries('red')[0]?.paths[0]?.hops[0]?.encaps;
+    house.hear(route);
+    expect(encaps()).toEqual(['gre', 'udp']);
+    house.rib.heard.set(`198.51.100.1:1 ${P}`, [route]);
+    house.sender = { ...house.sender, encapsulation: ['udp'] };
+    house.federation.readAgain();
+    house.flush();
+    expect(encaps()).toEqual(['udp']);
   });
 
   test('two routes of one RD that differ by tag are two paths', () => {
