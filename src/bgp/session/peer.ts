@@ -96,8 +96,9 @@ export class Peer {
     this.#setting = setting;
     this.#since = setting.clock.now();
     this.journal = new Journal(setting.clock);
-    // What has arrived by now counts, though nobody has looked at it yet: sockets first.
-    this.#alarm = new Alarm(setting.clock, () => setting.soon(() => this.#tick()));
+    // What has arrived by now counts, though nobody has read it yet: sockets are looked at, then read, and then the time.
+    const { soon } = setting;
+    this.#alarm = new Alarm(setting.clock, () => soon(() => soon(() => this.#tick())));
     const { speaker, circumstances } = setting;
     const open = () => ourOpen(speaker, this.neighbour, circumstances());
     this.#machine = new Session(
