@@ -14,15 +14,8 @@ import type { BestChange, BgpPath, BgpRib } from '../bgp/rib/contract.ts';
 import { nlriKey } from '../bgp/wire/family.ts';
 import type { FamilyName } from '../bgp/wire/family-names.ts';
 import { MASTER_INSTANCE } from '../xmpp/stanza.ts';
-import {
-  type LeftOut,
-  type Naming,
-  rdOf,
-  type Sender,
-  saidOfBgp,
-  type VpnRoute,
-  vpnRouteOf,
-} from './bgp-routes.ts';
+import { type Sender, saidOfBgp } from './bgp-paths.ts';
+import { type LeftOut, type Naming, rdOf, type VpnRoute, vpnRouteOf } from './bgp-routes.ts';
 import type { Prefix } from './entry.ts';
 import { type Path, type Said, sameSaid } from './path.ts';
 import { ownTargets } from './reach.ts';

@@ -8,7 +8,8 @@ import type { Speaker } from '../bgp/neighbour.ts';
 import { createRib } from '../bgp/rib/rib.ts';
 import { BgpSpeaker, type BgpSpeakerOptions } from '../bgp/session/speaker.ts';
 import { Federation } from './bgp-federation.ts';
-import type { Naming, Sender } from './bgp-routes.ts';
+import type { Sender } from './bgp-paths.ts';
+import type { Naming } from './bgp-routes.ts';
 import type { RouteTables } from './tables.ts';
 
 export interface FederateOptions

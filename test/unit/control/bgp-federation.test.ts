@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { BgpPath } from '../../../src/bgp/rib/contract.ts';
 import { nlriKey } from '../../../src/bgp/wire/family.ts';
 import { BGP_INSTANCE, BGP_PEER, Federation } from '../../../src/control/bgp-federation.ts';
-import type { Sender } from '../../../src/control/bgp-routes.ts';
+import type { Sender } from '../../../src/control/bgp-paths.ts';
 import { wholeDigest } from '../../../src/control/digest.ts';
 import type { Said } from '../../../src/control/path.ts';
 import { type Peer, RouteTables } from '../../../src/control/tables.ts';
