@@ -14,7 +14,16 @@ import type { Update } from '../wire/update.ts';
 import type { Nlri } from './contract.ts';
 import type { Member } from './member.ts';
 import type { Interner, Said } from './said.ts';
-import { type Entry, type Path, type Source, sameNlri, slotsOf, type Table } from './table.ts';
+import {
+  type Entry,
+  nlriOf,
+  type Path,
+  type Rest,
+  type Source,
+  sameRest,
+  slotsOf,
+  type Table,
+} from './table.ts';
 import type { View } from './view.ts';
 
 export class Slot {
@@ -27,8 +36,7 @@ export class Slot {
   /** Whose path it is; with `sourceId`, which of them. */
   source: Source;
   sourceId: number | undefined;
-  /** As it is told. */
-  nlri: Nlri;
+  rest: Rest;
   out: Said | undefined = undefined;
   holders = 0;
 
@@ -38,16 +46,29 @@ export class Slot {
     this.id = id;
     this.ordinal = ordinal;
     this.source = path.source;
-    this.sourceId = path.nlri.pathId;
-    this.nlri = path.nlri;
+    this.sourceId = path.pathId;
+    this.rest = path.rest;
+  }
+
+  get pathId(): number | undefined {
+    return this.sourceId;
+  }
+
+  /** As it is told. */
+  get nlri(): Nlri {
+    if (this.id === 0 && this.sourceId === undefined) {
+      return nlriOf(this.group.table.family, this.entry.key, this.rest);
+    }
+    const { pathId: _, ...nlri } = nlriOf(this.group.table.family, this.entry.key, this.rest);
+    return (this.id === 0 ? nlri : { ...nlri, pathId: this.id }) as Nlri;
   }
 }
 
-type SlotOf = Pick<Path, 'source' | 'nlri'>;
+type SlotOf = Pick<Path, 'source' | 'rest' | 'pathId'>;
 
 interface Kept {
   readonly out: Said | undefined;
-  readonly nlri: readonly Nlri[];
+  readonly slots: readonly Slot[];
   readonly update: Update;
 }
 
@@ -63,6 +84,8 @@ export class Group {
   readonly #interner: Interner;
   readonly #free: number[] = [];
   #building: Iterator<Entry> | undefined;
+  /** Routes of the only member's own have no slots. */
+  #skipped = false;
   #onBuilt: (() => void)[] = [];
   readonly #kept: Kept[] = [];
 
@@ -109,7 +132,24 @@ export class Group {
       if (slot?.out !== undefined) this.#clear(slot);
       return;
     }
-    this.#set(slot ?? this.#add(entry, 0, path), path, out);
+    if (slot === undefined && this.#isOwn(path)) this.#skipped = true;
+    else this.#set(slot ?? this.#add(entry, 0, path), path, out);
+  }
+
+  /** The only one who could be told has said it. */
+  #isOwn(path: Path): boolean {
+    if (this.users !== 1 || this.members.size !== 1 || this.view.toSender) return false;
+    const [only] = this.members;
+    return only?.source === path.source;
+  }
+
+  /** Another user: what was left out for there was nobody to tell is worked out. Returns whether there is such. */
+  welcome(): boolean {
+    this.users++;
+    if (!this.#skipped) return false;
+    this.#skipped = false;
+    this.#building = this.table.entries.values();
+    return true;
   }
 
   #settleAll(entry: Entry): void {
@@ -141,7 +181,6 @@ export class Group {
   #add(entry: Entry, id: number, path: SlotOf): Slot {
     const ordinal = this.#free.pop() ?? this.slots.length;
     const slot = new Slot(entry, this, id, ordinal, path);
-    if ('sourceId' in path) slot.sourceId = path.sourceId as number | undefined;
     this.slots[ordinal] = slot;
     const { slots } = entry;
     if (slots === undefined) entry.slots = slot;
@@ -152,21 +191,17 @@ export class Group {
 
   #set(slot: Slot, path: Path, words: Said): void {
     const out = this.#interner.hold(words);
-    const changed = slot.out !== out || !sameNlri(this.table.family, slot.nlri, path.nlri);
+    const changed = slot.out !== out || !sameRest(slot.rest, path.rest);
     if (slot.out !== undefined) this.#interner.release(slot.out);
     slot.out = out;
     if (!changed && slot.source === path.source) return;
     slot.source = path.source;
-    slot.sourceId = path.nlri.pathId;
-    if (changed) slot.nlri = this.#told(path.nlri, slot.id);
+    slot.sourceId = path.pathId;
+    if (changed && slot.rest !== path.rest) {
+      slot.rest = path.rest;
+      this.#kept.length = 0;
+    }
     for (const member of this.members) member.onSlot(slot, changed);
-  }
-
-  #told(nlri: Nlri, id: number): Nlri {
-    if (id !== 0) return { ...nlri, pathId: id };
-    if (nlri.pathId === undefined) return nlri;
-    const { pathId: _, ...rest } = nlri;
-    return rest as Nlri;
   }
 
   #clear(slot: Slot): void {
@@ -205,9 +240,10 @@ export class Group {
   }
 
   /** The same object for all who are told the same; `out` undefined: they are withdrawn. */
-  updateOf(nlri: readonly Nlri[], out: Said | undefined): Update {
-    const kept = this.#kept.find((each) => each.out === out && sameList(each.nlri, nlri));
+  updateOf(slots: readonly Slot[], out: Said | undefined): Update {
+    const kept = this.#kept.find((each) => each.out === out && sameList(each.slots, slots));
     if (kept !== undefined) return kept.update;
+    const nlri = slots.map((slot) => slot.nlri);
     const routes = { family: this.table.family, nlri } as unknown as Routes;
     const update: Update =
       out === undefined
@@ -220,7 +256,7 @@ export class Group {
     // One member keeps nothing for others.
     if (this.members.size > 1) {
       if (this.#kept.length === LIMITS.updatesKept) this.#kept.shift();
-      this.#kept.push({ out, nlri, update });
+      this.#kept.push({ out, slots, update });
     }
     return update;
   }
@@ -232,7 +268,7 @@ export class Group {
 }
 
 const isOf = (slot: Slot, path: Path): boolean =>
-  slot.source === path.source && slot.sourceId === path.nlri.pathId;
+  slot.source === path.source && slot.sourceId === path.pathId;
 
 /** The one this path has already, or the lowest that nobody has. */
 function pathId(entry: Entry, path: Path): number {
@@ -244,7 +280,7 @@ function pathId(entry: Entry, path: Path): number {
   return id;
 }
 
-function sameList(a: readonly Nlri[], b: readonly Nlri[]): boolean {
+function sameList(a: readonly Slot[], b: readonly Slot[]): boolean {
   if (a.length !== b.length) return false;
   for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
   return true;

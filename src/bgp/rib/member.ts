@@ -10,11 +10,11 @@
 import { LIMITS } from '../limits.ts';
 import type { FamilyName } from '../wire/family-names.ts';
 import type { Update } from '../wire/update.ts';
-import type { Nlri, Outgoing } from './contract.ts';
+import type { Outgoing } from './contract.ts';
 import type { Group, Slot } from './group.ts';
 import type { Memberships } from './memberships.ts';
 import type { Said } from './said.ts';
-import type { Source } from './table.ts';
+import { type Source, sameRest } from './table.ts';
 
 /** The peer, as its members know it. */
 export interface MemberPeer {
@@ -55,9 +55,10 @@ interface Pack {
 
 export class Member {
   readonly group: Group;
+  /** What the peer has said itself. */
+  readonly source: Source;
   told = 0;
   readonly #peer: MemberPeer;
-  readonly #source: Source;
   readonly #bits = new Bits();
   readonly #gone = new Set<Slot>();
   readonly #dirty = new Set<Slot>();
@@ -78,7 +79,7 @@ export class Member {
   constructor(group: Group, peer: MemberPeer) {
     this.group = group;
     this.#peer = peer;
-    this.#source = peer.sourceOf(group.table.family);
+    this.source = peer.sourceOf(group.table.family);
     group.members.add(this);
   }
 
@@ -124,7 +125,7 @@ export class Member {
     const { out } = slot;
     if (out === undefined) return false;
     const { view, table } = this.group;
-    if (slot.source === this.#source && !view.toSender) return false;
+    if (slot.source === this.source && !view.toSender) return false;
     const wanted = this.#peer.constraintOf(table.family);
     return wanted === undefined || wanted.wants(out.facts.targets);
   }
@@ -142,18 +143,18 @@ export class Member {
 
   withdrawals(): Update | undefined {
     if (this.#gone.size === 0) return undefined;
-    const nlri: Nlri[] = [];
+    const slots: Slot[] = [];
     for (const slot of this.#gone) {
-      if (nlri.length === LIMITS.routesInUpdate) break;
+      if (slots.length === LIMITS.routesInUpdate) break;
       this.#gone.delete(slot);
       if (slot.ordinal < 0 || !this.#bits.has(slot.ordinal)) continue;
       if (this.allows(slot)) this.#dirty.add(slot);
       else {
-        nlri.push(slot.nlri);
+        slots.push(slot);
         this.#forget(slot);
       }
     }
-    return nlri.length === 0 ? undefined : this.group.updateOf(nlri, undefined);
+    return slots.length === 0 ? undefined : this.group.updateOf(slots, undefined);
   }
 
   /** Announcements and marks; `later`: so much was looked at that it is time to give way. */
@@ -178,18 +179,18 @@ export class Member {
     for (;;) {
       const pack = this.#packs.shift();
       if (pack === undefined) return undefined;
-      const nlri: Nlri[] = [];
+      const slots: Slot[] = [];
       for (const slot of pack.slots) {
         if (slot.ordinal < 0 || slot.out !== pack.out || !this.allows(slot)) continue;
         this.#dirty.delete(slot);
         this.#gone.delete(slot);
-        nlri.push(slot.nlri);
+        slots.push(slot);
         if (this.#bits.has(slot.ordinal)) continue;
         this.#bits.set(slot.ordinal);
         slot.holders++;
         this.told++;
       }
-      if (nlri.length > 0) return this.group.updateOf(nlri, pack.out);
+      if (slots.length > 0) return this.group.updateOf(slots, pack.out);
     }
   }
 
@@ -297,7 +298,7 @@ export class Member {
       this.#bits.set(mine.ordinal);
       mine.holders++;
       this.told++;
-      const same = mine.out === slot.out && mine.nlri === slot.nlri;
+      const same = mine.out === slot.out && sameRest(mine.rest, slot.rest);
       if (!this.allows(mine)) this.#gone.add(mine);
       else if (!same || old.#dirty.has(slot) || onTheWay.has(slot)) this.#dirty.add(mine);
     }
