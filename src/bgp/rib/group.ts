@@ -26,6 +26,9 @@ import {
 } from './table.ts';
 import type { View } from './view.ts';
 
+/** Shorter logs are not worth going through. */
+const SHORTEST_LOG = 1024;
+
 export class Slot {
   readonly entry: Entry;
   readonly group: Group;
@@ -39,6 +42,10 @@ export class Slot {
   rest: Rest;
   out: Said | undefined = undefined;
   holders = 0;
+  /** Where in the group's log; -1: all members have read that, or it never was there. */
+  logged = -1;
+  /** What the log says of it: the words are others, not only whose they are. */
+  changed = false;
 
   constructor(entry: Entry, group: Group, id: number, ordinal: number, path: SlotOf) {
     this.entry = entry;
@@ -79,6 +86,11 @@ export class Group {
   readonly view: View;
   readonly members = new Set<Member>();
   readonly slots: (Slot | undefined)[] = [];
+  /** Slots in the order they last changed in; a slot is in it once. Members have read as far as their cursors. */
+  log: (Slot | undefined)[] = [];
+  #shorten: number = SHORTEST_LOG;
+  /** The log has grown since `stir`. */
+  #stirred = false;
   /** Members, and those who are to be. */
   users = 0;
   readonly #interner: Interner;
@@ -201,14 +213,47 @@ export class Group {
       slot.rest = path.rest;
       this.#kept.length = 0;
     }
-    for (const member of this.members) member.onSlot(slot, changed);
+    this.#note(slot, changed);
+  }
+
+  #note(slot: Slot, changed: boolean): void {
+    const { logged } = slot;
+    slot.changed = changed || (logged >= 0 && slot.changed);
+    if (logged >= 0) this.log[logged] = undefined;
+    if (this.log.length >= this.#shorten) this.#compact();
+    slot.logged = this.log.push(slot) - 1;
+    this.#stirred = true;
+  }
+
+  /** Without what all have read, and what has changed again since. */
+  #compact(): void {
+    const { log } = this;
+    const started = [...this.members].filter((member) => member.started);
+    const read = started.reduce((least, { cursor }) => Math.min(least, cursor), log.length);
+    const kept: Slot[] = [];
+    const before = new Uint32Array(log.length + 1);
+    for (const [at, slot] of log.entries()) {
+      if (slot !== undefined && at >= read) slot.logged = kept.push(slot) - 1;
+      else if (slot !== undefined) slot.logged = -1;
+      before[at + 1] = kept.length;
+    }
+    for (const member of started) member.cursor = before[member.cursor] as number;
+    this.log = kept;
+    this.#shorten = Math.max(SHORTEST_LOG, kept.length * 2);
+  }
+
+  /** Members that have something to read are told so. */
+  stir(): void {
+    if (!this.#stirred) return;
+    this.#stirred = false;
+    for (const member of this.members) member.stir();
   }
 
   #clear(slot: Slot): void {
     this.#interner.release(slot.out as Said);
     slot.out = undefined;
-    for (const member of this.members) member.onSlot(slot, true);
-    this.tidy(slot);
+    if (slot.holders > 0) this.#note(slot, true);
+    else this.tidy(slot);
   }
 
   /** Nobody holds it and there is nothing to tell: it goes. */
@@ -218,6 +263,7 @@ export class Group {
     this.slots[slot.ordinal] = undefined;
     this.#free.push(slot.ordinal);
     slot.ordinal = -1;
+    if (slot.logged >= 0) this.log[slot.logged] = undefined;
     const { slots } = entry;
     if (!Array.isArray(slots)) entry.slots = undefined;
     else {

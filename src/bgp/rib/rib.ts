@@ -200,6 +200,8 @@ export class Rib implements BgpRib, PeerHome {
       if (group.built) this.#building.delete(group);
       else more = true;
     }
+    for (const { groups } of this.#tables.values())
+      for (const group of groups.values()) group.stir();
     if (changes.length > 0) this.#options.onChanges?.(changes);
     const ready = this.#ready;
     this.#ready = new Set();
