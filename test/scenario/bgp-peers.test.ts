@@ -7,8 +7,8 @@ import { BIRD_COMMANDS, Bird } from '../support/bgp-peers/bird.ts';
 import { EXABGP_COMMANDS, Exabgp } from '../support/bgp-peers/exabgp.ts';
 import { FRR_COMMANDS, Frr } from '../support/bgp-peers/frr.ts';
 import { GOBGP_COMMANDS, Gobgp } from '../support/bgp-peers/gobgp.ts';
-import { type Host, meet, PeerLab, sees, whyNoPeers } from '../support/bgp-peers/lab.ts';
-import type { BgpPeer, PeerConfig, VpnRoute } from '../support/bgp-peers/peer.ts';
+import { type Host, meet, sees, whyNoPeers, within, withLab } from '../support/bgp-peers/lab.ts';
+import type { BgpPeer, VpnRoute } from '../support/bgp-peers/peer.ts';
 import { seenOf } from '../support/bgp-peers/peer.ts';
 
 const why = whyNoPeers(FRR_COMMANDS, GOBGP_COMMANDS, BIRD_COMMANDS, EXABGP_COMMANDS);
@@ -26,46 +26,31 @@ function route(n: number): VpnRoute {
   };
 }
 
-test.skipIf(why !== undefined)('peers tell each other, and we read the same of each', async () => {
-  const lab = await PeerLab.make();
-  try {
-    const [gobgpHost, frrHost, birdHost, exabgpHost] = [
-      await lab.host('gobgp'),
-      await lab.host('frr'),
-      await lab.host('bird'),
-      await lab.host('exabgp'),
-    ];
-    const clients = [frrHost, birdHost, exabgpHost];
-    const of = (neighbours: readonly Host[], client = false): PeerConfig => ({
-      as: AS,
-      neighbours: neighbours.map(({ address }) => ({
-        ...{ address, as: AS, families: ['vpnv4'] as const, client },
-      })),
-    });
-    const reflector = await Gobgp.start(gobgpHost, of(clients, true));
-    const outer: BgpPeer[] = await Promise.all([
-      Frr.start(frrHost, of([gobgpHost])),
-      Bird.start(birdHost, of([gobgpHost])),
-      Exabgp.start(exabgpHost, of([gobgpHost])),
+test.skipIf(why !== undefined)('peers tell each other, and we read the same of each', () =>
+  withLab(async (lab) => {
+    const reflectorHost = await lab.host('gobgp');
+    const hosts = [await lab.host('frr'), await lab.host('bird'), await lab.host('exabgp')];
+    const [frrHost, birdHost, exabgpHost] = hosts as [Host, Host, Host];
+    const reflector = await Gobgp.start(reflectorHost, within(AS, ['vpnv4'], hosts, true));
+    const client = within(AS, ['vpnv4'], [reflectorHost]);
+    const clients: BgpPeer[] = await Promise.all([
+      Frr.start(frrHost, client),
+      Bird.start(birdHost, client),
+      Exabgp.start(exabgpHost, client),
     ]);
-    for (const peer of outer) await meet(reflector, peer);
+    for (const peer of clients) await meet(reflector, peer);
 
-    const routes = outer.map((_, at) => route(at + 2));
-    for (const [at, peer] of outer.entries()) await peer.announce(routes[at] as VpnRoute);
-    const said = (at: number) => seenOf(routes[at] as VpnRoute, clients[at]?.address ?? '');
-    await sees(reflector, 'vpnv4', [said(0), said(1), said(2)]);
-    for (const [at, peer] of outer.entries()) {
-      const others = [0, 1, 2].filter((other) => other !== at).map(said);
-      await sees(
-        peer,
-        'vpnv4',
-        others.map((seen) => ({ ...seen, from: gobgpHost.address })),
-      );
+    const said = clients.map((peer, at) => ({ peer, route: route(at + 2) }));
+    for (const { peer, route: its } of said) await peer.announce(its);
+    const all = said.map(({ peer, route: its }) => seenOf(its, peer.host.address));
+    await sees(reflector, 'vpnv4', all);
+    for (const peer of clients) {
+      const others = all.filter(({ from }) => from !== peer.host.address);
+      const reflected = others.map((seen) => ({ ...seen, from: reflectorHost.address }));
+      await sees(peer, 'vpnv4', reflected);
     }
 
-    for (const [at, peer] of outer.entries()) await peer.withdraw(routes[at] as VpnRoute);
-    for (const peer of [reflector, ...outer]) await sees(peer, 'vpnv4', []);
-  } finally {
-    await lab.close();
-  }
-});
+    for (const { peer, route: its } of said) await peer.withdraw(its);
+    for (const peer of [reflector, ...clients]) await sees(peer, 'vpnv4', []);
+  }),
+);

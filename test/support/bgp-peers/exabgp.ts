@@ -58,7 +58,8 @@ function configText(host: Host, config: PeerConfig): string {
 function routeText({ prefix, nextHop, rd, label, targets, communities = [] }: VpnRoute): string {
   const extended = targets.map((target) => `target:${target}`).join(' ');
   const standard = communities.length === 0 ? '' : ` community [ ${communities.join(' ')} ]`;
-  const hop = prefix.includes(':') ? `::ffff:${nextHop}` : nextHop;
+  const mapped = prefix.includes(':') && !nextHop.includes(':');
+  const hop = mapped ? `::ffff:${nextHop}` : nextHop;
   return `route ${prefix} next-hop ${hop} rd ${rd} label ${label} extended-community [ ${extended} ]${standard}`;
 }
 

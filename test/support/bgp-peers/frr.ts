@@ -182,6 +182,11 @@ export class Frr implements BgpPeer {
     for (const service of this.#services.splice(0).toReversed()) await service.kill();
   }
 
+  /** What a show command that ends in `json` says. */
+  show<T>(text: string): Promise<T> {
+    return this.#json<T>(text);
+  }
+
   log(): string {
     return this.#services.map((service) => service.out() + service.err()).join('\n');
   }

@@ -10,7 +10,7 @@ import type { FamilyName } from '../../../src/bgp/wire/family-names.ts';
 import { Lab, LabError } from '../../../src/program/lab.ts';
 import { addBridge, connectVeth, type NetworkNamespace } from '../../../src/program/netns.ts';
 import { whyNot } from '../lab.ts';
-import { type BgpPeer, byKey, type SeenRoute } from './peer.ts';
+import { type BgpPeer, byKey, type PeerConfig, type SeenRoute } from './peer.ts';
 
 /** A daemon's start, its first connection and a retry after it. */
 export const PATIENCE_MS = 20_000;
@@ -77,6 +77,27 @@ export class PeerLab {
   close(): Promise<void> {
     return this.lab.close();
   }
+}
+
+/** One lab for as long as `work` takes. */
+export async function withLab(work: (lab: PeerLab) => Promise<void>): Promise<void> {
+  const lab = await PeerLab.make();
+  try {
+    await work(lab);
+  } finally {
+    await lab.close();
+  }
+}
+
+/** Within one AS, with those hosts. */
+export function within(
+  as: number,
+  families: readonly FamilyName[],
+  hosts: readonly Host[],
+  client = false,
+): PeerConfig {
+  const neighbours = hosts.map(({ address }) => ({ address, as, families, client }));
+  return { as, neighbours };
 }
 
 const tail = (peer: BgpPeer) => `--- ${peer.name} said:\n${peer.log().slice(-LOG_TAIL)}`;

@@ -1,0 +1,234 @@
+/**
+ * Every vector with one byte changed, at every place, to sixteen values, over TCP to our speaker, while another peer is
+ * there that is told of whatever is left of it. Each time what follows is what the codec says of these bytes
+ * (RFC 7606): the same notification, the same findings, the same routes in the RIB; and the other peer has one
+ * session from the beginning to the end, in which nothing wrong is said.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { IpText } from '../../src/addr/ip.ts';
+import type { Neighbour } from '../../src/bgp/neighbour.ts';
+import type { NeighbourStatus } from '../../src/bgp/session/status.ts';
+import { agree } from '../../src/bgp/wire/agree.ts';
+import type { WireOptions } from '../../src/bgp/wire/attributes.ts';
+import type { Capability } from '../../src/bgp/wire/capabilities.ts';
+import { nlriKey } from '../../src/bgp/wire/family.ts';
+import { FAMILY_NAMES, type FamilyName } from '../../src/bgp/wire/family-names.ts';
+import { CONSEQUENCES, type Consequence } from '../../src/bgp/wire/finding.ts';
+import { HEADER_BYTES } from '../../src/bgp/wire/message.ts';
+import type { Open } from '../../src/bgp/wire/open.ts';
+import { type ReadUpdate, readUpdate } from '../../src/bgp/wire/update.ts';
+import { Lab } from '../../src/program/lab.ts';
+import { MESSAGES, messageBody } from '../support/bgp-messages.ts';
+import { RawSession } from '../support/bgp-peers/raw-session.ts';
+import { SpeakerProcess } from '../support/bgp-peers/speaker-process.ts';
+
+const AS = 65000;
+const HOSTILE = '127.0.0.2';
+const HEALTHY = '127.0.0.3';
+/** What our process may have grown by when all is over. */
+const MAX_GROWTH = 48 << 20;
+const SLOW = 60_000;
+
+function openOf(as: number, id: string): Open {
+  const capabilities: Capability[] = [
+    ...FAMILY_NAMES.map((family) => ({ kind: 'multiprotocol' as const, family })),
+    { kind: 'as4', as },
+    { kind: 'route-refresh' },
+  ];
+  return { as, holdTime: 0, id: id as IpText, capabilities };
+}
+
+const neighbour = (address: string, as: number): Neighbour => ({
+  ...{ name: address, address: address as IpText, port: 179, as, passive: true, holdTime: 0 },
+  ...{ families: FAMILY_NAMES.map((family) => ({ family })), client: false, allowAsIn: 0 },
+});
+
+const OURS: Open = openOf(AS, '127.0.0.1');
+const OPTIONS: WireOptions = agree(OURS, openOf(AS, HOSTILE)).receive;
+const VECTORS = MESSAGES.filter(({ kind }) => kind === 'update');
+
+function framed(body: Uint8Array): Uint8Array {
+  const length = HEADER_BYTES + body.length;
+  return Uint8Array.from([
+    ...new Array<number>(16).fill(0xff),
+    length >> 8,
+    length & 0xff,
+    2,
+    ...body,
+  ]);
+}
+
+/** Eight bits turned, the ends, and values that mean something somewhere. */
+function mutants(byte: number): number[] {
+  const turned = Array.from({ length: 8 }, (_, bit) => byte ^ (1 << bit));
+  return [...turned, ...[0, 1, 2, 0x7f, 0x80, 0xff, byte + 1, byte - 1].map((v) => v & 0xff)];
+}
+
+function* mutations(bytes: Uint8Array, from: number, to: number): Generator<Uint8Array> {
+  for (let at = from; at < to; at++) {
+    for (const value of mutants(bytes[at] as number)) {
+      const mutant = bytes.slice();
+      mutant[at] = value;
+      yield mutant;
+    }
+  }
+}
+
+type Counts = Record<Consequence, number>;
+const noCounts = () => Object.fromEntries(CONSEQUENCES.map((name) => [name, 0])) as Counts;
+
+/** What the hostile peer's routes must be: keys, by family. */
+class Model {
+  readonly routes = new Map<FamilyName, Set<string>>();
+
+  clear(): void {
+    this.routes.clear();
+  }
+
+  take({ update }: ReadUpdate): void {
+    for (const { family, nlri } of update.withdrawn) {
+      for (const one of nlri) this.#of(family).delete(nlriKey(family, one as never));
+    }
+    for (const { family, nlri } of update.announced) {
+      for (const one of nlri) this.#of(family).add(nlriKey(family, one as never));
+    }
+  }
+
+  #of(family: FamilyName): Set<string> {
+    const found = this.routes.get(family) ?? new Set();
+    this.routes.set(family, found);
+    return found;
+  }
+}
+
+let lab: Lab;
+let ours: SpeakerProcess;
+let port: number;
+let healthy: RawSession;
+let growth: () => Promise<number>;
+/** Of all that was sent. */
+const expected = noCounts();
+let sent = 0;
+let resets = 0;
+
+beforeAll(async () => {
+  lab = new Lab();
+  ours = await SpeakerProcess.start(lab, 'ours', {
+    speaker: { as: AS, id: '127.0.0.1' },
+    listen: [{ address: '127.0.0.1', port: 0 }],
+    neighbours: [neighbour(HOSTILE, AS), neighbour(HEALTHY, 65001)],
+  });
+  [port = 0] = await ours.call('ports');
+  const before = await ours.call('memory');
+  growth = async () => (await ours.call('memory')).heapUsed - before.heapUsed;
+  healthy = await RawSession.open({ port, from: HEALTHY, open: openOf(65001, HEALTHY) });
+  const body = messageBody('vpn4');
+  healthy.send(framed(body));
+});
+
+afterAll(async () => {
+  healthy.close();
+  await lab.close();
+});
+
+const call = () => RawSession.open({ port, from: HOSTILE, open: openOf(AS, HOSTILE) });
+
+async function status(name: string): Promise<NeighbourStatus> {
+  const { neighbours } = await ours.call('status');
+  return neighbours.find((one) => one.name === name) as NeighbourStatus;
+}
+
+async function checkRoutes(model: Model): Promise<void> {
+  for (const [family, keys] of model.routes) {
+    const have = await ours.received(HOSTILE, family);
+    const named = have.map((nlri) => nlriKey(family, nlri as never)).toSorted();
+    expect(named, family).toEqual([...keys].toSorted());
+  }
+}
+
+/** The speaker has worked off all that was sent when it has counted it. */
+async function settled(): Promise<void> {
+  await lab.until(
+    'all updates are counted',
+    async () => ((await status(HOSTILE)).messagesIn.update >= sent ? true : undefined),
+    10_000,
+  );
+}
+
+test.each(VECTORS)(
+  '$name: the body',
+  async ({ body }) => {
+    const whole = framed(body);
+    const model = new Model();
+    let session = await call();
+    const begin = () => {
+      model.clear();
+      session.send(whole);
+      sent += 1;
+      const read = readUpdate(body, OPTIONS);
+      for (const { consequence } of read.findings) expected[consequence] += 1;
+      model.take(read);
+    };
+    begin();
+    for (const mutant of mutations(whole, HEADER_BYTES, whole.length)) {
+      const read = readUpdate(mutant.subarray(HEADER_BYTES), OPTIONS);
+      for (const { consequence } of read.findings) expected[consequence] += 1;
+      session.send(mutant);
+      sent += 1;
+      if (read.consequence === 'session-reset') {
+        resets += 1;
+        const said = await session.ended();
+        expect(said).toMatchObject({
+          code: read.notification?.code,
+          subcode: read.notification?.subcode,
+        });
+      } else if (read.consequence === 'afi-safi-disable') {
+        // What comes after it in the same session would not be heard.
+        await settled();
+        await checkRoutes(new Model());
+        session.close();
+      } else {
+        model.take(read);
+        continue;
+      }
+      session = await call();
+      begin();
+    }
+    await settled();
+    await checkRoutes(model);
+    const { findings } = await status(HOSTILE);
+    expect(findings).toEqual(expected);
+    session.close();
+  },
+  SLOW,
+);
+
+test.each(VECTORS)(
+  '$name: the header',
+  async ({ body }) => {
+    const whole = framed(body);
+    for (const mutant of mutations(whole, 0, HEADER_BYTES)) {
+      const session = await call();
+      // Whatever length it says, there is an end to it.
+      session.send(mutant);
+      session.send(new Uint8Array(0x10000));
+      const said = await session.ended();
+      expect(said === undefined ? 0 : said.code).toBeLessThan(6);
+    }
+  },
+  SLOW,
+);
+
+test('all the while the other peer was there, and has heard nothing that is wrong', async () => {
+  expect(resets).toBeGreaterThan(1000);
+  const { state, flaps, messagesIn } = await status(HEALTHY);
+  expect({ state, flaps, closed: healthy.closed }).toEqual({
+    ...{ state: 'established', flaps: 0, closed: false },
+  });
+  expect(messagesIn.notification).toBe(0);
+  expect(healthy.updates.length).toBeGreaterThan(100);
+  expect(healthy.wrong).toEqual([]);
+  expect((await ours.received(HEALTHY, 'vpnv4')).length).toBe(1);
+  expect(await ours.call('faults')).toEqual([]);
+  expect(await growth()).toBeLessThan(MAX_GROWTH);
+});
