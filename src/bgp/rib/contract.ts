@@ -6,9 +6,11 @@
  *  * What a peer has been sent, once `next` has answered undefined, is a function of the routes that are there, the
  *    policies and the peer's memberships, not of the order of calls.
  *  * A peer that does not read costs keys, not messages: what waits for it is told as it is by then.
+ *  * Times are milliseconds of the caller's clock.
  *  * Nothing is delivered inside a call: `onReady` and `onChanges` come later, from `schedule`.
  */
 
+import type { IpText } from '../../addr/ip.ts';
 import type { Neighbour } from '../neighbour.ts';
 import type { Agreed } from '../wire/agree.ts';
 import type { Attributes } from '../wire/attributes.ts';
@@ -50,14 +52,22 @@ export type Outgoing =
 /** The session's view of a neighbour in the RIB. */
 export interface RibPeer {
   readonly neighbour: Neighbour;
-  /** The session is up: from now on there is something to send. `peer`: its OPEN. */
-  up(agreed: Agreed, peer: Open): void;
+  /**
+   * The session is up: from now on there is something to send. `peer`: its OPEN. `local`: our address of this
+   * connection, which is what `self` means; without it `localAddress`, or our identifier.
+   */
+  up(agreed: Agreed, peer: Open, now: number, local?: IpText): void;
   /** An update that was read. Returns what the session must end with, if anything (too many routes). */
   take(update: Update): Notification | undefined;
   refresh(refresh: RouteRefresh): void;
+  /** What RFC 7606 calls AFI/SAFI disable: its routes go, and until the session ends no more are heard or told. */
+  disable(family: FamilyName): void;
   /** `graceful`: the peer's routes are kept, marked, until it is back and done, or until `tick` says it is late. */
   down(graceful: boolean, now: number): void;
-  /** The next message for the peer. Undefined: nothing before `onReady`. */
+  /**
+   * The next message for the peer. Undefined: nothing before `onReady`. Peers that are told the same are given one
+   * and the same Update, so its bytes may be kept with it (a weak map) and written once.
+   */
   next(): Outgoing | undefined;
 }
 
@@ -69,6 +79,8 @@ export interface RibOptions {
   readonly onChanges?: (changes: readonly BestChange[]) => void;
   /** Paths that are used side by side, at most; 1: none. Default 64. */
   readonly multipath?: number;
+  /** MEDs count between paths of different neighbour ASes too. */
+  readonly alwaysCompareMed?: boolean;
 }
 
 export interface BgpRib {
@@ -89,6 +101,8 @@ export interface BgpRib {
   routes(
     family: FamilyName,
   ): Iterable<{ readonly key: string; readonly paths: readonly BgpPath[]; readonly best: number }>;
+  /** The row of the order by which `path` is behind `best`, of one route; undefined: it is used beside it. */
+  lostBy(best: BgpPath, path: BgpPath): string | undefined;
   received(peer: RibPeer, family: FamilyName): Iterable<BgpPath>;
   advertised(peer: RibPeer, family: FamilyName): Iterable<BgpPath>;
   counts(

@@ -18,7 +18,7 @@ interface CodeRow {
   readonly subcodes: Readonly<Record<number, string>>;
 }
 
-/** RFC 4271 §4.5, 6608 (FSM), 4486 and 8538 and 9384 (Cease), 5492, 7313, 9234. */
+/** RFC 4271 §4.5, 6608 (FSM), 4486 and 8538 and 9384 (Cease), 5492, 7313, 9234, 9687. */
 export const NOTIFICATIONS = {
   header: {
     code: 1,
@@ -89,6 +89,7 @@ export const NOTIFICATIONS = {
     name: 'ROUTE-REFRESH message error',
     subcodes: { 1: 'invalid message length' },
   },
+  sendHold: { code: 8, name: 'send hold timer expired', subcodes: {} },
 } as const satisfies Record<string, CodeRow>;
 
 const BY_CODE = new Map<number, CodeRow>(

@@ -1,0 +1,30 @@
+/**
+ * What a peer may make us hold or do. Each has a name; what happens beyond it stands beside it.
+ */
+
+// --- sessions (session/) -----------------------------------------------------------------------------
+
+/** Of one connection, read and worked off before others have their turn. */
+export const READ_BYTES_A_TURN = 64 << 10;
+/** The same in time, ms: one update may change very many routes. */
+export const TURN_MS = 5;
+/** Of all connections together, before sockets and timers are looked at again. */
+export const ALL_TURNS_MS = 10;
+/** Read and not worked off: the socket is not read until it is less. A message and what came with it fit. */
+export const MAX_UNREAD_BYTES = 256 << 10;
+/** Written at once, before others have their turn. */
+export const WRITE_BYTES_A_TURN = 256 << 10;
+/** A peer that has not taken so much is asked no more of the RIB for: the rest waits there, as keys. */
+export const MAX_WAITING_BYTES = 128 << 10;
+/** Who has not taken anything for so long, or twice the hold time, is closed (RFC 9687). */
+export const SEND_HOLD_MS = 480_000;
+/** How long what has been written may take to go out once we have closed. */
+export const LINGER_MS = 2_000;
+/** After too many routes: tried again this much later, or when somebody says so. */
+export const OVERFLOW_RETRY_MS = 300_000;
+/** Of each neighbour, what was wrong with its updates: the last few, with their texts. */
+export const KEPT_FINDINGS = 16;
+/** Of one such text. */
+export const MAX_FINDING_TEXT = 256;
+/** Kernels keep keys of at most so many bytes (TCP_MD5SIG_MAXKEYLEN). */
+export const MAX_PASSWORD_BYTES = 80;

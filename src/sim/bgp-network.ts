@@ -1,0 +1,141 @@
+/**
+ * Connections between BGP speakers of this process: a transport for each address, over streams in memory.
+ *
+ * Invariants
+ *  * Who connects hears what came of it LATENCY_MS later, on his own clock; nobody is told anything inside a call.
+ *  * Passwords are looked at as TCP does: without the same one there is no connection, and nobody hears of it.
+ */
+import { type IpText, parseIp } from '../addr/ip.ts';
+import { contains, parsePrefix } from '../addr/prefix.ts';
+import type {
+  Attempt,
+  Endpoint,
+  Key,
+  Listener,
+  PeerStream,
+  Target,
+  Transport,
+} from '../bgp/session/transport.ts';
+import type { Clock, StreamListener } from '../codec/byte-stream.ts';
+import { type MemoryStream, streamPair } from './streams.ts';
+
+const LATENCY_MS = 1;
+const FIRST_PORT = 32_768;
+
+export class MemoryPeerStream implements PeerStream {
+  /** For whoever cuts it, or does not read it. */
+  readonly bytes: MemoryStream;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+
+  constructor(bytes: MemoryStream, local: Endpoint, remote: Endpoint) {
+    this.bytes = bytes;
+    this.local = local;
+    this.remote = remote;
+  }
+
+  get address(): string {
+    return this.remote.address;
+  }
+
+  get waiting(): number {
+    return this.bytes.waiting;
+  }
+
+  listen(listener: StreamListener): void {
+    this.bytes.listen(listener);
+  }
+
+  write(parts: readonly (string | Uint8Array)[]): void {
+    this.bytes.write(parts);
+  }
+
+  pause(): void {
+    this.bytes.reading = false;
+  }
+
+  resume(): void {
+    this.bytes.reading = true;
+    this.bytes.wake();
+  }
+
+  end(): void {
+    this.bytes.end();
+  }
+
+  destroy(): void {
+    this.bytes.destroy();
+  }
+}
+
+interface Place {
+  readonly address: IpText;
+  readonly clock: Clock;
+  listener: Listener | undefined;
+  keys: readonly Key[];
+}
+
+export class BgpNetwork {
+  readonly #places = new Map<IpText, Place>();
+  /** The connections there are, those that called first. */
+  readonly connections = new Set<MemoryPeerStream>();
+  /** Nobody reaches anybody while it says so. */
+  mayConnect: (from: IpText, to: IpText) => boolean = () => true;
+  #port = FIRST_PORT;
+
+  /** Of a process at `address`, whose time is `clock`. */
+  transport(address: IpText, clock: Clock): Transport {
+    const place: Place = { address, clock, listener: undefined, keys: [] };
+    this.#places.set(address, place);
+    return {
+      connect: (target, attempt) => this.#connect(place, target, attempt),
+      listen: (listener) => {
+        place.listener = listener;
+      },
+      setKeys: (keys) => {
+        place.keys = keys;
+      },
+      close: () => {
+        place.listener = undefined;
+      },
+    };
+  }
+
+  #connect(from: Place, target: Target, attempt: Attempt): () => void {
+    return from.clock.after(LATENCY_MS, () => {
+      const stream = this.#reach(from, target);
+      if (stream === undefined) attempt.failed('connection refused');
+      else attempt.connected(stream);
+    });
+  }
+
+  #reach(from: Place, { remote, password }: Target): PeerStream | undefined {
+    const to = this.#places.get(remote.address);
+    const listener = to?.listener;
+    if (to === undefined || listener === undefined) return undefined;
+    if (!this.mayConnect(from.address, to.address)) return undefined;
+    if (keyOf(to, from.address) !== password) return undefined;
+    const near: Endpoint = { address: from.address, port: this.#port++ };
+    const [a, b] = streamPair(from.clock, [near.address, remote.address], to.clock);
+    const ours = new MemoryPeerStream(a, near, remote);
+    this.connections.add(ours);
+    to.clock.after(0, () => {
+      const theirs = new MemoryPeerStream(b, remote, near);
+      // It may have closed meanwhile, and the speaker too.
+      if (to.listener?.admit(near.address, remote.address) === undefined) theirs.destroy();
+      else to.listener.accept(theirs);
+    });
+    return ours;
+  }
+}
+
+/** The longest prefix's. */
+function keyOf({ keys }: Place, address: IpText): string | undefined {
+  const { family, bytes } = parseIp(address);
+  const host = { family, bytes, length: bytes.length * 8 };
+  const fitting = keys
+    .map(({ prefix, password }) => ({ prefix: parsePrefix(prefix), password }))
+    .filter(({ prefix }) => contains(prefix, host))
+    .sort((a, b) => b.prefix.length - a.prefix.length);
+  return fitting[0]?.password;
+}
