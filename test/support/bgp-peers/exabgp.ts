@@ -3,6 +3,7 @@
  * with what was withdrawn taken out. It has no word for announcing EVPN.
  */
 import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { parseRouteTarget, type RouteTarget } from '../../../src/addr/route-target.ts';
 import type { FamilyName } from '../../../src/bgp/wire/family-names.ts';
 import type { Host } from './lab.ts';
 import {
@@ -55,8 +56,14 @@ function configText(host: Host, config: PeerConfig): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** It writes a target of an address as one of a number, so it is told the bytes of those. */
+function targetText(target: string): string {
+  if (!target.includes('.')) return `target:${target}`;
+  return `0x${Buffer.from(parseRouteTarget(target as RouteTarget)).toString('hex')}`;
+}
+
 function routeText({ prefix, nextHop, rd, label, targets, communities = [] }: VpnRoute): string {
-  const extended = targets.map((target) => `target:${target}`).join(' ');
+  const extended = targets.map(targetText).join(' ');
   const standard = communities.length === 0 ? '' : ` community [ ${communities.join(' ')} ]`;
   const mapped = prefix.includes(':') && !nextHop.includes(':');
   const hop = mapped ? `::ffff:${nextHop}` : nextHop;

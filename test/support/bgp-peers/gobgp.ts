@@ -88,7 +88,7 @@ function ribWords(route: PeerRoute): string[] {
   const tail = [
     ...['rt', ...route.targets],
     ...(route.family === 'evpn' ? ['encap', 'vxlan'] : []),
-    ...communities.flatMap((community) => ['community', community]),
+    ...(communities.length === 0 ? [] : ['community', communities.join(',')]),
     ...['nexthop', nextHop],
   ];
   if (route.family !== 'evpn') {

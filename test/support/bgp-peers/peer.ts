@@ -126,7 +126,15 @@ export function seenOf(route: PeerRoute, from: string): SeenRoute {
 export const communityText = (community: number): string =>
   `${community >>> 16}:${community & 0xffff}`;
 
-/** An IPv4 address may be written as an IPv6 one. */
-export const plainAddress = (text: string): string => text.replace(/^::ffff:(?=\d+\.)/, '');
+/** An IPv4 address that stands in an IPv6 one, in either spelling, as itself. */
+export function plainAddress(text: string): string {
+  const hex = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(text);
+  if (hex === null) return text.replace(/^::ffff:(?=\d+\.)/, '');
+  const numbers = hex.slice(1).flatMap((part) => {
+    const value = Number.parseInt(part, 16);
+    return [value >> 8, value & 0xff];
+  });
+  return numbers.join('.');
+}
 
 export const byKey = (a: SeenRoute, b: SeenRoute): number => a.key.localeCompare(b.key);

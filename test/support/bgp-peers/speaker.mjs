@@ -29,6 +29,11 @@ const peer = (name) => {
   return found;
 };
 
+/** Without what the RIB has beside them. */
+const plain = ({ family, nlri, attributes, nextHop, from, stale }) => ({
+  ...{ family, nlri, attributes, nextHop, from, stale },
+});
+
 const METHODS = {
   status: () => speaker.status(),
   ports: () => transport.ports,
@@ -44,9 +49,10 @@ const METHODS = {
     for (const { family, nlri } of routes) rib.withdraw(family, nlri);
   },
   want: ({ targets }) => rib.want(new Set(targets)),
-  routes: ({ family }) => [...rib.routes(family)],
-  received: ({ neighbour, family }) => [...rib.received(peer(neighbour), family)],
-  advertised: ({ neighbour, family }) => [...rib.advertised(peer(neighbour), family)],
+  routes: ({ family }) =>
+    [...rib.routes(family)].map(({ key, paths }) => ({ key, paths: paths.map(plain) })),
+  received: ({ neighbour, family }) => [...rib.received(peer(neighbour), family)].map(plain),
+  advertised: ({ neighbour, family }) => [...rib.advertised(peer(neighbour), family)].map(plain),
   setNeighbour: ({ neighbour }) => speaker.setNeighbour(neighbour),
   clear: ({ neighbour, clearing }) => speaker.clear(neighbour, clearing),
 };
