@@ -28,3 +28,20 @@ export const KEPT_FINDINGS = 16;
 export const MAX_FINDING_TEXT = 256;
 /** Kernels keep keys of at most so many bytes (TCP_MD5SIG_MAXKEYLEN). */
 export const MAX_PASSWORD_BYTES = 80;
+
+// --- the RIB (rib/) ------------------------------------------------------------------------------------
+
+export const LIMITS = {
+  /** Routes of one family that a neighbour may say where its `maxRoutes` is not given. */
+  routesOfFamily: 4_000_000,
+  /** Routes in one Update that is given to a session. */
+  routesInUpdate: 4096,
+  /** Routes that one call of `next` looks at before it gives the processor away. */
+  looksInCall: 65_536,
+  /** Routes that are worked out between two breaths. */
+  routesInSlice: 16_384,
+  /** Updates that a group keeps so that its other peers are given the same ones. */
+  updatesKept: 16,
+  /** Milliseconds that VPN routes wait for a peer's memberships (RFC 4684 §6). */
+  membershipWaitMs: 60_000,
+} as const;

@@ -30,9 +30,9 @@ export interface BgpPath {
   readonly attributes: Attributes;
   readonly nextHop: NextHop;
   /** Name of the neighbour; undefined: ours. */
-  readonly from?: string;
+  readonly from?: string | undefined;
   /** Its peer is away and may come back (RFC 4724); `long`: for a long time (RFC 9494). */
-  readonly stale?: 'short' | 'long';
+  readonly stale?: 'short' | 'long' | undefined;
 }
 
 /** The best paths of a route have changed. */

@@ -154,6 +154,11 @@ export function nlriKey<F extends FamilyName>(family: F, nlri: NlriOf[F]): strin
   return pathId === undefined ? key : `${key} #${pathId}`;
 }
 
+/** Of a route, whichever of its paths it is. */
+export function routeKey(family: FamilyName, nlri: NlriOf[FamilyName]): string {
+  return codecOf(family).key(nlri);
+}
+
 export function unfitNlri(family: FamilyName, nlri: NlriOf[FamilyName]): string | undefined {
   return codecOf(family).unfit?.(nlri);
 }

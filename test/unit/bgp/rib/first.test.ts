@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { inet, membership, RibLab, targets, vpn } from '../../../support/rib-lab.ts';
+
+test('in, best, out, withdrawn', () => {
+  const lab = new RibLab();
+  const a = lab.far({ name: 'a', address: '10.0.0.2', as: 65001 }).up();
+  const b = lab.far({ name: 'b', address: '10.0.0.3' }).up();
+  const c = lab.far({ name: 'c', address: '10.0.0.4' }).up();
+  lab.settle();
+  expect(b.endsOfRib).toEqual(['ipv4-unicast', 'vpnv4']);
+  a.announce('vpnv4', [vpn('10.1.0.0/16'), vpn('10.2.0.0/16')]);
+  b.announce('ipv4-unicast', inet('10.3.0.0/16'));
+  lab.settle();
+  expect(b.keys('vpnv4')).toEqual(['65000:1 10.1.0.0/16', '65000:1 10.2.0.0/16']);
+  expect(b.updates.filter((u) => u.announced.length > 0).length).toBe(1);
+  expect(a.keys('vpnv4')).toEqual([]);
+  expect(a.keys('ipv4-unicast')).toEqual(['10.3.0.0/16']);
+  expect(c.keys('ipv4-unicast')).toEqual([]);
+  a.withdraw('vpnv4', vpn('10.1.0.0/16'));
+  lab.settle();
+  expect(b.keys('vpnv4')).toEqual(['65000:1 10.2.0.0/16']);
+  a.down();
+  b.down();
+  c.down();
+  lab.settle();
+  expect(lab.rib.held).toEqual({ said: 0, entries: 0, slots: 0 });
+});
+
+test('memberships', () => {
+  const lab = new RibLab();
+  const families = ['rtc', 'vpnv4'] as const;
+  const a = lab.far({ name: 'a', address: '10.0.0.2', families, client: true }).up();
+  const b = lab.far({ name: 'b', address: '10.0.0.3', families, client: true }).up();
+  lab.rib.want(new Set(['65000:7']));
+  lab.settle();
+  expect(a.endsOfRib).toEqual(['rtc']);
+  expect(a.keys('rtc').length).toBe(1);
+  a.announce('vpnv4', vpn('10.1.0.0/16'), targets('65000:1'));
+  a.announce('vpnv4', vpn('10.2.0.0/16'), targets('65000:2'));
+  a.say({ endOfRib: 'rtc' });
+  b.announce('rtc', membership('65000:1'));
+  lab.settle();
+  expect(b.keys('vpnv4')).toEqual([]);
+  expect(a.keys('rtc').length).toBe(2);
+  b.say({ endOfRib: 'rtc' });
+  lab.settle();
+  expect(b.keys('vpnv4')).toEqual(['65000:1 10.1.0.0/16']);
+  expect(b.endsOfRib).toEqual(['rtc', 'vpnv4']);
+  b.announce('rtc', membership('65000:2'));
+  b.withdraw('rtc', membership('65000:1'));
+  lab.settle();
+  expect(b.keys('vpnv4')).toEqual(['65000:1 10.2.0.0/16']);
+});
