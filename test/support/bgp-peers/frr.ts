@@ -290,10 +290,12 @@ export class Frr implements BgpPeer {
     await namespace.ip('link', 'add', bridge, 'type', 'bridge');
     const options = ['id', `${vni}`, 'dstport', '4789', 'local', address, 'nolearning'];
     await namespace.ip('link', 'add', tunnel, 'type', 'vxlan', ...options);
-    await namespace.ip('link', 'add', `tenant${vni}`, 'type', 'dummy');
+    // Somebody to have MACs behind: a cable whose other end nobody looks at.
+    const end = ['peer', 'name', `end${vni}`];
+    await namespace.ip('link', 'add', `tenant${vni}`, 'type', 'veth', ...end);
     await namespace.ip('link', 'set', tunnel, 'master', bridge);
     await namespace.ip('link', 'set', `tenant${vni}`, 'master', bridge);
-    for (const link of [bridge, tunnel, `tenant${vni}`])
+    for (const link of [bridge, tunnel, `tenant${vni}`, `end${vni}`])
       await namespace.ip('link', 'set', link, 'up');
   }
 
