@@ -6,9 +6,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import type { Neighbour, NeighbourRange } from '../../../src/bgp/neighbour.ts';
-import type { BgpPath, Nlri } from '../../../src/bgp/rib/contract.ts';
+import type { BgpPath } from '../../../src/bgp/rib/contract.ts';
 import type { SpeakerStatus } from '../../../src/bgp/session/status.ts';
-import type { FamilyName } from '../../../src/bgp/wire/family-names.ts';
 import type { Lab, Service } from '../../../src/program/lab.ts';
 import type { NetworkNamespace } from '../../../src/program/netns.ts';
 
@@ -41,6 +40,8 @@ interface Methods {
   readonly routes: readonly { readonly key: string; readonly paths: readonly BgpPath[] }[];
   readonly received: readonly BgpPath[];
   readonly advertised: readonly BgpPath[];
+  /** All that a neighbour has said and that is there, and how many updates it has said, at one time. */
+  readonly everything: { readonly updates: number; readonly received: readonly BgpPath[] };
 }
 
 export class SpeakerProcess {
@@ -98,9 +99,5 @@ export class SpeakerProcess {
         else rejected(new Error(`${method}: ${answer.error}`));
       });
     });
-  }
-
-  async received(neighbour: string, family: FamilyName): Promise<readonly Nlri[]> {
-    return (await this.call('received', { neighbour, family })).map(({ nlri }) => nlri);
   }
 }

@@ -52,6 +52,12 @@ const METHODS = {
   routes: ({ family }) =>
     [...rib.routes(family)].map(({ key, paths }) => ({ key, paths: paths.map(plain) })),
   received: ({ neighbour, family }) => [...rib.received(peer(neighbour), family)].map(plain),
+  everything: ({ neighbour }) => ({
+    updates: speaker.neighbour(neighbour).messagesIn.update,
+    received: speaker
+      .neighbour(neighbour)
+      .families.flatMap(({ family }) => [...rib.received(peer(neighbour), family)].map(plain)),
+  }),
   advertised: ({ neighbour, family }) => [...rib.advertised(peer(neighbour), family)].map(plain),
   setNeighbour: ({ neighbour }) => speaker.setNeighbour(neighbour),
   clear: ({ neighbour, clearing }) => speaker.clear(neighbour, clearing),
