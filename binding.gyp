@@ -46,6 +46,7 @@
       "native/port/socket_port.cc",
       "native/port/sockets.cc",
       "native/port/tap_port.cc",
+      "native/port/tcp_options.cc",
       "native/port/unix_channel.cc",
       "native/port/virtio_header.cc",
       "native/program/apply.cc",
@@ -79,7 +80,8 @@
       "native/binding/channel.cc",
       "native/binding/dataplane.cc",
       "native/binding/descriptor.cc",
-      "native/binding/port_request.cc"
+      "native/binding/port_request.cc",
+      "native/binding/tcp.cc"
     ],
     "addon_defines": [
       "NAPI_VERSION=9",

@@ -8,6 +8,7 @@
 #include "binding/dataplane.h"
 #include "binding/descriptor.h"
 #include "binding/records.h"
+#include "binding/tcp.h"
 #include "program/program.h"
 
 namespace vrouter {
@@ -48,6 +49,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("openNetlink", Napi::Function::New(env, open_netlink, "openNetlink"));
   exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
   exports.Set("framePair", Napi::Function::New(env, frame_pair, "framePair"));
+  exports.Set("openTcp", Napi::Function::New(env, open_tcp, "openTcp"));
+  exports.Set("setTcpHops", Napi::Function::New(env, set_hops, "setTcpHops"));
+  exports.Set("setTcpKey", Napi::Function::New(env, set_key, "setTcpKey"));
   exports.Set("Channel", Channel::define(env));
   exports.Set("listenUnix", Napi::Function::New(env, listen_unix_socket, "listenUnix"));
   exports.Set("acceptUnix", Napi::Function::New(env, accept_unix_socket, "acceptUnix"));

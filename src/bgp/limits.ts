@@ -20,6 +20,8 @@ export const MAX_WAITING_BYTES = 128 << 10;
 export const SEND_HOLD_MS = 480_000;
 /** How long what has been written may take to go out once we have closed. */
 export const LINGER_MS = 2_000;
+/** Connections that linger so; any more are closed as soon as our last words are with the kernel. */
+export const MAX_LINGERING = 256;
 /** After too many routes: tried again this much later, or when somebody says so. */
 export const OVERFLOW_RETRY_MS = 300_000;
 /** Of each neighbour, what was wrong with its updates: the last few, with their texts. */
@@ -29,7 +31,7 @@ export const MAX_FINDING_TEXT = 256;
 /** Kernels keep keys of at most so many bytes (TCP_MD5SIG_MAXKEYLEN). */
 export const MAX_PASSWORD_BYTES = 80;
 
-// --- the RIB (rib/) ------------------------------------------------------------------------------------
+// --- the RIB (rib/): every one is reached by a test or a figure, and none by a router that behaves ----------
 
 export const LIMITS = {
   /** Routes of one family that a neighbour may say where its `maxRoutes` is not given. */

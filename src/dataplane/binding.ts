@@ -142,6 +142,12 @@ export interface Addon {
   socketPair(): [number, number];
   /** Unix, SOCK_DGRAM: for a port of kind socket, and who is behind it. */
   framePair(): [number, number];
+  /** A TCP socket to connect to the address, or, with a port, bound to both and to be listened on. */
+  openTcp(address: Uint8Array, port?: number): number;
+  /** 0: left as it is. */
+  setTcpHops(fd: number, ttl: number, minTtl: number): void;
+  /** RFC 2385, of addresses under the prefix; an empty key takes it back. */
+  setTcpKey(fd: number, address: Uint8Array, length: number, key: Uint8Array): void;
   readonly Channel: new (pathOrFd: string | number) => NativeChannel;
   listenUnix(path: string): number;
   /** -1: nobody waits. */

@@ -148,7 +148,7 @@ export class Lab {
     const { clock } = this;
     const speaker = new BgpSpeaker({
       speaker: { as: 65000, id: address },
-      transport: network.transport(address, clock),
+      transport: more.transport ?? network.transport(address, clock),
       makeRib: (options) => new RecordingRib(options),
       clock,
       random: randomOf(BigInt(last)),
@@ -158,3 +158,23 @@ export class Lab {
     return { speaker, rib: speaker.rib as RecordingRib, address };
   }
 }
+
+export const route = (n: number): Outgoing => ({
+  kind: 'update',
+  update: {
+    withdrawn: [],
+    announced: [
+      {
+        ...{ family: 'vpnv4', nextHop: { address: ip('10.255.0.1') } },
+        nlri: [
+          {
+            rd: '65000:1' as never,
+            prefix: `10.${(n >> 8) & 255}.${n & 255}.0/24` as never,
+            label: 16,
+          },
+        ],
+      },
+    ],
+    attributes: { origin: 'igp', asPath: [], localPref: 100 },
+  },
+});

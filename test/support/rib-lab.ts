@@ -54,6 +54,8 @@ export class Far {
   readonly refreshes: RouteRefresh[] = [];
   readonly updates: Update[] = [];
   ready = 0;
+  /** Its routes are kept when the session is lost. */
+  keeps = false;
   #refreshing = new Map<FamilyName, Set<string>>();
 
   constructor(lab: RibLab, options: FarOptions) {
@@ -85,6 +87,7 @@ export class Far {
     const open = this.open();
     this.held.clear();
     this.endsOfRib.length = 0;
+    this.keeps = !without.includes('graceful-restart');
     this.peer.up(agree(ours, open), open, this.lab.now, '10.0.0.1' as IpText);
     return this;
   }

@@ -98,7 +98,10 @@ export class AdjIn {
       const said = this.#judged(raw, nlri, context.policy);
       if (said === undefined) continue;
       const path = table.put(this.source, nlri, raw, said);
-      if (path !== undefined) path.generation = generation;
+      if (path !== undefined) {
+        path.generation = generation;
+        this.#resay(path, said);
+      }
       this.#release(nlriKey(table.family, nlri));
     }
   }
@@ -138,8 +141,7 @@ export class AdjIn {
     source.stale = 'long';
     forEachPath(source, (path) => {
       if (path.generation >= source.staleBefore) return;
-      if (path.said.facts.noLlgr) source.table.drop(path);
-      else this.#resay(path, path.said);
+      this.#resay(path, path.said);
     });
   }
 
@@ -163,6 +165,10 @@ export class AdjIn {
   /** The same path with other words, as old as it was. */
   #resay(path: Path, said: Said): void {
     const { source } = this;
+    if (path.stale === 'long' && said.facts.noLlgr) {
+      source.table.drop(path);
+      return;
+    }
     const long = path.stale === 'long' && !said.facts.llgrStale;
     const marked = long ? { addCommunities: [COMMUNITIES.llgrStale] } : undefined;
     const words = long

@@ -2,9 +2,9 @@
 import type { Neighbour, Speaker } from '../neighbour.ts';
 import type { Hops } from './transport.ts';
 
-const MAX_TTL = 255;
+export const MAX_TTL = 255;
 
-/** RFC 5082 has its packets sent with 255. Of whom it is not known in which AS it is: as the system has it. */
+/** RFC 5082 has its packets sent with 255. Of whom it is not known in which AS it is: left as it is. */
 export function hopsOf(
   { ttl, ttlSecurity, as }: Pick<Neighbour, 'ttl' | 'ttlSecurity' | 'as'>,
   speaker: Speaker,

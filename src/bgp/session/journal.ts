@@ -2,7 +2,15 @@
 import type { Clock } from '../../codec/byte-stream.ts';
 import { KEPT_FINDINGS, MAX_FINDING_TEXT } from '../limits.ts';
 import type { Consequence } from '../wire/finding.ts';
+import { NOTIFICATIONS, notificationText } from '../wire/notification.ts';
 import type { Said, SaidFinding } from './status.ts';
+
+const COLLISION = notificationText({ code: NOTIFICATIONS.cease.code, subcode: 7, data: '' });
+
+/** Of two connections one goes: that is nothing that anybody has to know of. */
+function isCollision(text: string): boolean {
+  return text.endsWith(COLLISION);
+}
 
 export class Journal {
   /** Notifications. */
@@ -18,15 +26,15 @@ export class Journal {
   }
 
   heard(text: string): void {
-    this.lastErrorIn = this.#said(text);
+    if (!isCollision(text)) this.lastErrorIn = this.#said(text);
   }
 
   sent(text: string): void {
-    this.lastErrorOut = this.#said(text);
+    if (!isCollision(text)) this.lastErrorOut = this.#said(text);
   }
 
   ended(text: string): void {
-    this.lastEnd = this.#said(text);
+    if (!isCollision(text)) this.lastEnd = this.#said(text);
   }
 
   found(consequence: Consequence, text: string): void {

@@ -64,7 +64,8 @@ export function neighbourStatus(peer: Peer, rib: BgpRib, now: number): Neighbour
   return {
     ...{ name, address, port, passive, dynamic: peer.dynamic, enabled: peer.enabled },
     ...(as === undefined ? {} : { as }),
-    state: peer.state,
+    ...{ state: peer.state, now },
+    ...(peer.restartAt === undefined ? {} : { restartAt: peer.restartAt }),
     ageMs: now - peer.since,
     flaps: tally.flaps,
     ...ofSession(peer),

@@ -5,23 +5,14 @@
  * Invariants
  *  * Events are handled one at a time: what an action brings about comes after all actions of the event before it.
  *  * The RIB's `up` and `down` alternate, and between them, only there, it is given updates and asked for some.
- *  * What is written and not taken is bounded: the RIB is asked for more only while less than MAX_WAITING_BYTES wait.
  *  * Whatever a peer sends ends its own session at most.
  */
-import type { Clock } from '../../codec/byte-stream.ts';
 import { Session, type SessionAction, type SessionEvent } from '../fsm.ts';
-import {
-  MAX_WAITING_BYTES,
-  OVERFLOW_RETRY_MS,
-  SEND_HOLD_MS,
-  TURN_MS,
-  WRITE_BYTES_A_TURN,
-} from '../limits.ts';
-import type { Neighbour, Speaker } from '../neighbour.ts';
-import type { BgpRib, RibPeer } from '../rib/contract.ts';
+import { OVERFLOW_RETRY_MS } from '../limits.ts';
+import type { Neighbour } from '../neighbour.ts';
+import type { RibPeer } from '../rib/contract.ts';
 import type { Agreed } from '../wire/agree.ts';
-import { type FamilyName, type FamilyText, isFamily } from '../wire/family-names.ts';
-import type { Finding } from '../wire/finding.ts';
+import { isFamily } from '../wire/family-names.ts';
 import {
   keepaliveMessage,
   type Message,
@@ -32,47 +23,22 @@ import {
 import { NOTIFICATIONS, type Notification } from '../wire/notification.ts';
 import type { Open } from '../wire/open.ts';
 import type { ReadUpdate } from '../wire/update.ts';
+import { Alarm } from './alarm.ts';
 import { CEASE, ceased, fullText, hardened, SEND_HOLD_EXPIRED } from './cease.ts';
 import { Connection } from './connection.ts';
+import { disabledBy, type Established, keptMs } from './established.ts';
 import { hopsOf } from './hops.ts';
 import { Journal } from './journal.ts';
-import { type Circumstances, ourOpen } from './our-open.ts';
-import { wireText, writtenOf } from './outgoing.ts';
+import { ourOpen } from './our-open.ts';
+import type { PeerSetting } from './peer-setting.ts';
+import { Sender } from './sender.ts';
 import { Tally } from './status.ts';
-import type { Hops, PeerStream, Transport } from './transport.ts';
-
-export interface PeerSetting {
-  readonly speaker: Speaker;
-  readonly rib: BgpRib;
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly soon: (run: () => void) => void;
-  readonly circumstances: () => Circumstances;
-  /** Called us, and is of a range. */
-  readonly dynamic: boolean;
-  /** The RIB may have something due earlier. */
-  readonly ribCalled: () => void;
-  /** Of a dynamic one: nothing is left of it. */
-  readonly idle: () => void;
-  /** An error of ours; the session that met it is over. */
-  readonly fault: (error: unknown) => void;
-}
-
-/** What there is while the session is up. */
-interface Established {
-  readonly id: number;
-  readonly connection: Connection;
-  readonly peer: Open;
-  readonly agreed: Agreed;
-  /** wireText of what we send with. */
-  readonly wire: string;
-  /** RFC 7606: not listened to any more. */
-  readonly disabled: Set<FamilyName>;
-}
+import type { Hops, PeerStream } from './transport.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const { cease, update: updateError } = NOTIFICATIONS;
+/** Invalid network field. */
+const UNREADABLE: Notification = { code: updateError.code, subcode: 10, data: '' };
 
 interface Tick {
   readonly kind: 'tick';
@@ -98,15 +64,11 @@ export class Peer {
   #cancelConnect: () => void = () => {};
   readonly #events: (SessionEvent | Tick)[] = [];
   #handling = false;
-  #pumping = false;
-  /** Since when the peer has taken nothing, though it should. */
-  #blockedAt = NEVER;
   /** Too many routes: not before. */
   #restartAt = NEVER;
   /** A restarting peer's routes are kept for it until then. */
   #keptUntil = 0;
-  #timerAt = NEVER;
-  #cancelTimer: () => void = () => {};
+  readonly #alarm: Alarm;
   #gone = false;
 
   constructor(neighbour: Neighbour, setting: PeerSetting) {
@@ -114,6 +76,9 @@ export class Peer {
     this.#setting = setting;
     this.#since = setting.clock.now();
     this.journal = new Journal(setting.clock);
+    // What has arrived by now counts, though nobody has read it yet: sockets are looked at, then read, and then the time.
+    const { soon } = setting;
+    this.#alarm = new Alarm(setting.clock, () => soon(() => soon(() => this.#tick())));
     const { speaker, circumstances } = setting;
     const open = () => ourOpen(speaker, this.neighbour, circumstances());
     this.#machine = new Session(
@@ -143,6 +108,16 @@ export class Peer {
 
   get up(): Established | undefined {
     return this.#up;
+  }
+
+  /** After too many routes. */
+  get restartAt(): number | undefined {
+    return this.#restartAt === NEVER ? undefined : this.#restartAt;
+  }
+
+  /** Ours, if we are away for a while (RFC 4724). */
+  get keepsRoutes(): boolean {
+    return this.#up?.agreed.gracefulRestart !== undefined;
   }
 
   get since(): number {
@@ -215,6 +190,10 @@ export class Peer {
   /** Nothing comes of it any more. */
   remove(reason: Notification): void {
     if (this.#gone) return;
+    if (this.#handling) {
+      this.#setting.soon(() => this.remove(reason));
+      return;
+    }
     this.#stop(reason);
     this.#forget();
     this.#setting.rib.removePeer(this.rib);
@@ -230,7 +209,7 @@ export class Peer {
   }
 
   ready(): void {
-    this.#pump();
+    this.#up?.sender.pump();
   }
 
   // --- the machine -------------------------------------------------------------------------------------
@@ -241,7 +220,7 @@ export class Peer {
 
   #forget(): void {
     this.#gone = true;
-    this.#cancelTimer();
+    this.#alarm.cancel();
   }
 
   #handle(event: SessionEvent | Tick): void {
@@ -269,7 +248,8 @@ export class Peer {
     connect: () => this.#connect(),
     'abort-connect': () => {
       this.#cancelConnect();
-      this.journal.ended('nobody answered');
+      const given = this.#connections.size === 0 && this.#machine.state !== 'idle';
+      if (given) this.journal.ended('nobody answered');
     },
     'send-open': ({ connection, open }) =>
       this.#connections.get(connection)?.write('open', openMessage(open)),
@@ -325,12 +305,9 @@ export class Peer {
       stream,
       {
         message: (message) => this.#guarded(id, () => this.#message(id, message)),
-        unreadable: (notification) =>
-          this.#handle({ kind: 'unreadable', connection: id, notification }),
+        unreadable: (notification) => this.#end(id, notification),
         drained: () => {
-          if (this.#up?.id !== id) return;
-          this.#blockedAt = NEVER;
-          this.#pump();
+          if (this.#up?.id === id) this.#up.sender.drained();
         },
         closed: (why) => {
           this.#connections.delete(id);
@@ -349,10 +326,18 @@ export class Peer {
     try {
       run();
     } catch (error) {
-      const notification = ceased(CEASE.outOfResources);
-      this.#handle({ kind: 'unreadable', connection: id, notification });
-      this.#setting.fault(error);
+      this.#fail(id, error);
     }
+  }
+
+  #fail(id: number, error: unknown): void {
+    this.#end(id, ceased(CEASE.outOfResources));
+    this.#setting.fault(error);
+  }
+
+  /** For a reason of ours; it is tried again. */
+  #end(id: number, notification: Notification): void {
+    this.#handle({ kind: 'unreadable', connection: id, notification });
   }
 
   #message(id: number, message: Message): void {
@@ -371,13 +356,19 @@ export class Peer {
   #established(id: number, peer: Open, agreed: Agreed): void {
     const connection = this.#connections.get(id);
     if (connection === undefined) return;
-    const wire = wireText(agreed.send);
-    this.#up = { id, connection, peer, agreed, wire, disabled: new Set() };
+    const { clock, soon } = this.#setting;
+    const sender = new Sender(connection, this.rib, agreed, {
+      ...{ clock, soon, tally: this.tally },
+      blocked: () => this.#arm(),
+      failed: (error) => this.#fail(id, error),
+    });
+    this.#up = { id, connection, peer, agreed, sender, disabled: new Set() };
     this.#since = this.#setting.clock.now();
     connection.establish(agreed);
     this.rib.up(agreed, peer, this.#since, connection.stream.local.address);
     this.#setting.ribCalled();
-    this.#pump();
+    this.#setting.session('up');
+    sender.pump();
   }
 
   #down(graceful: boolean): void {
@@ -386,11 +377,12 @@ export class Peer {
     const now = this.#setting.clock.now();
     this.#up = undefined;
     this.#since = now;
-    this.#blockedAt = NEVER;
+    up.sender.stop();
     this.tally.flaps += 1;
     this.#keptUntil = graceful ? now + keptMs(up.agreed) : now;
     this.rib.down(graceful, now);
     this.#setting.ribCalled();
+    this.#setting.session('down');
   }
 
   #update(read: ReadUpdate): void {
@@ -400,7 +392,7 @@ export class Peer {
     const reason = this.rib.take(read.update);
     if (reason === undefined) return;
     if (reason.code !== cease.code || reason.subcode !== CEASE.tooManyRoutes) {
-      this.#handle({ kind: 'unreadable', connection: up.id, notification: reason });
+      this.#end(up.id, reason);
       return;
     }
     this.#stop(reason);
@@ -411,8 +403,7 @@ export class Peer {
   #disable(up: Established, read: ReadUpdate): boolean {
     const families = disabledBy(read.findings);
     if (families.length === 0) {
-      const notification = { code: updateError.code, subcode: 10, data: '' };
-      this.#handle({ kind: 'unreadable', connection: up.id, notification });
+      this.#end(up.id, UNREADABLE);
       return false;
     }
     for (const family of families) {
@@ -424,74 +415,21 @@ export class Peer {
     return true;
   }
 
-  /** Writes while the peer takes, a turn at a time. */
-  #pump(): void {
-    const up = this.#up;
-    if (up === undefined || this.#pumping) return;
-    const { clock, soon, fault } = this.#setting;
-    const { stream } = up.connection;
-    const until = clock.now() + TURN_MS;
-    let bytes = 0;
-    try {
-      while (stream.waiting < MAX_WAITING_BYTES) {
-        const outgoing = this.rib.next();
-        if (outgoing === undefined) return;
-        const { messages, unsendable } = writtenOf(outgoing, up.agreed.send, up.wire);
-        this.tally.unsendable += unsendable;
-        up.connection.write(outgoing.kind, ...messages);
-        for (const { length } of messages) bytes += length;
-        if (bytes < WRITE_BYTES_A_TURN && clock.now() < until) continue;
-        this.#pumping = true;
-        soon(() => {
-          this.#pumping = false;
-          this.#pump();
-        });
-        return;
-      }
-    } catch (error) {
-      const notification = ceased(CEASE.outOfResources);
-      this.#handle({ kind: 'unreadable', connection: up.id, notification });
-      fault(error);
-      return;
-    }
-    if (this.#blockedAt !== NEVER) return;
-    this.#blockedAt = clock.now();
-    this.#arm();
-  }
-
   // --- time --------------------------------------------------------------------------------------------
 
-  get #sendHoldAt(): number {
-    const holdMs = (this.#up?.agreed.holdTime ?? 0) * 1000;
-    return this.#blockedAt + Math.max(SEND_HOLD_MS, 2 * holdMs);
-  }
-
-  /** A timer that goes off early is set again; so it is not touched for every message that moves the hold time. */
   #arm(): void {
     if (this.#gone) return;
     const idleAt = this.#mayBeIdle ? this.#keptUntil : NEVER;
-    const due = Math.min(
-      this.#machine.deadline ?? NEVER,
-      ...[this.#restartAt, this.#sendHoldAt, idleAt],
-    );
-    if (due >= this.#timerAt) return;
-    this.#cancelTimer();
-    this.#timerAt = due;
-    const { clock, soon } = this.#setting;
-    // What has arrived by now counts, though nobody has looked at it yet: sockets first.
-    this.#cancelTimer = clock.after(Math.max(0, Math.ceil(due - clock.now())), () =>
-      soon(() => this.#tick()),
-    );
+    const sendAt = this.#up?.sender.deadline ?? NEVER;
+    this.#alarm.set(Math.min(this.#machine.deadline ?? NEVER, this.#restartAt, sendAt, idleAt));
   }
 
   #tick(): void {
     if (this.#gone) return;
-    this.#timerAt = NEVER;
     const now = this.#setting.clock.now();
     if (now >= this.#restartAt) this.start();
-    if (this.#up !== undefined && now >= this.#sendHoldAt) {
-      const notification = SEND_HOLD_EXPIRED;
-      this.#handle({ kind: 'unreadable', connection: this.#up.id, notification });
+    if (this.#up !== undefined && now >= this.#up.sender.deadline) {
+      this.#end(this.#up.id, SEND_HOLD_EXPIRED);
     }
     this.#handle({ kind: 'tick' });
   }
@@ -507,17 +445,4 @@ export class Peer {
       if (this.#mayBeIdle && !this.#gone) this.#setting.idle();
     });
   }
-}
-
-/** RFC 7606 §2: families of which an update could not be read. */
-function disabledBy(findings: readonly Finding[]): readonly FamilyText[] {
-  return findings.flatMap(({ consequence, family }) =>
-    consequence === 'afi-safi-disable' && family !== undefined ? [family] : [],
-  );
-}
-
-/** For so long the routes of a peer that restarts may be kept. */
-function keptMs({ gracefulRestart, longLivedRestart }: Agreed): number {
-  const long = (longLivedRestart?.families ?? []).map(({ seconds }) => seconds);
-  return ((gracefulRestart?.seconds ?? 0) + Math.max(0, ...long)) * 1000;
 }

@@ -11,13 +11,16 @@ import { type IpText, parseIp } from '../../addr/ip.ts';
 import { contains, hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import { type Clock, systemClock } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
+import { MAX_PASSWORD_BYTES } from '../limits.ts';
 import type { Neighbour, NeighbourRange, Speaker } from '../neighbour.ts';
 import type { BgpRib, RibOptions, RibPeer } from '../rib/contract.ts';
 import type { Notification } from '../wire/notification.ts';
+import { Alarm } from './alarm.ts';
 import { CEASE, ceased } from './cease.ts';
 import { hopsOf } from './hops.ts';
 import { type Host, sessionText } from './our-open.ts';
-import { Peer, type PeerSetting } from './peer.ts';
+import { Peer } from './peer.ts';
+import type { PeerSetting } from './peer-setting.ts';
 import { neighbourStatus } from './peer-status.ts';
 import type { NeighbourStatus, SpeakerStatus } from './status.ts';
 import type { Hops, Key, PeerStream, Transport } from './transport.ts';
@@ -38,6 +41,8 @@ export interface BgpSpeakerOptions {
   readonly forwardingKept?: boolean;
   /** We were there before: until the neighbour's restart time is over since the beginning, our OPENs say so. */
   readonly restarted?: boolean;
+  /** A session is up, or was. Why it is not any more can be asked for after the call. */
+  readonly onSession?: (neighbour: string, state: 'up' | 'down') => void;
   /** An error of ours that ended a session. Default: thrown. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -58,8 +63,7 @@ export class BgpSpeaker {
   readonly #rangeOf = new Map<Peer, string>();
   #refused = 0;
   #refusedByLimit = 0;
-  #ribTimerAt = Number.POSITIVE_INFINITY;
-  #cancelRibTimer: () => void = () => {};
+  readonly #ribAlarm: Alarm;
   #closed = false;
 
   constructor(options: BgpSpeakerOptions) {
@@ -75,6 +79,10 @@ export class BgpSpeaker {
         }),
       onReady: (peer) => this.#byRib.get(peer)?.ready(),
     });
+    this.#ribAlarm = new Alarm(this.#clock, () => {
+      this.rib.tick(this.#clock.now());
+      this.#armRib();
+    });
     options.transport.listen({
       admit: (remote, local) => this.#admit(remote, local),
       accept: (stream) => this.#accept(stream),
@@ -86,6 +94,7 @@ export class BgpSpeaker {
   /** Added, or changed: found by its name. */
   setNeighbour(neighbour: Neighbour): void {
     const { speaker } = this.#options;
+    mayHavePassword(neighbour.name, neighbour.password);
     const old = this.#peers.get(neighbour.name);
     if (
       old !== undefined &&
@@ -103,7 +112,12 @@ export class BgpSpeaker {
       }
     }
     const peer = this.#add(neighbour);
-    this.#renewKeys();
+    try {
+      this.#renewKeys();
+    } catch (error) {
+      this.#remove(peer, ceased(CEASE.deconfigured));
+      throw error;
+    }
     if (old?.enabled === false) peer.shutdown();
     else peer.start();
   }
@@ -118,6 +132,7 @@ export class BgpSpeaker {
 
   /** Added, or changed: those that are here by it stay where what they are is still so. */
   setRange(range: NeighbourRange): void {
+    mayHavePassword(range.name, range.template.password);
     this.#ranges.set(range.name, range);
     const { speaker } = this.#options;
     for (const peer of this.#dynamic(range.name)) {
@@ -178,19 +193,19 @@ export class BgpSpeaker {
     return this.#peers.get(name)?.rib;
   }
 
-  /** `restart`: without a word, for peers that keep our routes until we are back; else they are told, with `text`. */
+  /** `restart`: without a word to peers that keep our routes until we are back; else they are told, with `text`. */
   close(how: { readonly restart: boolean; readonly text?: string } = { restart: false }): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#options.transport.close();
     for (const peer of this.#peers.values()) {
-      if (how.restart) peer.leave();
+      if (how.restart && peer.keepsRoutes) peer.leave();
       else peer.remove(ceased(CEASE.shutdown, how.text));
     }
     this.#peers.clear();
     this.#byRib.clear();
     this.#rangeOf.clear();
-    this.#cancelRibTimer();
+    this.#ribAlarm.cancel();
   }
 
   // --- inside ------------------------------------------------------------------------------------------
@@ -215,6 +230,7 @@ export class BgpSpeaker {
       dynamic: range !== undefined,
       ribCalled: () => this.#armRib(),
       idle: () => this.#remove(peer, ceased(CEASE.deconfigured)),
+      session: (state) => this.#options.onSession?.(neighbour.name, state),
       fault: (error) => {
         const { onFault } = this.#options;
         if (onFault === undefined) throw error;
@@ -327,15 +343,7 @@ export class BgpSpeaker {
 
   #armRib(): void {
     const { due } = this.rib;
-    if (this.#closed || due === undefined || due >= this.#ribTimerAt) return;
-    this.#cancelRibTimer();
-    this.#ribTimerAt = due;
-    const wait = Math.max(0, Math.ceil(due - this.#clock.now()));
-    this.#cancelRibTimer = this.#clock.after(wait, () => {
-      this.#ribTimerAt = Number.POSITIVE_INFINITY;
-      this.rib.tick(this.#clock.now());
-      this.#armRib();
-    });
+    if (due !== undefined && !this.#closed) this.#ribAlarm.set(due);
   }
 }
 
@@ -347,6 +355,14 @@ const CLEARINGS: { readonly [K in Clearing]: (peer: Peer, text?: string) => bool
   in: (peer) => peer.refreshIn(),
   out: (peer) => peer.refreshOut(),
 };
+
+function mayHavePassword(name: string, password = ''): void {
+  if (Buffer.byteLength(password) <= MAX_PASSWORD_BYTES) return;
+  throw new VRouterError(
+    'BAD_NEIGHBOUR',
+    `${name}: a password has ${MAX_PASSWORD_BYTES} bytes at most`,
+  );
+}
 
 function covers({ prefix }: NeighbourRange, address: IpText): boolean {
   const { family, bytes } = parseIp(address);

@@ -49,6 +49,10 @@ export interface NeighbourStatus {
   /** False: somebody has shut it down. */
   readonly enabled: boolean;
   readonly state: SessionState;
+  /** The speaker's clock, to which all times here belong. */
+  readonly now: number;
+  /** After too many routes: when it is tried again. */
+  readonly restartAt?: number;
   /** ms in which it has been established, or has not. */
   readonly ageMs: number;
   /** Established and lost again. */

@@ -10,7 +10,8 @@ import { canonicalIp, type IpFamily, type IpText, parseIp } from '../../addr/ip.
 import { hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import type { StreamListener } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
-import { LINGER_MS } from '../limits.ts';
+import { LINGER_MS, MAX_LINGERING } from '../limits.ts';
+import { MAX_TTL } from './hops.ts';
 import type {
   Attempt,
   Endpoint,
@@ -24,8 +25,8 @@ import type {
 
 /** Native: native/binding/tcp.h. All of them throw VRouterError. */
 export interface TcpOptionsSocket {
-  /** A socket that is not connected; bound where there is an address, to that alone. The caller's to close. */
-  openTcp(family: IpFamily, address?: Uint8Array, port?: number): number;
+  /** A socket to connect to the address, or, with a port, bound to both and to be listened on. The caller's to close. */
+  openTcp(address: Uint8Array, port?: number): number;
   /** 0: left as it is. */
   setTcpHops(fd: number, ttl: number, minTtl: number): void;
   /** What addresses under the prefix must sign with; an empty key takes it back. */
@@ -43,7 +44,10 @@ function descriptorOf(socket: Socket): number {
   return (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
 }
 
+const KEEPALIVE_MS = 60_000;
+
 class SocketStream implements PeerStream {
+  static #lingering = 0;
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly #socket: Socket;
@@ -57,6 +61,7 @@ class SocketStream implements PeerStream {
     this.local = { address: addressOf(localAddress), port: localPort ?? 0 };
     this.remote = { address: addressOf(remoteAddress), port: remotePort ?? 0 };
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_MS); // hold times may be 0
     socket.pause();
     socket.on('error', (error) => {
       this.#why = error.message;
@@ -109,11 +114,18 @@ class SocketStream implements PeerStream {
   end(): void {
     this.#listener = undefined;
     const socket = this.#socket;
+    if (socket.destroyed) return;
     socket.resume(); // unread bytes would make it a reset, and the last words be lost
-    socket.end(() => socket.destroy());
+    // For the same reason the peer's end is waited for, by so many at once.
+    if (SocketStream.#lingering >= MAX_LINGERING) socket.end(() => socket.destroy());
+    else socket.end();
+    SocketStream.#lingering += 1;
     const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     timer.unref();
-    socket.once('close', () => clearTimeout(timer));
+    socket.once('close', () => {
+      SocketStream.#lingering -= 1;
+      clearTimeout(timer);
+    });
   }
 
   destroy(): void {
@@ -237,9 +249,9 @@ export class TcpTransport implements Transport {
         throw new VRouterError('NO_ADDON', NEEDED);
       return new Socket();
     }
-    const fd = sockets.openTcp(parseIp(remote.address).family);
+    const fd = sockets.openTcp(parseIp(remote.address).bytes);
     // From here on it is Node's to close.
-    const socket = new Socket({ fd, readable: true, writable: true });
+    const socket = new Socket({ fd });
     try {
       sockets.setTcpHops(fd, ttl ?? 0, minTtl ?? 0);
       if (password !== undefined) {
@@ -257,7 +269,9 @@ export class TcpTransport implements Transport {
     const { sockets, onError } = this.#options;
     const { family, bytes } = parseIp(address);
     const server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
-    const fd = sockets === undefined ? -1 : sockets.openTcp(family, bytes, port);
+    const fd = sockets === undefined ? -1 : sockets.openTcp(bytes, port);
+    // Its answers to those who call must be heard by those who hear only what is near.
+    sockets?.setTcpHops(fd, MAX_TTL, 0);
     return new Promise((resolve, reject) => {
       server.once('error', (error) =>
         reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`)),

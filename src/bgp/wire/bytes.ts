@@ -68,9 +68,23 @@ export class NetWriter extends Writer {
   }
 }
 
+/** Writers in use by `written`, one inside the other; their buffers have grown and are used again. */
+const writers: NetWriter[] = [];
+let depth = 0;
+
 /** What `write` writes, in a buffer of its own. */
 export function written(write: (writer: NetWriter) => void): Uint8Array {
-  const writer = new NetWriter(64);
-  write(writer);
-  return writer.bytes();
+  let writer = writers[depth];
+  if (writer === undefined) {
+    writer = new NetWriter();
+    writers.push(writer);
+  }
+  depth += 1;
+  try {
+    writer.reset();
+    write(writer);
+    return writer.bytes().slice();
+  } finally {
+    depth -= 1;
+  }
 }

@@ -202,10 +202,17 @@ export class Gobgp implements BgpPeer {
     this.#service = service;
   }
 
-  static async start(host: Host, config: PeerConfig): Promise<Gobgp> {
+  /** `restarted`: it says so to its peers. */
+  static async start(
+    host: Host,
+    config: PeerConfig & { readonly restarted?: boolean },
+  ): Promise<Gobgp> {
     const file = `${host.directory}/gobgp.toml`;
     writeFileSync(file, configText(host, config));
-    const flags = ['--api-hosts', '127.0.0.1:50051', '--pprof-disable', '-l', 'debug', '-p'];
+    const flags = [
+      ...['--api-hosts', '127.0.0.1:50051', '--pprof-disable', '-l', 'debug', '-p'],
+      ...(config.restarted === true ? ['-r'] : []),
+    ];
     const service = host.lab.start(`gobgpd of ${host.name}`, ['gobgpd', '-f', file, ...flags], {
       namespace: host.namespace,
       mayEnd: true,

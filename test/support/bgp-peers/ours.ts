@@ -27,6 +27,8 @@ export interface OurConfig extends PeerConfig {
   readonly more?: Partial<Neighbour>;
   readonly restarted?: boolean;
   readonly want?: readonly string[];
+  /** Said before the first neighbour is: what a speaker that restarts must have. */
+  readonly announce?: readonly PeerRoute[];
 }
 
 export function pathOf(route: PeerRoute): Omit<BgpPath, 'from' | 'stale'> {
@@ -138,6 +140,7 @@ export class Ours implements BgpPeer {
       speaker: { as: config.as, id: address },
       listen: [address, address6].map((one) => ({ address: one, port: 179 })),
       ...{ neighbours: neighboursOf(config), restarted: config.restarted === true },
+      paths: (config.announce ?? []).map(pathOf),
     };
     const ours = new Ours(host, await SpeakerProcess.start(lab, name, setting, namespace));
     if (config.want !== undefined) await ours.want(config.want);

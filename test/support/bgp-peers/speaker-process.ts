@@ -21,6 +21,8 @@ export interface SpeakerSetting {
   readonly listen: readonly { readonly address: string; readonly port: number }[];
   readonly neighbours: readonly Neighbour[];
   readonly ranges?: readonly NeighbourRange[];
+  /** Said before there are neighbours. */
+  readonly paths?: readonly Omit<BgpPath, 'from' | 'stale'>[];
   /** It was there before. */
   readonly restarted?: boolean;
 }

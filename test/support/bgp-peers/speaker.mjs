@@ -19,6 +19,7 @@ const speaker = new BgpSpeaker({
   forwardingKept: true,
   onFault: (error) => faults.push(error instanceof Error ? error.stack : String(error)),
 });
+for (const path of setting.paths ?? []) speaker.rib.originate(path);
 for (const neighbour of setting.neighbours) speaker.setNeighbour(neighbour);
 for (const range of setting.ranges ?? []) speaker.setRange(range);
 

@@ -1,0 +1,480 @@
+/**
+ * Histories for the RIB: a handful of neighbours of every kind, what they may say, and a runner that does each step to
+ * the RIB and to its naive twin (rib-model.ts), and compares what is held at the ends.
+ */
+import { expect } from 'vitest';
+import type { IpText } from '../../src/addr/ip.ts';
+import type { MacText } from '../../src/addr/mac.ts';
+import type { PrefixText } from '../../src/addr/prefix.ts';
+import type { RouteTarget } from '../../src/addr/route-target.ts';
+import type { Nlri } from '../../src/bgp/rib/contract.ts';
+import type { Policy } from '../../src/bgp/rib/policy.ts';
+import type { Attributes } from '../../src/bgp/wire/attributes.ts';
+import { COMMUNITIES } from '../../src/bgp/wire/communities.ts';
+import { nlriKey } from '../../src/bgp/wire/family.ts';
+import type { FamilyName } from '../../src/bgp/wire/family-names.ts';
+import { NO_ESI } from '../../src/bgp/wire/nlri-evpn.ts';
+import {
+  ENHANCED,
+  type Far,
+  type FarOptions,
+  inet,
+  membership,
+  neighbourOf,
+  REFRESH,
+  RibLab,
+  restart,
+  targets,
+  US,
+  vpn,
+} from './rib-lab.ts';
+import { heldText, type ModelPeer, RibModel } from './rib-model.ts';
+
+const ALL = ['ipv4-unicast', 'vpnv4', 'evpn'] as const;
+const WITH_RTC = ['rtc', 'vpnv4', 'evpn'] as const;
+const graceful = (seconds: number, longLived?: number) => ({
+  capabilities: [...ENHANCED, ...restart(ALL, seconds, longLived)],
+  neighbour: {
+    restartTime: seconds,
+    ...(longLived === undefined ? {} : { longLivedTime: longLived }),
+  },
+});
+const many = (family: FamilyName) => ({ family, addPath: 'both' as const, sendPaths: 2 });
+
+export const KINDS: readonly FarOptions[] = [
+  { name: 'client', address: '10.0.0.2', families: ALL, client: true, capabilities: REFRESH },
+  { name: 'inside', address: '10.0.0.3', families: ALL, ...graceful(60, 600) },
+  { name: 'old', address: '10.0.0.4', families: ALL },
+  { name: 'outside', address: '10.0.0.5', as: 65001, families: ALL, ...graceful(30) },
+  { name: 'other', address: '10.0.0.6', as: 65002, families: WITH_RTC, capabilities: ENHANCED },
+  { name: 'wanting', address: '10.0.0.7', families: WITH_RTC, client: true, capabilities: REFRESH },
+  { name: 'second', address: '10.0.0.8', families: WITH_RTC, capabilities: REFRESH },
+  {
+    ...{ name: 'several', address: '10.0.0.9', client: true },
+    families: [many('ipv4-unicast'), many('vpnv4')],
+    capabilities: [
+      ...ENHANCED,
+      {
+        kind: 'add-path',
+        families: [
+          { family: 'ipv4-unicast', mode: 'both' },
+          { family: 'vpnv4', mode: 'both' },
+        ],
+      },
+    ],
+  },
+  {
+    ...{ name: 'default', address: '10.0.0.10', client: true, capabilities: ENHANCED },
+    families: [{ family: 'rtc', defaultRoute: true }, 'vpnv4'],
+  },
+];
+
+const evpnHead = { rd: '65000:9' as never, tag: 0 };
+const mac = (last: number): Nlri => ({
+  ...{ type: 'mac-ip' as const, ...evpnHead, esi: NO_ESI, label: 1000 },
+  ...{ mac: `02:00:00:00:00:0${last}` as MacText, ip: `10.1.0.${last}` as IpText },
+});
+export const ROUTES: { readonly [F in FamilyName]?: readonly Nlri[] } = {
+  'ipv4-unicast': ['10.1.0.0/16', '10.2.0.0/16', '10.1.1.0/24'].map(inet),
+  vpnv4: [
+    vpn('10.1.0.0/16'),
+    vpn('10.1.0.0/16', 200),
+    vpn('10.2.0.0/16'),
+    vpn('10.1.0.0/16', 7, '1:1'),
+  ],
+  evpn: [
+    mac(1),
+    mac(2),
+    { type: 'multicast', ...evpnHead, originator: '10.0.0.77' as IpText },
+    { type: 'unknown', code: 9, body: 'abcd' },
+  ],
+  rtc: [
+    membership('65000:1'),
+    membership('65000:2'),
+    membership('65000:1', 65002),
+    { bits: 80, originAs: US, target: '0002fde800000000' },
+    { bits: 0, originAs: 0, target: '00'.repeat(8) },
+  ],
+};
+
+const community = (...communities: number[]): Attributes => ({ communities });
+const moved = (sequence: number, sticky = false): Attributes => ({
+  extendedCommunities: [
+    { kind: 'mac-mobility', sequence, sticky },
+    { kind: 'route-target', target: '65000:1' as RouteTarget },
+  ],
+});
+/** What a route may have: two of these, the later over the earlier. */
+export const TRAITS: readonly Attributes[] = [
+  {},
+  { med: 5 },
+  { med: 10 },
+  { localPref: 200 },
+  { origin: 'incomplete' },
+  { originatorId: '10.0.0.1' as IpText },
+  { originatorId: '10.0.0.99' as IpText, clusterList: ['10.0.0.98' as IpText] },
+  { asPath: [{ kind: 'sequence', asns: [65009] }] },
+  { asPath: [{ kind: 'sequence', asns: [65000, 65009] }] },
+  { asPath: [{ kind: 'sequence', asns: [65001, 65009] }] },
+  { asPath: [{ kind: 'sequence', asns: [65002, 65009] }] },
+  community(1),
+  community(COMMUNITIES.noExport),
+  community(COMMUNITIES.noAdvertise),
+  community(COMMUNITIES.llgrStale),
+  community(COMMUNITIES.noLlgr),
+  targets('65000:1'),
+  targets('65000:2'),
+  targets('65000:3', '65000:1'),
+  targets('65001:1'),
+  moved(1),
+  moved(2, true),
+];
+export const HOPS = ['10.9.0.1', '10.9.0.2', '10.0.0.1'] as const;
+
+const term = (match: object, action: 'accept' | 'reject', set?: object) => ({
+  ...{ name: 't', match, action },
+  ...(set === undefined ? {} : { set }),
+});
+const prefixes = (prefix: string, orLonger: boolean) => ({
+  prefixes: [{ prefix: prefix as PrefixText, orLonger }],
+});
+export const POLICIES: readonly (Policy | undefined)[] = [
+  undefined,
+  { name: 'none', terms: [term({}, 'reject')] },
+  { name: 'some', terms: [term(prefixes('10.1.0.0/16', true), 'reject')] },
+  {
+    name: 'set',
+    terms: [
+      term({ families: ['vpnv4'] }, 'accept', { localPref: 300, addCommunities: [1, 2] }),
+      term(prefixes('10.1.0.0/16', false), 'accept', { med: 77 }),
+    ],
+  },
+  {
+    name: 'communities',
+    terms: [
+      term({ communities: [1, 3] }, 'accept', { removeCommunities: [1, 2] }),
+      term({ routeTargets: ['65000:2' as RouteTarget] }, 'reject'),
+      term({}, 'accept', { addCommunities: [3] }),
+    ],
+  },
+];
+
+export type Step =
+  | {
+      readonly do: 'announce' | 'withdraw';
+      readonly far: number;
+      readonly family: number;
+      readonly route: number;
+      readonly pathId: number;
+      readonly traits: readonly number[];
+      readonly hop: number;
+    }
+  | {
+      readonly do: 'originate' | 'retract';
+      readonly family: number;
+      readonly route: number;
+      readonly traits: readonly number[];
+    }
+  | { readonly do: 'want'; readonly targets: readonly string[] }
+  | { readonly do: 'import' | 'export'; readonly far: number; readonly policy: number }
+  | {
+      readonly do: 'up' | 'down' | 'lose' | 'forgetful' | 'end' | 'block' | 'ask' | 'again';
+      readonly far: number;
+    }
+  | { readonly do: 'pass'; readonly seconds: number }
+  | { readonly do: 'flush' | 'check' };
+
+type RouteStep = Extract<Step, { route: number; far: number }>;
+type SessionStep = Exclude<Extract<Step, { far: number }>, RouteStep>;
+
+interface Pair {
+  readonly far: Far;
+  readonly model: ModelPeer;
+  /** What it says whenever it is up, by family and key. */
+  readonly says: Map<
+    string,
+    { family: FamilyName; nlri: Nlri; attributes: Attributes; hop: string }
+  >;
+  isBlocked: boolean;
+  asked: number;
+}
+
+const FAMILIES: readonly FamilyName[] = ['ipv4-unicast', 'vpnv4', 'evpn', 'rtc'];
+
+export class History {
+  readonly lab: RibLab;
+  readonly model: RibModel;
+  readonly pairs: Pair[];
+
+  constructor(multipath = 2) {
+    this.lab = new RibLab({ multipath });
+    this.model = new RibModel(multipath);
+    this.pairs = KINDS.map((options) => this.#add(options));
+    const nlri = { bits: 0, originAs: 0, target: '00'.repeat(8) };
+    this.#ours('rtc', nlri, { origin: 'igp', asPath: [] });
+  }
+
+  #add(options: FarOptions): Pair {
+    const far = this.lab.far(options);
+    const sends = (options.families ?? []).flatMap((each) =>
+      typeof each === 'object' && each.addPath === 'both' ? [each.family] : [],
+    );
+    const has = (kind: string) => options.capabilities?.some((each) => each.kind === kind) === true;
+    const model: ModelPeer = {
+      neighbour: neighbourOf(options),
+      as: options.as ?? US,
+      id: far.address,
+      addPath: new Set(sends),
+      sendPaths: 2,
+      longLived: has('long-lived-restart'),
+      canAsk: has('route-refresh'),
+      isUp: false,
+      said: new Map(),
+      until: new Map(),
+    };
+    this.model.peers.push(model);
+    return { far, model, says: new Map(), isBlocked: false, asked: 0 };
+  }
+
+  #ours(family: FamilyName, nlri: Nlri, attributes: Attributes): void {
+    const said = { nlri, attributes, nextHop: '10.0.0.1', stale: 'no' as const };
+    this.model.ours.set(`${family} ${nlriKey(family, nlri)}`, { family, said });
+  }
+
+  run(step: Step): void {
+    const { rib } = this.lab;
+    if (step.do === 'announce' || step.do === 'withdraw') this.#say(step as RouteStep);
+    else if (step.do === 'originate' || step.do === 'retract') {
+      const family = FAMILIES[step.family % 3] as FamilyName;
+      const nlri = (ROUTES[family] as Nlri[])[step.route % 3] as Nlri;
+      if (step.do === 'retract') {
+        rib.withdraw(family, nlri);
+        this.model.ours.delete(`${family} ${nlriKey(family, nlri)}`);
+      } else {
+        const attributes = this.#attributes(step.traits, US);
+        rib.originate({ family, nlri, attributes, nextHop: { address: '10.0.0.1' as IpText } });
+        this.#ours(family, nlri, attributes);
+      }
+    } else if (step.do === 'want') this.#want(step.targets);
+    else if (step.do === 'pass') {
+      this.#flow();
+      this.#pass(step.seconds * 1000);
+    } else if (step.do === 'flush') this.#flow();
+    else if (step.do === 'check') this.check();
+    else this.#session(step as SessionStep);
+  }
+
+  #attributes(traits: readonly number[], as: number): Attributes {
+    const all = traits.map((at) => TRAITS[at % TRAITS.length] as Attributes);
+    const mixed: Attributes = Object.assign({ origin: 'igp' }, ...all);
+    // Those that an external peer's would lose on the way in.
+    if (as === US) return { asPath: [], ...mixed };
+    const { localPref: _, originatorId: __, clusterList: ___, ...rest } = mixed;
+    const tail = rest.asPath?.[0]?.asns ?? [];
+    return { ...rest, asPath: [{ kind: 'sequence', asns: [as, ...tail] }] };
+  }
+
+  #say(step: RouteStep): void {
+    const pair = this.pairs[step.far % this.pairs.length] as Pair;
+    const { model } = pair;
+    if (step.do === 'withdraw') {
+      this.#unsay(pair, step.route);
+      return;
+    }
+    const families = model.neighbour.families.map(({ family }) => family);
+    const family = families[step.family % families.length] as FamilyName;
+    const routes = ROUTES[family] as readonly Nlri[];
+    const route = routes[step.route % routes.length] as Nlri;
+    const nlri = model.addPath.has(family) ? { ...route, pathId: step.pathId } : route;
+    const key = `${family} ${nlriKey(family, nlri)}`;
+    const attributes = this.#attributes(step.traits, model.as);
+    const said = { family, nlri, attributes, hop: HOPS[step.hop % HOPS.length] as string };
+    pair.says.set(key, said);
+    if (model.isUp) this.#tell(pair, said);
+  }
+
+  /** One of those that it says. */
+  #unsay({ far, model, says }: Pair, which: number): void {
+    const all = [...says];
+    const [key, said] = all[which % Math.max(1, all.length)] ?? [];
+    if (key === undefined || said === undefined) return;
+    says.delete(key);
+    if (!model.isUp) return;
+    far.withdraw(said.family, said.nlri);
+    this.model.withdraw(model, said.family, said.nlri);
+  }
+
+  #tell(
+    { far, model }: Pair,
+    said: { family: FamilyName; nlri: Nlri; attributes: Attributes; hop: string },
+  ): void {
+    const { family, nlri, attributes, hop } = said;
+    far.announce(family, nlri, attributes, hop);
+    this.model.announce(model, family, { nlri, attributes, nextHop: hop });
+  }
+
+  #want(list: readonly string[]): void {
+    this.lab.rib.want(new Set(list));
+    for (const target of ['65000:1', '65000:2', '65000:5']) {
+      const nlri = membership(target);
+      if (list.includes(target)) this.#ours('rtc', nlri, { origin: 'igp', asPath: [] });
+      else this.model.ours.delete(`rtc ${nlriKey('rtc', nlri)}`);
+    }
+  }
+
+  #session(step: SessionStep): void {
+    const pair = this.pairs[step.far % this.pairs.length] as Pair;
+    const { far, model } = pair;
+    const { rib } = this.lab;
+    if (step.do === 'import' || step.do === 'export') {
+      const { import: _, export: __, ...neighbour } = model.neighbour;
+      const policy = POLICIES[step.policy % POLICIES.length];
+      const policies = { import: model.neighbour.import, export: model.neighbour.export };
+      const next = { ...policies, [step.do]: policy };
+      model.neighbour = {
+        ...neighbour,
+        ...(next.import === undefined ? {} : { import: next.import }),
+        ...(next.export === undefined ? {} : { export: next.export }),
+      };
+      rib.changePolicies(far.peer, model.neighbour);
+    } else if (step.do === 'up' || step.do === 'forgetful') {
+      if (model.isUp) return;
+      const keeps = step.do === 'up';
+      far.up(keeps ? [] : ['graceful-restart', 'long-lived-restart']);
+      this.model.up(model, this.lab.now, keeps && model.neighbour.restartTime !== undefined);
+      for (const said of pair.says.values()) this.#tell(pair, said);
+    } else if (step.do === 'end') this.#endsOfRib(pair);
+    else if (step.do === 'block') pair.isBlocked = !pair.isBlocked;
+    else if (step.do === 'down' || step.do === 'lose') {
+      if (!model.isUp) return;
+      // A session that was made without the capability is not kept.
+      const graceful = step.do === 'lose';
+      far.down(graceful);
+      this.model.down(model, graceful && pair.far.keeps, this.lab.now);
+    } else if (model.isUp && step.do === 'ask' && model.canAsk) {
+      const { families } = model.neighbour;
+      for (const { family } of families) far.peer.refresh({ family, kind: 'request' });
+    } else if (model.isUp && step.do === 'again') this.#again(pair, 'ipv4-unicast', true);
+  }
+
+  #endsOfRib({ far, model }: Pair): void {
+    if (!model.isUp) return;
+    for (const { family } of model.neighbour.families) {
+      far.say({ endOfRib: family });
+      this.model.endOfRib(model, family);
+    }
+  }
+
+  /** Says a family again, between marks where it has them. */
+  #again(pair: Pair, family: FamilyName, marks: boolean): void {
+    const { far, model } = pair;
+    if (!model.neighbour.families.some((each) => each.family === family)) return;
+    if (marks) far.peer.refresh({ family, kind: 'begin' });
+    for (const said of pair.says.values()) if (said.family === family) this.#tell(pair, said);
+    if (!marks) return;
+    far.peer.refresh({ family, kind: 'end' });
+    // Stale ones too have not been said between the marks.
+    for (const [key, each] of model.said) {
+      if (each.family === family && !pair.says.has(key)) model.said.delete(key);
+    }
+  }
+
+  /** Whoever reads, reads; who is asked to say again, does. */
+  #flow(): void {
+    for (let quiet = false; !quiet; ) {
+      quiet = true;
+      this.lab.settle(this.pairs.filter(({ isBlocked }) => !isBlocked).map(({ far }) => far));
+      for (const pair of this.pairs) {
+        const requests = pair.far.refreshes.splice(0).filter(({ kind }) => kind === 'request');
+        for (const { family } of requests) {
+          if (pair.model.isUp) this.#again(pair, family as FamilyName, pair.model.canAsk);
+          quiet = false;
+        }
+      }
+    }
+  }
+
+  #pass(ms: number): void {
+    const end = this.lab.now + ms;
+    for (let due = this.lab.rib.due; due !== undefined && due <= end; due = this.lab.rib.due) {
+      this.lab.now = Math.max(this.lab.now, due);
+      this.lab.rib.tick(this.lab.now);
+      this.model.pass(this.lab.now);
+    }
+    this.lab.now = end;
+    this.model.pass(end);
+    this.#flow();
+  }
+
+  /** What every neighbour holds is what the twin says it must. */
+  check(): void {
+    for (const pair of this.pairs) pair.isBlocked = false;
+    this.#flow();
+    // Nobody waits for memberships any longer.
+    this.#pass(60_001);
+    for (const { far, model } of this.pairs) {
+      for (const { family } of model.neighbour.families) {
+        expect(heldBy(far, family), `${far.options.name} ${family}`).toEqual(
+          Object.fromEntries([...this.model.told(model, family)].sort()),
+        );
+        if (model.isUp) expect(far.endsOfRib).toContain(family);
+      }
+    }
+    this.#checkBest();
+    this.#checkCounts();
+  }
+
+  #checkBest(): void {
+    for (const family of FAMILIES) {
+      const expected = [...this.model.paths(family)].sort(([a], [b]) => (a < b ? -1 : 1));
+      const routes = [...this.lab.rib.routes(family)];
+      expect(routes.map(({ key }) => key)).toEqual(expected.map(([key]) => key));
+      for (const [at, [key, all]] of expected.entries()) {
+        const { paths, used } = this.model.ranked(all);
+        const names = paths.map(({ from, nlri }) => [from?.neighbour.name, nlri.pathId]);
+        expect(routes[at]?.paths.map(({ from, nlri }) => [from, nlri.pathId])).toEqual(names);
+        expect(routes[at]?.best).toBe(used);
+        const heard = this.lab.best.get(`${family} ${key}`)?.paths;
+        expect(heard?.map(({ from, nlri }) => [from, nlri.pathId])).toEqual(names.slice(0, used));
+        const [best] = routes[at]?.paths ?? [];
+        for (const [rank, path] of (routes[at]?.paths ?? []).entries()) {
+          const lost = this.lab.rib.lostBy(best as typeof path, path);
+          expect(lost === undefined).toBe(rank < used);
+        }
+      }
+    }
+  }
+
+  #checkCounts(): void {
+    for (const { far, model } of this.pairs) {
+      const counts = this.lab.rib.counts(far.peer);
+      for (const { family } of model.neighbour.families) {
+        const mine = [...model.said.values()].filter((each) => each.family === family);
+        const accepted = mine.filter(({ said }) => this.model.accepted(model, family, said));
+        expect(counts.get(family)?.accepted ?? 0).toBe(accepted.length);
+        if (model.isUp) expect(counts.get(family)?.received ?? 0).toBe(mine.length);
+        expect(counts.get(family)?.advertised ?? 0).toBe(far.of(family).size);
+      }
+    }
+  }
+
+  /** All neighbours go, and all of ours: nothing may be left. */
+  end(): void {
+    for (const { far } of this.pairs) this.lab.rib.removePeer(far.peer);
+    for (const { family, said } of this.model.ours.values())
+      this.lab.rib.withdraw(family, said.nlri);
+    this.lab.rib.want(new Set());
+    this.lab.run();
+    expect(this.lab.rib.held).toEqual({ said: 0, entries: 0, slots: 0 });
+  }
+}
+
+function heldBy(far: Far, family: FamilyName): Record<string, string[]> {
+  const held = new Map<string, string[]>();
+  for (const { nlri, attributes, nextHop } of far.of(family).values()) {
+    const { pathId: _, ...rest } = nlri;
+    const key = nlriKey(family, rest as Nlri);
+    held.set(key, [...(held.get(key) ?? []), heldText(nlri, attributes, nextHop.address)].sort());
+  }
+  return Object.fromEntries([...held].sort());
+}
