@@ -118,12 +118,16 @@ function hear(name: string, feed: (peer: RibPeer, fed: Fed, options: WireOptions
   const [peer, agreed] = join(into, 0);
   run(into);
   const start = performance.now();
+  const cpu = process.cpuUsage();
   feed(peer, into, agreed.receive);
   run(into);
   const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
   const { held } = into.rib;
   if (held.entries !== ROUTES) throw new Error(`${held.entries} routes of ${ROUTES}`);
   report({ name: `${MANY} VPNv4 routes in, ${name}`, value: seconds, unit: 's' });
+  const used = (user + system) / 1e6;
+  report({ name: `${MANY} VPNv4 routes in, ${name}, CPU`, value: used, unit: 's' });
   report({ name: `a route, ${name}`, value: (heap() - before) / ROUTES, unit: 'bytes' });
   const rss = process.memoryUsage().rss / 2 ** 20;
   report({ name: `the process, ${name}`, value: rss, unit: 'MiB' });
@@ -168,8 +172,8 @@ function fanOut(): void {
   report({ name: `${what}, in bytes`, value: dumped, unit: 's' });
   const took: number[] = [];
   for (let at = 0; at < CHANGES; at++) {
-    const [routesOf] = (some[at % some.length] as Update).announced;
-    const nlri = [(routesOf?.nlri as VpnNlri[])[at % 7] as VpnNlri];
+    const routes = (some[at % some.length] as Update).announced[0] as { nlri: readonly object[] };
+    const nlri = [routes.nlri[at % 7] as VpnNlri];
     const before = told.map(({ bytes }) => bytes);
     const began = performance.now();
     from.take({ withdrawn: [{ family: 'vpnv4', nlri }], announced: [], attributes: {} });
