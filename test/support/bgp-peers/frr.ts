@@ -106,6 +106,7 @@ interface EvpnJson {
 
 function evpnKey(rd: string, { routeType, mac, ip, ipLen }: EvpnJson): string {
   if (routeType === 2) return `2 ${rd} ${mac}${ip === undefined ? '' : ` ${ip}`}`;
+  if (routeType === 1 || routeType === 4) return `${routeType} ${rd}`;
   return routeType === 5 ? `5 ${rd} ${ip}/${ipLen}` : `${routeType} ${rd} ${ip}`;
 }
 
@@ -238,7 +239,11 @@ export class Frr implements BgpPeer {
         if (typeof route === 'string') return [];
         return route.paths.flat().map((path) => {
           const vni = path.VNI ?? path.pmsi?.label;
-          return seen(evpnKey(rd, route), path, vni === undefined ? undefined : Number(vni));
+          return seen(
+            evpnKey(rd, route),
+            path,
+            vni === undefined ? undefined : Number.parseInt(`${vni}`, 10),
+          );
         });
       });
     });

@@ -141,6 +141,7 @@ interface AttributeJson {
   readonly type: number;
   readonly nexthop?: string;
   readonly communities?: readonly number[];
+  readonly as_paths?: readonly { readonly asns: readonly number[] }[];
   readonly value?: unknown;
   readonly label?: number;
 }
@@ -161,6 +162,7 @@ function keyIn({ prefix, rd, type, value }: NlriJson): string {
   const of = `${type} ${rdText(value.rd)}`;
   if (type === 2)
     return `${of} ${mac}${ip === undefined || ip === '' || ip === '<nil>' ? '' : ` ${ip}`}`;
+  if (type === 1 || type === 4) return of;
   return `${of} ${type === 5 ? value.prefix : ip}`;
 }
 
@@ -242,6 +244,16 @@ export class Gobgp implements BgpPeer {
     const text = await this.#gobgp('global', 'rib', '-a', FAMILIES[family][1], '-j');
     const table = JSON.parse(text.trim() === '' ? '{}' : text) as Record<string, PathJson[]>;
     return Object.values(table).flat().map(seen);
+  }
+
+  /** AS numbers of the best path, by route in order of key. */
+  async asPaths(family: FamilyName): Promise<readonly (readonly number[])[]> {
+    const text = await this.#gobgp('global', 'rib', '-a', FAMILIES[family][1], '-j');
+    const table = JSON.parse(text) as Record<string, PathJson[]>;
+    return Object.values(table).map(([path]) => {
+      const found = path?.attrs.find(({ type }) => type === 2);
+      return (found?.as_paths ?? []).flatMap(({ asns }) => asns);
+    });
   }
 
   async announce(route: PeerRoute): Promise<void> {

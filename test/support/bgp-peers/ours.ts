@@ -31,7 +31,10 @@ export interface OurConfig extends PeerConfig {
   readonly announce?: readonly PeerRoute[];
 }
 
-export function pathOf(route: PeerRoute): Omit<BgpPath, 'from' | 'stale'> {
+/** One of ours. */
+export type OurPath = Omit<BgpPath, 'from' | 'stale'>;
+
+export function pathOf(route: PeerRoute): OurPath {
   const { targets, communities = [] } = route;
   const numbers = communities.map((text) => {
     const [high = 0, low = 0] = text.split(':').map(Number);
@@ -91,12 +94,16 @@ function keyIn(nlri: BgpPath['nlri']): string {
       return `3 ${nlri.rd} ${nlri.originator}`;
     case 'ip-prefix':
       return `5 ${nlri.rd} ${nlri.prefix}`;
+    case 'ethernet-ad':
+      return `1 ${nlri.rd}`;
+    case 'ethernet-segment':
+      return `4 ${nlri.rd}`;
     default:
       return JSON.stringify(nlri);
   }
 }
 
-function seen({ nlri, attributes, nextHop, from, stale }: BgpPath): SeenRoute {
+export function seenPath({ nlri, attributes, nextHop, from, stale }: BgpPath): SeenRoute {
   const label = 'label' in nlri ? nlri.label : attributes.pmsi?.label;
   const extended = attributes.extendedCommunities ?? [];
   return {
@@ -155,18 +162,24 @@ export class Ours implements BgpPeer {
   /** All paths, the best and the others. */
   async routes(family: FamilyName): Promise<readonly SeenRoute[]> {
     const all = await this.#process.call('routes', { family });
-    return all.flatMap(({ paths }) => paths).map(seen);
+    return all.flatMap(({ paths }) => paths).map(seenPath);
   }
 
   async advertised(neighbour: string, family: FamilyName): Promise<readonly SeenRoute[]> {
-    return (await this.#process.call('advertised', { neighbour, family })).map(seen);
+    return (await this.#process.call('advertised', { neighbour, family })).map(seenPath);
+  }
+
+  /** AS numbers of sequences, by route in order of key. */
+  async asPaths(family: FamilyName): Promise<readonly (readonly number[])[]> {
+    const all = await this.#process.call('routes', { family });
+    return all.map(({ paths }) => (paths[0]?.attributes.asPath ?? []).flatMap(({ asns }) => asns));
   }
 
   async announce(...routes: readonly PeerRoute[]): Promise<void> {
     await this.originate(...routes.map(pathOf));
   }
 
-  async originate(...paths: readonly Omit<BgpPath, 'from' | 'stale'>[]): Promise<void> {
+  async originate(...paths: readonly OurPath[]): Promise<void> {
     await this.#process.call('originate', { paths });
   }
 

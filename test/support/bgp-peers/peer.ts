@@ -69,7 +69,7 @@ export interface PrefixRoute extends Common {
 export type PeerRoute = VpnRoute | MacRoute | MulticastRoute | PrefixRoute;
 
 export interface SeenRoute {
-  /** RD and what follows: `65000:101 10.1.0.0/24`, `2 RD MAC [IP]`, `3 RD ORIGINATOR`, `5 RD PREFIX`. */
+  /** RD and what follows: `65000:101 10.1.0.0/24`, `2 RD MAC [IP]`, `3 RD ORIGINATOR`, `5 RD PREFIX`; `1 RD` and `4 RD`. */
   readonly key: string;
   readonly nextHop: string;
   /** The label, or the VNI of EVPN; undefined where the peer does not show it. */
