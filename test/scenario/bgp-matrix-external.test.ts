@@ -54,6 +54,7 @@ async function exchange(
   its: BgpPeer,
   addressOf: AddressOf,
   itsRoutes: readonly PeerRoute[],
+  heard: readonly PeerRoute[] = itsRoutes,
 ): Promise<void> {
   await meet(ours, its);
   const ourRoutes = Object.values(routesOf(1));
@@ -63,7 +64,7 @@ async function exchange(
     const of = (routes: readonly PeerRoute[], from: string) =>
       routes.filter((route) => route.family === family).map((route) => seenOf(route, from));
     await sees(its, family, of(ourRoutes, addressOf(ours.host)));
-    await sees(ours, family, of(itsRoutes, addressOf(its.host)));
+    await sees(ours, family, of(heard, addressOf(its.host)));
   }
 }
 
@@ -80,7 +81,12 @@ test.skipIf(whyNoPeers(FRR_COMMANDS) !== undefined).each([
     const ours = await Ours.start(ourHost, config(OUR_AS, ITS_AS, addressOf(itsHost)));
     const its = await Frr.start(itsHost, config(ITS_AS, OUR_AS, addressOf(ourHost)));
     const { vpnv4, vpnv6 } = routesOf(2);
-    await exchange(ours, its, addressOf, [vpnv4, vpnv6]);
+    // Of the other family than the session's it puts itself in place of the next hop.
+    const heard =
+      addressOf === over4
+        ? [vpnv4, { ...vpnv6, nextHop: itsHost.address6 }]
+        : [{ ...vpnv4, nextHop: itsHost.address }, vpnv6];
+    await exchange(ours, its, addressOf, [vpnv4, vpnv6], heard);
     const { rd, prefix } = routesOf(1).vpnv4;
     const detail = await its.show<Detail>(`show bgp ipv4 vpn ${prefix} json`);
     expect(detail[rd]?.paths.map(({ aspath }) => aspath.string)).toEqual([`${OUR_AS}`]);

@@ -81,12 +81,23 @@ function configText(host: Host, config: PeerConfig): string {
   ].join('\n');
 }
 
+/** It takes and shows AS numbers of four bytes in two halves; one written whole it cuts down to 65535. */
+function dotted(target: string): string {
+  const [as = '', number] = target.split(':');
+  const value = Number(as);
+  if (!(value > 0xffff)) return target;
+  return `${value >>> 16}.${value & 0xffff}:${number}`;
+}
+
+const undotted = (target: string) =>
+  target.replace(/^(\d+)\.(\d+):/, (_, high, low) => `${Number(high) * 0x10000 + Number(low)}:`);
+
 /** After `rib add -a FAMILY` or `rib del -a FAMILY`. */
 function ribWords(route: PeerRoute): string[] {
   const { rd, nextHop } = route;
   const communities = route.communities ?? [];
   const tail = [
-    ...['rt', ...route.targets],
+    ...['rt', ...route.targets.map(dotted)],
     ...(route.family === 'evpn' ? ['encap', 'vxlan'] : []),
     ...(communities.length === 0 ? [] : ['community', communities.join(',')]),
     ...['nexthop', nextHop],
@@ -183,7 +194,7 @@ function seen(path: PathJson): SeenRoute {
     ...(label === undefined ? {} : { label }),
     targets: extended
       .filter(({ type, subtype }) => type <= 2 && subtype === 2)
-      .map(({ value }) => value)
+      .map(({ value }) => undotted(value))
       .toSorted(),
     communities: (attribute(8)?.communities ?? []).map(communityText).toSorted(),
     stale: path.stale,
