@@ -178,7 +178,16 @@ export type Step =
   | { readonly do: 'want'; readonly targets: readonly string[] }
   | { readonly do: 'import' | 'export'; readonly far: number; readonly policy: number }
   | {
-      readonly do: 'up' | 'down' | 'lose' | 'forgetful' | 'end' | 'block' | 'ask' | 'again';
+      readonly do:
+        | 'up'
+        | 'down'
+        | 'lose'
+        | 'bounce'
+        | 'forgetful'
+        | 'end'
+        | 'block'
+        | 'ask'
+        | 'again';
       readonly far: number;
     }
   | { readonly do: 'pass'; readonly seconds: number }
@@ -226,7 +235,7 @@ export class History {
       id: far.address,
       addPath: new Set(sends),
       sendPaths: 2,
-      longLived: has('long-lived-restart'),
+      longLived: false,
       canAsk: has('route-refresh'),
       isUp: false,
       said: new Map(),
@@ -340,9 +349,16 @@ export class History {
     } else if (step.do === 'up' || step.do === 'forgetful') {
       if (model.isUp) return;
       const keeps = step.do === 'up';
+      model.longLived = keeps && model.neighbour.longLivedTime !== undefined;
       far.up(keeps ? [] : ['graceful-restart', 'long-lived-restart']);
       this.model.up(model, this.lab.now, keeps && model.neighbour.restartTime !== undefined);
       for (const said of pair.says.values()) this.#tell(pair, said);
+    } else if (step.do === 'bounce') {
+      // It has lost something while it was away.
+      for (const each of ['lose', 'unsay', 'up'] as const) {
+        if (each === 'unsay') this.#unsay(pair, step.far);
+        else this.#session({ do: each, far: step.far });
+      }
     } else if (step.do === 'end') this.#endsOfRib(pair);
     else if (step.do === 'block') pair.isBlocked = !pair.isBlocked;
     else if (step.do === 'down' || step.do === 'lose') {
