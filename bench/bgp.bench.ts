@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { announcement, type Talker, table, talk, withdrawal } from './bgp/feed.ts';
+import { receive } from './bgp/receiver.ts';
 import { report } from './harness.ts';
 
 const PATHS = Number(process.env['VROUTER_BENCH_PATHS'] ?? 1_000_000);
@@ -105,8 +106,7 @@ const answer = <T>(child: ChildProcess): Promise<T> =>
 
 async function ours(): Promise<Receiver> {
   // The fork is the receiver itself: taskset becomes what it starts.
-  const file = fileURLToPath(new URL('./bgp/receiver.js', import.meta.url));
-  const child = fork(file, [], {
+  const child = fork(fileURLToPath(import.meta.url), ['receive'], {
     execPath: 'taskset',
     execArgv: ['-c', RECEIVER_CORE, process.execPath],
   });
@@ -234,10 +234,15 @@ async function convergence(receiver: Receiver): Promise<void> {
   }
 }
 
-await convergence(await ours());
-const feed = feedOf(PATHS);
-await importAll('ours', await ours(), feed);
-if (spawnSync('gobgpd', ['--version']).status === 0) {
-  await importAll('gobgpd', await gobgpd(), feed);
+async function all(): Promise<void> {
+  await convergence(await ours());
+  const feed = feedOf(PATHS);
+  await importAll('ours', await ours(), feed);
+  if (spawnSync('gobgpd', ['--version']).status === 0) {
+    await importAll('gobgpd', await gobgpd(), feed);
+  }
+  process.exit(0);
 }
-process.exit(0);
+
+if (process.argv[2] === 'receive') await receive();
+else await all();

@@ -16,20 +16,22 @@ const template: Omit<Neighbour, 'name' | 'address' | 'passive'> = {
   families: [{ family: 'vpnv4' }],
 };
 
-const us = { as: 65000, id: ip('10.255.0.1') };
-const transport = await TcpTransport.open({ listen: [{ address: ip('127.0.0.1'), port: 0 }] });
-const speaker = new BgpSpeaker({
-  speaker: us,
-  transport,
-  makeRib: (options) => new Rib(us, options),
-});
-const feeder = { ...template, name: FEEDER, address: ip(FEEDER), as: 65001, passive: true };
-speaker.setNeighbour(feeder);
-speaker.setRange({ name: 'peers', prefix: '127.0.1.0/24' as PrefixText, limit: 200, template });
+export async function receive(): Promise<void> {
+  const us = { as: 65000, id: ip('10.255.0.1') };
+  const transport = await TcpTransport.open({ listen: [{ address: ip('127.0.0.1'), port: 0 }] });
+  const speaker = new BgpSpeaker({
+    speaker: us,
+    transport,
+    makeRib: (options) => new Rib(us, options),
+  });
+  const feeder = { ...template, name: FEEDER, address: ip(FEEDER), as: 65001, passive: true };
+  speaker.setNeighbour(feeder);
+  speaker.setRange({ name: 'peers', prefix: '127.0.1.0/24' as PrefixText, limit: 200, template });
 
-process.on('message', () => {
-  const peer = speaker.ribPeer(FEEDER);
-  const counts = peer === undefined ? undefined : speaker.rib.counts(peer).get('vpnv4');
-  process.send?.({ accepted: counts?.accepted ?? 0 });
-});
-process.send?.({ port: transport.ports[0] });
+  process.on('message', () => {
+    const peer = speaker.ribPeer(FEEDER);
+    const counts = peer === undefined ? undefined : speaker.rib.counts(peer).get('vpnv4');
+    process.send?.({ accepted: counts?.accepted ?? 0 });
+  });
+  process.send?.({ port: transport.ports[0] });
+}
