@@ -1,10 +1,10 @@
 /**
  * control.yaml: the route exchange of `vrouter control`: routing instances with their route targets, and
- * links between instances, served to agents on a Unix socket and over XMPP; and the configuration that XMPP agents are told.
+ * links between instances, served to agents on a Unix socket and over XMPP; the configuration that XMPP agents are told;
+ * and federation with other clusters and routers by BGP (bgp.ts).
  */
 import { z } from 'zod';
-import { isIp } from '../addr/ip.ts';
-import { ParseError } from '../errors.ts';
+import { bgpSchema } from './bgp.ts';
 import {
   choice,
   instanceName,
@@ -15,6 +15,7 @@ import {
   tlsFiles,
   whole,
 } from './fields.ts';
+import { listen } from './listen.ts';
 import { objectsSchema } from './objects.ts';
 
 export const instanceSchema = mapping({
@@ -29,28 +30,6 @@ export const instanceSchema = mapping({
 
 export const linkSchema = mapping({
   between: z.tuple([instanceName, instanceName], { error: 'two instance names are needed' }),
-});
-
-const LISTEN = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d{1,5})$/;
-
-/** Host and port of `listen`. */
-export function listenAddress(text: string): { readonly host: string; readonly port: number } {
-  const match = LISTEN.exec(text);
-  const host = match?.[1] ?? match?.[2] ?? '';
-  const port = Number(match?.[3] ?? Number.NaN);
-  if (!isIp(host) || !(port <= 65535)) {
-    throw new ParseError(`${JSON.stringify(text.slice(0, 64))} is not address:port`);
-  }
-  return { host, port };
-}
-
-const listen = z.string().superRefine((text, context) => {
-  try {
-    listenAddress(text);
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-    context.addIssue({ code: 'custom', message: error.message });
-  }
 });
 
 export const xmppSchema = mapping({
@@ -88,6 +67,7 @@ export const controlSchema = mapping({
     .describe('For the CLI; default /run/vrouter/<name>.sock'),
   autonomous_system: whole(1, 0xffffffff).optional().describe('Of automatic route targets'),
   xmpp: xmppSchema.optional().describe('Contrail-style agents, over TCP'),
+  bgp: bgpSchema.optional(),
   metrics: metricsSchema.optional(),
   log: mapping({
     level: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import type { z } from 'zod';
 import { ConfigError } from '../errors.ts';
+import { bgpProblems } from './bgp.ts';
 import { type ControlFile, controlSchema } from './control.ts';
 import { ConfigText, type Path, type Problem } from './document.ts';
 import { type NodeFile, nodeSchema } from './node.ts';
@@ -67,8 +68,14 @@ export function loadNode(file: string, content?: string): Loaded<NodeFile> {
   if (problems.length > 0) loaded.text.refuse(problems);
   return loaded;
 }
-export const loadControl = (file: string, content?: string): Loaded<ControlFile> =>
-  load(controlSchema, file, content);
+/** Its neighbours and policies agree with each other, too. */
+export function loadControl(file: string, content?: string): Loaded<ControlFile> {
+  const loaded = load(controlSchema, file, content);
+  const { bgp } = loaded.value;
+  const problems = bgp === undefined ? [] : bgpProblems(bgp, ['bgp']);
+  if (problems.length > 0) loaded.text.refuse(problems);
+  return loaded;
+}
 
 export const loadObjects = (file: string): ObjectsFile => load(objectsSchema, file).value;
 

@@ -4,8 +4,8 @@
  * in them, and what of it and of others' is used there.
  *
  * Invariants
- *  * Only what agents say and what follows from it counts: not when, by which session, or whether its agent is just
- *    away (`stale`).
+ *  * Only what agents and BGP say and what follows from it counts: not when, by which session or neighbour, or whether
+ *    its agent is just away (`stale`).
  *  * A path's number is made once, when first asked for: paths are never changed (path.ts). A table is added up when
  *    it is asked for and has changed since. Nothing is worked out while routes travel.
  * Read by `control show tables`, `control compare` and metrics.
@@ -40,8 +40,8 @@ export function digestText(digest: number): string {
 function numbersOf(path: Path): Numbers {
   const known = numbers.get(path);
   if (known !== undefined) return known;
-  const { family, prefix, instance, peer, rd, originVn, apart } = path;
-  const where = [family, prefix, instance, peer, rd, originVn, apart === true];
+  const { family, prefix, instance, peer, rd, originVn, apart, learned } = path;
+  const where = [family, prefix, instance, peer, rd, originVn, apart === true, learned?.key];
   const hex = hashed(`${JSON.stringify(where)}${saidText(path)}`);
   const made = { said: numberAt(hex, 0), used: numberAt(hex, HEX) };
   numbers.set(path, made);

@@ -53,10 +53,10 @@ export function shown({ paths }: Entry): Shown {
   return { hops: hopsOf(paths), attributes, originVn: best.originVn, securityGroups: groups };
 }
 
-/** Everything that a subscriber could see of it, but its targets. */
+/** Everything that a subscriber could see of it, but its targets. What only BGP has, nobody is told. */
 export function shownText(entry: Entry): string {
   const { hops, attributes, originVn, securityGroups } = shown(entry);
-  const { routeTargets: _, ...rest } = attributes;
+  const { routeTargets, asPath, asPathLength, bgpOrigin, longLivedStale, ...rest } = attributes;
   return JSON.stringify([
     hops.map(({ hop, path }) => [hop, path.originVn]),
     rest,

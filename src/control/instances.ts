@@ -106,6 +106,11 @@ export class Instances {
     return this.#importers.get(target) ?? [];
   }
 
+  /** That any instance takes in. */
+  imported(): Iterable<RouteTarget> {
+    return this.#importers.keys();
+  }
+
   all(): Iterable<Instance> {
     return this.#all.values();
   }

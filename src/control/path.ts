@@ -4,11 +4,12 @@
  *
  * The order is a table, so that `why` can name the row by which a path lost. Rows up to `med` decide who is
  * used at all: paths that are equal so far are the ECMP set. Rows after it only say whose attributes an
- * announce carries. Rows that need BGP (AS path, origin, long-lived stale) come with BGP.
+ * announce carries.
  */
 import { compareIp, parseIp } from '../addr/ip.ts';
 import { byText } from '../rib/best-path.ts';
 import type { RouteFamily } from '../rib/route.ts';
+import { UNRESOLVED_VN } from '../xmpp/routes.ts';
 
 export interface Hop {
   /** Tunnel end, the agent's own address; labels are opaque here. */
@@ -45,6 +46,23 @@ export interface Attributes {
   readonly noEdgeReplication?: boolean;
   readonly assistedReplication?: boolean;
   readonly replicator?: string;
+  /** Of routes from BGP: as it is read, and as it is counted. */
+  readonly asPath?: string;
+  readonly asPathLength?: number;
+  /** Absent: igp, as agents' are. */
+  readonly bgpOrigin?: 'egp' | 'incomplete';
+  /** RFC 9494: its speaker is away for long. */
+  readonly longLivedStale?: boolean;
+}
+
+/** What a path has that came by BGP. */
+export interface Learned {
+  /** The route there: paths of one prefix are told apart by it. */
+  readonly key: string;
+  /** From another AS. */
+  readonly external: boolean;
+  /** Id of who brought it into the AS. */
+  readonly router: string;
 }
 
 /** What a peer says of a prefix. */
@@ -59,11 +77,17 @@ export interface Said {
   readonly infeasible?: string;
   /** Told apart from the peer's others of this prefix and instance by its RD (the master instance). */
   readonly apart?: boolean;
+  /**
+   * It came by BGP. Its RD and targets say what it belongs to, not where it was said: it goes wherever its own
+   * targets lead, competes in no instance of its own, and is not passed on to BGP. How it came is no part of what it
+   * says: two control nodes have the same route by different ways.
+   */
+  readonly learned?: Learned;
 }
 
 export interface Path extends Said {
   readonly peer: string;
-  /** The peer's, for the order; empty if it has none. */
+  /** The peer's or the BGP speaker's, for the order; empty if it has none. */
   readonly address: string;
   /** Where it was said. */
   readonly instance: string;
@@ -73,6 +97,37 @@ export interface Path extends Said {
   readonly waits: boolean;
   /** Its peer is away and may come back. */
   readonly stale: boolean;
+}
+
+export type SaidKey = Pick<Said, 'family' | 'prefix' | 'rd' | 'apart' | 'learned'>;
+
+/** What another path of its peer, in its instance, replaces it by. `key`: of the prefix. */
+export function slotOf(key: string, { apart, rd, learned }: SaidKey): string {
+  if (learned !== undefined) return `${key} ${learned.key}`;
+  return apart === true ? `${key} ${rd}` : key;
+}
+
+/** `prefix`: the text that all paths of it share. What comes by BGP is of whichever network it names. */
+export function pathOf(
+  said: Said,
+  prefix: string,
+  peer: { readonly name: string; readonly address?: string; readonly waits: boolean },
+  instance: { readonly name: string; readonly originVn: string },
+): Path {
+  const { family, rd, hops, attributes, infeasible, apart, learned } = said;
+  const home = learned === undefined ? instance.originVn : UNRESOLVED_VN;
+  return {
+    ...{ family, prefix, rd, hops, attributes },
+    ...(infeasible !== undefined && { infeasible }),
+    ...(apart === true && { apart: true }),
+    ...(learned !== undefined && { learned }),
+    peer: peer.name,
+    address: learned?.router ?? peer.address ?? '',
+    instance: instance.name,
+    originVn: attributes.originVn ?? home,
+    waits: peer.waits,
+    stale: false,
+  };
 }
 
 const DEFAULT_LOCAL_PREFERENCE = 100;
@@ -98,6 +153,9 @@ interface Row {
 
 const yes = (value: boolean | undefined): number => (value === true ? 1 : 0);
 
+const originRank = ({ attributes: { bgpOrigin } }: Path): number =>
+  bgpOrigin === undefined ? 0 : bgpOrigin === 'egp' ? 1 : 2;
+
 const USED: readonly Row[] = [
   {
     name: 'feasible',
@@ -113,14 +171,36 @@ const USED: readonly Row[] = [
     name: 'sequence',
     compare: (a, b) => (b.attributes.sequence ?? 0) - (a.attributes.sequence ?? 0),
   },
+  {
+    name: 'long-lived-stale',
+    compare: (a, b) => yes(a.attributes.longLivedStale) - yes(b.attributes.longLivedStale),
+  },
+  {
+    name: 'as-path',
+    compare: (a, b) => (a.attributes.asPathLength ?? 0) - (b.attributes.asPathLength ?? 0),
+  },
+  { name: 'origin', compare: (a, b) => originRank(a) - originRank(b) },
+  // Of whatever AS: were it compared within one only, the order would be none.
   { name: 'med', compare: (a, b) => med(a) - med(b) },
 ];
 
 const FIRST: readonly Row[] = [
+  {
+    name: 'xmpp-before-bgp',
+    compare: (a, b) => yes(a.learned !== undefined) - yes(b.learned !== undefined),
+  },
+  {
+    name: 'external-before-internal',
+    compare: (a, b) => yes(b.learned?.external) - yes(a.learned?.external),
+  },
   { name: 'router-id', compare: (a, b) => compareAddresses(a.address, b.address) },
   { name: 'peer', compare: (a, b) => byText(a.peer, b.peer) },
   { name: 'instance', compare: (a, b) => byText(a.instance, b.instance) },
   { name: 'rd', compare: (a, b) => byText(a.rd, b.rd) },
+  {
+    name: 'route',
+    compare: (a, b) => byText(a.learned?.key ?? '', b.learned?.key ?? ''),
+  },
 ];
 
 function compareAddresses(a: string, b: string): number {
@@ -171,6 +251,8 @@ export function hopsOf(paths: readonly Path[]): { readonly hop: Hop; readonly pa
 export function sameSaid(a: Said, b: Said): boolean {
   // Most that is said again has another label; texts are made for the rest.
   if (a.hops.length !== b.hops.length || labelSum(a) !== labelSum(b)) return false;
+  if (a.learned?.external !== b.learned?.external || a.learned?.router !== b.learned?.router)
+    return false;
   return saidText(a) === saidText(b);
 }
 
@@ -214,6 +296,9 @@ export function saidText({ hops, attributes, infeasible }: Said): string {
     a.noEdgeReplication,
     a.assistedReplication,
     a.replicator,
+    a.asPath,
+    a.bgpOrigin,
+    a.longLivedStale,
     infeasible,
   ]);
 }

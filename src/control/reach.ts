@@ -4,6 +4,7 @@
  */
 import type { RouteTarget } from '../addr/route-target.ts';
 import { byText } from '../rib/best-path.ts';
+import { rdOf } from './bgp-routes.ts';
 import { type Entry, isBroadcast, type Prefix, shownText } from './entry.ts';
 import type { Instance, Instances } from './instances.ts';
 import { comparePaths, comparePreference, labelSum, type Path } from './path.ts';
@@ -12,16 +13,33 @@ export function ownTargets({ attributes }: Path): readonly RouteTarget[] {
   return (attributes.routeTargets ?? []) as readonly RouteTarget[];
 }
 
+/** All that a path carries, some perhaps twice. */
+export function* targetsOf(path: Path, own: Pick<Instance, 'exports'>): Generator<RouteTarget> {
+  if (path.learned === undefined) yield* own.exports;
+  yield* ownTargets(path);
+}
+
 const instanceOf = (path: Path, instances: Instances): Instance => instances.named(path.instance);
+
+export interface Reach {
+  /** All paths by instance, best first. */
+  readonly reached: Map<Instance, Path[]>;
+  /** Those that leave their own instance, best first: what BGP neighbours are told of. */
+  readonly passedOn: readonly Path[];
+}
 
 /**
  * All paths of a prefix by instance, best first. Those that are equally good go together, from the best down: what
  * has reached an instance by then is better than what is said there now, which stays at home. Paths are replicated
- * from where they were said and from nowhere else.
+ * from where they were said and from nowhere else. One that came by BGP has lost nowhere: it is always replicated,
+ * unless an agent here says the very same route (RD and prefix), for then it is that agent's that came back.
  */
-export function reach(prefix: Prefix, instances: Instances): Map<Instance, Path[]> {
+export function reach(prefix: Prefix, instances: Instances): Reach {
   const reached = new Map<Instance, Path[]>();
-  const paths = prefix.paths.filter((path) => !path.waits || instanceOf(path, instances).created);
+  const passedOn: Path[] = [];
+  const paths = withoutReturned(
+    prefix.paths.filter((path) => !path.waits || instanceOf(path, instances).created),
+  );
   if (paths.length > 1) paths.sort(comparePaths);
   const all = isBroadcast(prefix);
   for (let from = 0; from < paths.length; ) {
@@ -29,15 +47,32 @@ export function reach(prefix: Prefix, instances: Instances): Map<Instance, Path[
     let to = from + 1;
     while (to < paths.length && (all || comparePreference(first, paths[to] as Path) === 0)) to++;
     const equal = paths.slice(from, to);
-    const passedOn = equal.filter(
-      (path) => path.infeasible === undefined && !reached.has(instanceOf(path, instances)),
+    const leaving = equal.filter(
+      (path) =>
+        path.infeasible === undefined &&
+        (path.learned !== undefined || !reached.has(instanceOf(path, instances))),
     );
-    for (const path of equal) add(reached, instanceOf(path, instances), path);
-    for (const path of passedOn) replicate(path, reached, instances);
+    for (const path of equal) {
+      if (path.learned === undefined) add(reached, instanceOf(path, instances), path);
+    }
+    for (const path of leaving) replicate(path, reached, instances);
+    passedOn.push(...leaving);
     from = to;
   }
+  // Where they can be looked at, and where they are told to nobody: `entryOf`.
+  for (const path of paths)
+    if (path.learned !== undefined) add(reached, instanceOf(path, instances), path);
   for (const found of reached.values()) if (found.length > 1) found.sort(comparePaths);
-  return reached;
+  return { reached, passedOn };
+}
+
+function withoutReturned(paths: Path[]): Path[] {
+  if (paths.every(({ learned }) => learned === undefined)) return paths;
+  const own = new Set<string | undefined>();
+  for (const path of paths) {
+    if (path.learned === undefined && path.infeasible === undefined) own.add(rdOf(path));
+  }
+  return paths.filter((path) => path.learned === undefined || !own.has(path.rd));
 }
 
 function add(reached: Map<Instance, Path[]>, instance: Instance, path: Path): void {
@@ -49,10 +84,8 @@ function add(reached: Map<Instance, Path[]>, instance: Instance, path: Path): vo
 function replicate(path: Path, reached: Map<Instance, Path[]>, instances: Instances): void {
   const own = instanceOf(path, instances);
   const to = new Set<Instance>();
-  for (const targets of [own.exports, ownTargets(path)]) {
-    for (const target of targets) {
-      for (const instance of instances.importersOf(target)) to.add(instance);
-    }
+  for (const target of targetsOf(path, own)) {
+    for (const instance of instances.importersOf(target)) to.add(instance);
   }
   to.delete(own);
   for (const instance of to) add(reached, instance, path);
@@ -62,9 +95,10 @@ function replicate(path: Path, reached: Map<Instance, Path[]>, instances: Instan
 export function entryOf(
   prefix: Prefix,
   instance: Instance,
-  paths: readonly Path[],
+  all: readonly Path[],
   instances: Instances,
 ): Entry | undefined {
+  const paths = all.filter((path) => path.learned === undefined || path.instance !== instance.name);
   const best = paths[0];
   if (best === undefined || best.infeasible !== undefined) return undefined;
   const used = paths.filter((path) =>
@@ -76,8 +110,7 @@ export function entryOf(
 function targetsText(paths: readonly Path[], instances: Instances): string {
   const targets = new Set<string>();
   for (const path of paths) {
-    for (const target of instanceOf(path, instances).exports) targets.add(target);
-    for (const target of ownTargets(path)) targets.add(target);
+    for (const target of targetsOf(path, instanceOf(path, instances))) targets.add(target);
   }
   return [...targets].sort(byText).join(' ');
 }

@@ -23,7 +23,7 @@ import { getOrCreate } from '../rib/map-entry.ts';
 import type { RouteFamily } from '../rib/route.ts';
 import type { Entry, Prefix, TableChange } from './entry.ts';
 import { type Instance, type InstanceSpec, Instances, type InstanceView } from './instances.ts';
-import { type Path, type Said, sameSaid } from './path.ts';
+import { type Path, pathOf, type Said, type SaidKey, sameSaid, slotOf } from './path.ts';
 import { difference, entryOf, ownTargets, reach } from './reach.ts';
 import {
   attempt,
@@ -40,9 +40,10 @@ import {
   type Table,
   tellPending,
   tellRest,
+  type Watcher,
 } from './telling.ts';
 
-export type { Peer, PeerSink, PeerSpec } from './telling.ts';
+export type { Peer, PeerSink, PeerSpec, Watcher } from './telling.ts';
 
 export interface TablesOptions {
   /** Called once when there is something to deliver; must call `run` later, not at once. */
@@ -64,6 +65,8 @@ export class RouteTables {
   #unsettled = new Set<Subscription>();
   #scheduled = false;
   #flushing = false;
+  #watcher: Watcher | undefined;
+  #wantsChanged = false;
 
   constructor(options: TablesOptions = {}) {
     this.#schedule = options.schedule;
@@ -98,6 +101,14 @@ export class RouteTables {
 
   instances(): InstanceView[] {
     return this.#instances.view();
+  }
+
+  /** It is told of everything that there is, too. */
+  watch(watcher: Watcher): void {
+    this.#watcher = watcher;
+    this.#wantsChanged = true;
+    for (const prefix of this.#prefixes.values()) this.#dirty.add(prefix);
+    this.#wake();
   }
 
   // --- peers ---------------------------------------------------------------------------------------
@@ -171,27 +182,13 @@ export class RouteTables {
     const slot = slotOf(prefix.key, said);
     const before = slots.get(slot);
     if (before !== undefined && !before.stale && sameSaid(before, said)) return;
-    const path: Path = {
-      family: said.family,
-      prefix: prefix.prefix,
-      rd: said.rd,
-      hops: said.hops,
-      attributes: said.attributes,
-      ...(said.infeasible !== undefined && { infeasible: said.infeasible }),
-      ...(said.apart === true && { apart: true }),
-      peer: peer.spec.name,
-      address: peer.spec.address ?? '',
-      instance: table.instance.name,
-      originVn: said.attributes.originVn ?? table.instance.originVn,
-      waits: peer.spec.waits,
-      stale: false,
-    };
+    const path = pathOf(said, prefix.prefix, peer.spec, table.instance);
     slots.set(slot, path);
     if (before === undefined) peer.paths++;
     this.#replace(table, prefix, before, path);
   }
 
-  withdraw(peer: Peer, name: string, said: Pick<Said, 'family' | 'prefix' | 'rd' | 'apart'>): void {
+  withdraw(peer: Peer, name: string, said: SaidKey): void {
     const table = this.#findTable(name);
     const key = `${said.family} ${said.prefix}`;
     const slots = table && peer.published.get(table);
@@ -267,7 +264,7 @@ export class RouteTables {
   /** All paths of a prefix in an instance, used or not, best first. Those of an instance that waits are none. */
   paths(prefix: Prefix, name: string): readonly Path[] {
     const instance = this.#instances.find(name);
-    return (instance && reach(prefix, this.#instances).get(instance)) ?? [];
+    return (instance && reach(prefix, this.#instances).reached.get(instance)) ?? [];
   }
 
   tables(): {
@@ -353,6 +350,10 @@ export class RouteTables {
   }
 
   #importsChanged(targets: ReadonlySet<RouteTarget>): void {
+    if (this.#watcher !== undefined) {
+      this.#wantsChanged = true;
+      this.#wake();
+    }
     for (const { instance, published } of this.#tables.values()) {
       if (published.size === 0 || !meets(targets, instance.exports)) continue;
       for (const prefix of published.keys()) this.#markDirty(prefix);
@@ -392,6 +393,10 @@ export class RouteTables {
       const errors: unknown[] = [];
       this.#tellChanges(heard, errors);
       this.#settle(heard, errors);
+      if (this.#wantsChanged) {
+        this.#wantsChanged = false;
+        attempt(errors, () => this.#watcher?.wanted(new Set(this.#instances.imported())));
+      }
       return finish(heard, errors);
     } finally {
       this.#flushing = false;
@@ -441,7 +446,14 @@ export class RouteTables {
         noChanges,
       );
     const entries: Entry[] = [];
-    for (const [instance, paths] of reach(prefix, this.#instances)) {
+    const { reached, passedOn } = reach(prefix, this.#instances);
+    this.#watcher?.passedOn(
+      prefix,
+      passedOn
+        .filter(({ learned }) => learned === undefined)
+        .map((path) => ({ path, exports: this.#instances.named(path.instance).exports })),
+    );
+    for (const [instance, paths] of reached) {
       const entry = entryOf(prefix, instance, paths, this.#instances);
       if (entry === undefined) continue;
       const table = this.#table(instance);
@@ -490,10 +502,6 @@ export class RouteTables {
       });
     }
   }
-}
-
-function slotOf(key: string, { apart, rd }: Pick<Said, 'apart' | 'rd'>): string {
-  return apart === true ? `${key} ${rd}` : key;
 }
 
 function meets(a: ReadonlySet<RouteTarget>, b: Iterable<RouteTarget>): boolean {

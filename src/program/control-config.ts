@@ -60,6 +60,8 @@ export class ControlConfig {
   readonly tables: ConfigTables;
   readonly #book = new ConfigBook();
   readonly #exchange: RouteExchange;
+  /** Numbers of networks that have one. */
+  readonly #indices = new Map<string, number>();
   /** Of networks, and with which targets. */
   readonly #instances = new Map<string, string>();
 
@@ -76,6 +78,10 @@ export class ControlConfig {
   apply(objects: Objects): ConfigAppliedView {
     const before = this.tables.version;
     const version = this.#book.put(objects, (changes) => this.tables.apply(changes));
+    for (const { name: of, id } of objects.networks ?? []) {
+      if (id === undefined) this.#indices.delete(of);
+      else this.#indices.set(of, id);
+    }
     const instances = (objects.networks ?? []).filter((of) => this.#setInstance(instanceOf(of)));
     const changed = version !== before || instances.length > 0;
     return { version, changed, delivered: this.#deliver() };
@@ -85,9 +91,18 @@ export class ControlConfig {
     const version = this.#book.remove(OBJECT_KINDS[kind], called, (changes) =>
       this.tables.apply(changes),
     );
+    if (kind === 'network') this.#indices.delete(called);
     if (kind === 'network') this.#dropInstance(instanceName(called));
     return { version, changed: true, delivered: this.#deliver() };
   }
+
+  /** A network's number, as routes of BGP name where they come from. */
+  readonly indexOf = (network: string): number | undefined => this.#indices.get(network);
+
+  readonly networkOf = (index: number): string | undefined => {
+    for (const [network, known] of this.#indices) if (known === index) return network;
+    return undefined;
+  };
 
   /** Before it is answered. */
   #deliver(): number {

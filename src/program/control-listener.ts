@@ -4,8 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import type { z } from 'zod';
-import { listenAddress, type xmppSchema } from '../config/control.ts';
+import type { xmppSchema } from '../config/control.ts';
 import type { tlsFiles } from '../config/fields.ts';
+import { listenAddress } from '../config/listen.ts';
 import { ControlAgents, type ControlAgentsOptions } from '../control/agents.ts';
 import type { RouteTables } from '../control/tables.ts';
 import { ConfigError } from '../errors.ts';

@@ -8,6 +8,8 @@ import type { ControlFile } from '../config/control.ts';
 import type { ControlAgents } from '../control/agents.ts';
 import { wholeDigest } from '../control/digest.ts';
 import type { RouteTables } from '../control/tables.ts';
+import type { ServedBgp } from './control-bgp.ts';
+import { BgpMetrics } from './control-bgp-metrics.ts';
 import type { ControlConfig } from './control-config.ts';
 import { tableViews } from './control-views.ts';
 import { type MetricsServer, serveMetrics } from './metrics-server.ts';
@@ -21,7 +23,10 @@ export class ControlMetrics {
   readonly #prefixes = this.#gauge('vrouter_control_prefixes', 'Prefixes in all tables', [
     'family',
   ]);
-  readonly #paths = this.#gauge('vrouter_control_paths', 'Paths that agents have published');
+  readonly #paths = this.#gauge(
+    'vrouter_control_paths',
+    'Paths that agents have published, and that came by BGP',
+  );
   readonly #digest = this.#gauge(
     'vrouter_control_digest',
     'Of all tables and their configuration: equal at two control nodes that are in step',
@@ -76,6 +81,9 @@ export class ControlMetrics {
     ['agent'],
   );
 
+  /** Its series are there from the first session, or reading, on. */
+  #bgp: BgpMetrics | undefined;
+
   constructor(name: string) {
     this.#registry.setDefaultLabels({ control: name });
     collectDefaultMetrics({ register: this.#registry });
@@ -87,6 +95,15 @@ export class ControlMetrics {
 
   ended(code: string): void {
     this.#ended.inc({ code });
+  }
+
+  bgpSession(state: 'up' | 'down'): void {
+    this.#ofBgp().session(state);
+  }
+
+  #ofBgp(): BgpMetrics {
+    this.#bgp ??= new BgpMetrics(this.#registry);
+    return this.#bgp;
   }
 
   refused(): void {
@@ -138,13 +155,19 @@ export class ControlMetrics {
     {
       agents,
       config,
-    }: { readonly agents: ControlAgents | undefined; readonly config: ControlConfig },
+      bgp,
+    }: {
+      readonly agents: ControlAgents | undefined;
+      readonly config: ControlConfig;
+      readonly bgp: ServedBgp | undefined;
+    },
     log: Logger,
   ): Promise<MetricsServer> {
     return serveMetrics(at, this.#registry, log, {
       read: () => {
         this.#read(tables, agents);
         this.#readConfig(config);
+        if (bgp !== undefined) this.#ofBgp().read(bgp);
       },
       notReady: async () => undefined,
     });

@@ -32,8 +32,10 @@ export function tableViews(tables: RouteTables): TableView[] {
   });
 }
 
-function whyOf(path: Path, best: Path): { used: boolean; why: string } {
+function whyOf(path: Path, best: Path, instance: string): { used: boolean; why: string } {
   if (path.infeasible !== undefined) return { used: false, why: path.infeasible };
+  // Where all of BGP's are, none is behind another.
+  if (path.learned !== undefined && path.instance === instance) return { used: true, why: 'vpn' };
   if (path === best) return { used: true, why: 'best' };
   const all = isBroadcast({ key: `${path.family} ${path.prefix}` });
   const row = all ? undefined : lostBy(best, path);
@@ -43,7 +45,7 @@ function whyOf(path: Path, best: Path): { used: boolean; why: string } {
 function pathView(path: Path, best: Path, instance: string): PathView {
   const { attributes } = path;
   return {
-    ...whyOf(path, best),
+    ...whyOf(path, best, instance),
     peer: path.peer,
     rd: path.rd,
     ...(path.instance !== instance && { from: path.instance }),

@@ -1,11 +1,11 @@
 /**
  * `vrouter control`: route tables as a process: agents connect to one Unix socket (rib/wire.ts), Contrail-style
- * ones over XMPP, the CLI and orchestrators to another socket. Both kinds of agents are peers of the same tables.
- * Instances, targets, links and the configuration that agents are told can change while it runs.
+ * ones over XMPP, the CLI and orchestrators to another socket. Both kinds of agents are peers of the same tables, and
+ * so is BGP: other clusters and routers. Instances, targets, links and the configuration that agents are told can change while it runs.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { z } from 'zod';
 import type { TraceView } from '../cli/control-views.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
@@ -18,6 +18,8 @@ import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { VRouterError } from '../errors.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { MAX_PEER_NAME_BYTES } from '../xmpp/limits.ts';
+import { type BgpEvents, type ServedBgp, serveBgp } from './control-bgp.ts';
+import { bgpMethods } from './control-bgp-methods.ts';
 import { ControlConfig, configMethods } from './control-config.ts';
 import { type ServedAgents, serveAgents } from './control-listener.ts';
 import { ControlMetrics } from './control-metrics.ts';
@@ -53,6 +55,7 @@ function methods(
     readonly sessions: () => string[];
     readonly agents: ControlAgents | undefined;
     readonly config: ControlConfig;
+    readonly bgp: ServedBgp | undefined;
   },
 ): Methods {
   /** Delivered before it is answered. */
@@ -62,6 +65,7 @@ function methods(
   };
   return {
     ...configMethods(own.config),
+    ...bgpMethods(own.bgp),
     status: (params) => {
       checkParams(schemas.none, 'status', params);
       return {
@@ -119,9 +123,21 @@ function methods(
   };
 }
 
+function bgpEvents(log: Logger, metrics: ControlMetrics): BgpEvents {
+  return {
+    onSession: (neighbour, state, why) => {
+      metrics.bgpSession(state);
+      log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`);
+    },
+    onError: (error, what) => log.warn({ err: error }, `bgp: ${what}`),
+  };
+}
+
 export interface RunningControl extends RunningProcess {
   /** Where agents connect by XMPP. */
   readonly xmppPort?: number;
+  /** Where BGP neighbours call, in the order of `listen`. */
+  readonly bgpPorts?: readonly number[];
   readonly metricsPort?: number;
 }
 
@@ -157,9 +173,13 @@ export async function startControl(configFile: string): Promise<RunningControl> 
   const socket = file.cli ?? `${DEFAULT_DIRECTORY}/${file.name}.sock`;
   const metrics = new ControlMetrics(file.name);
   let xmpp: ServedAgents | undefined;
+  let bgp: ServedBgp | undefined;
   let pages: MetricsServer | undefined;
   let server: RpcServer;
   try {
+    bgp =
+      file.bgp &&
+      (await serveBgp(exchange.tables, file.bgp, text, config, bgpEvents(log, metrics)));
     xmpp =
       file.xmpp &&
       (await serveAgents(exchange.tables, file.xmpp, {
@@ -191,6 +211,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
         ].sort(),
       agents: xmpp?.agents,
       config,
+      bgp,
     };
     pages = file.metrics && (await metrics.serve(file.metrics, exchange.tables, own, log));
     server = await RpcServer.listen(socket, methods(exchange, own), (method, error) =>
@@ -198,19 +219,23 @@ export async function startControl(configFile: string): Promise<RunningControl> 
     );
   } catch (error) {
     pages?.stop();
+    bgp?.close();
     await xmpp?.close();
     await agents.close();
     throw error;
   }
-  log.info({ socket, agents: path, ...(xmpp && { xmpp: xmpp.port }) }, 'ready');
+  const ports = { ...(xmpp && { xmpp: xmpp.port }), ...(bgp && { bgp: bgp.ports }) };
+  log.info({ socket, agents: path, ...ports }, 'ready');
   return {
     socket,
     ...(xmpp && { xmppPort: xmpp.port }),
+    ...(bgp && { bgpPorts: bgp.ports }),
     ...(pages && { metricsPort: pages.port }),
     async stop() {
       log.info('stopping');
       await server.close();
       pages?.stop();
+      bgp?.close();
       await xmpp?.close();
       await agents.close();
     },

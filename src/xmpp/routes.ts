@@ -21,7 +21,7 @@ import { evpnType, type Item } from './families.ts';
 import type { Items, RefusedItem } from './stanza.ts';
 
 /** What the ancestor writes when it does not know. */
-const UNRESOLVED_VN = 'unresolved';
+export const UNRESOLVED_VN = 'unresolved';
 /** MAC-only routes; others write `0.0.0.0/0`, `::/0` or nothing. */
 const NO_ADDRESS = '0.0.0.0/32';
 const NO_ADDRESSES = new Set([NO_ADDRESS, '0.0.0.0/0', '::/0', '::/128', '']);

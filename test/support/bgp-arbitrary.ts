@@ -8,7 +8,11 @@ import type { AsPath } from '../../src/bgp/wire/as-path.ts';
 import type { Attributes } from '../../src/bgp/wire/attributes.ts';
 import { hexOf, NetReader } from '../../src/bgp/wire/bytes.ts';
 import type { Capability } from '../../src/bgp/wire/capabilities.ts';
-import { type ExtendedCommunity, readExtended } from '../../src/bgp/wire/communities.ts';
+import {
+  type ExtendedCommunity,
+  HASH_FIELDS,
+  readExtended,
+} from '../../src/bgp/wire/communities.ts';
 import type { NextHop, NlriOf } from '../../src/bgp/wire/family.ts';
 import { FAMILY_NAMES, type FamilyName } from '../../src/bgp/wire/family-names.ts';
 import { readRd } from '../../src/bgp/wire/nlri.ts';
@@ -112,6 +116,13 @@ export const extended: fc.Arbitrary<ExtendedCommunity> = fc.oneof(
   fc.record({ kind: fc.constant('mac-mobility' as const), sticky: flag, sequence: u(32) }),
   fc.record({ kind: fc.constant('esi-label' as const), singleActive: flag, label: u(24) }),
   fc.record({ kind: fc.constant('router-mac' as const), mac }),
+  fc.record({ kind: fc.constant('security-group' as const), as: u(16), id: u(32) }),
+  fc.record({ kind: fc.constant('origin-vn' as const), as: u(16), index: u(32) }),
+  fc.record({
+    kind: fc.constant('load-balance' as const),
+    fields: fc.subarray([...HASH_FIELDS]),
+    sourceBias: flag,
+  }),
   fc.record({ kind: fc.constant('layer2-attributes' as const), control: u(16), mtu: u(16) }),
   fc.record({
     ...{ kind: fc.constant('arp-nd' as const), router: flag, override: flag },

@@ -36,6 +36,16 @@ export const TUNNEL_TYPES = {
 /** Three numbers of 32 bits. */
 export type LargeCommunity = `${number}:${number}:${number}`;
 
+/** In the order of their bits, from the highest. */
+export const HASH_FIELDS = [
+  'l3-source-address',
+  'l3-destination-address',
+  'l4-protocol',
+  'l4-source-port',
+  'l4-destination-port',
+] as const;
+export type HashField = (typeof HASH_FIELDS)[number];
+
 interface Kinds {
   'route-target': { readonly target: RouteTarget };
   /** In the spelling of a route target. */
@@ -59,6 +69,12 @@ interface Kinds {
     readonly as: number;
     readonly bytesPerSecond: number;
   };
+  /** Contrail's: of the sender's AS, or of all if its id is below 8,000,000. */
+  'security-group': { readonly as: number; readonly id: number };
+  /** Contrail's: the network a route comes from, by number. */
+  'origin-vn': { readonly as: number; readonly index: number };
+  /** Contrail's: what flows are spread by; absent fields are left out of the hash. */
+  'load-balance': { readonly fields: readonly HashField[]; readonly sourceBias: boolean };
   unknown: { readonly bytes: Hex };
 }
 type Kind = keyof Kinds;
@@ -249,6 +265,44 @@ const ROWS: { readonly [K in Exclude<Kind, 'unknown'>]: KindRow<K> } = {
       writer.u16(LINK_BANDWIDTH[transitive ? 0 : 1]);
       writer.u16(as);
       writer.put(field);
+    },
+  },
+  // Contrail, experimental: security_group.cc
+  'security-group': {
+    types: [0x8004],
+    read: (reader) => ({ as: reader.u16('AS'), id: reader.u32('security group') }),
+    write(writer, { as, id }) {
+      writer.u16(0x8004);
+      writer.u16(as);
+      writer.u32(id);
+    },
+  },
+  // Contrail, experimental: origin_vn.cc
+  'origin-vn': {
+    types: [0x8071],
+    read: (reader) => ({ as: reader.u16('AS'), index: reader.u32('network') }),
+    write(writer, { as, index }) {
+      writer.u16(0x8071);
+      writer.u16(as);
+      writer.u32(index);
+    },
+  },
+  // Contrail, opaque: load_balance.h
+  'load-balance': {
+    types: [0x03aa],
+    read(reader) {
+      const bits = reader.u8('fields');
+      reader.u16('reserved');
+      const sourceBias = (reader.u8('bias') & 0x80) !== 0;
+      reader.u16('reserved');
+      return { fields: HASH_FIELDS.filter((_, at) => (bits & (0x80 >> at)) !== 0), sourceBias };
+    },
+    write(writer, { fields, sourceBias }) {
+      writer.u16(0x03aa);
+      writer.u8(HASH_FIELDS.reduce((b, f, at) => b | (fields.includes(f) ? 0x80 >> at : 0), 0));
+      writer.u16(0);
+      writer.u8(sourceBias ? 0x80 : 0);
+      writer.u16(0);
     },
   },
 };

@@ -9,6 +9,7 @@ import { type Io, type SocketOptions, show, socketOptions, UsageError, withClien
 import { polled } from '../live.ts';
 import { renderMessage, renderRoutes, renderSessions, renderTables } from '../render/control.ts';
 import { renderComparison } from '../render/control-compare.ts';
+import { registerControlBgp } from './control-bgp.ts';
 import { registerControlConfig } from './control-config.ts';
 
 export function registerControl(
@@ -18,7 +19,9 @@ export function registerControl(
 ): void {
   const control = program
     .command('control')
-    .description('a control node that agents connect to; `show`, `config`: what a running one has')
+    .description(
+      'a control node that agents connect to; `show`, `config`, `bgp`: what a running one has',
+    )
     // Not a required option: `show` would need it, too.
     .option('--config <file>', 'control file (vrouter schema control)')
     .addHelpText(
@@ -73,6 +76,7 @@ export function registerControl(
     );
   registerCompare(control, io);
   registerControlConfig(control, io);
+  registerControlBgp(control, io);
   socketOptions(control.command('trace').description('messages of an agent, live, as on the wire'))
     .argument('<agent>', 'its name')
     .option('--count <n>', 'stop after n messages', wholeNumber(0xffffffff))

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { listenAddress } from '../../../src/config/control.ts';
+import { listenAddress } from '../../../src/config/listen.ts';
 import { loadControl } from '../../../src/config/load.ts';
 import { ConfigError } from '../../../src/errors.ts';
 

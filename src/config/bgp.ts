@@ -1,0 +1,311 @@
+/**
+ * `bgp:` of control.yaml: who we are in BGP, neighbours, ranges of addresses that may call, and policies; with
+ * what becomes of them in bgp-neighbours.ts. What only several keys together can have wrong is in `neighbourProblems` and
+ * `bgpProblems`. The same schemas are those of `bgp.neighbor.add` and its like at run time.
+ */
+import { z } from 'zod';
+import { canonicalIp, parseIp } from '../addr/ip.ts';
+import { canonicalPrefix } from '../addr/prefix.ts';
+import { FAMILY_NAMES, type FamilyName } from '../bgp/wire/family-names.ts';
+import { familyName, policyProblems, policySchema, repeated } from './bgp-policies.ts';
+import type { Path, Problem } from './document.ts';
+import { choice, ip, ipv4, mapping, name, prefix, whole } from './fields.ts';
+import { listen } from './listen.ts';
+import { suggestion } from './nearest.ts';
+
+export const BGP_PORT = 179;
+export const DEFAULT_HOLD_SECONDS = 90;
+export const DEFAULT_SETTLE_SECONDS = 10;
+export const DEFAULT_RANGE_LIMIT = 64;
+/** TCP_MD5SIG_MAXKEYLEN. */
+const MAX_PASSWORD_BYTES = 80;
+const MAX_NEIGHBOURS = 4096;
+
+/** Routes of networks; the others only carry what somebody else says. */
+export const DEFAULT_FAMILIES: readonly FamilyName[] = ['vpnv4', 'vpnv6', 'evpn', 'rtc'];
+const asNumber = whole(1, 0xffffffff);
+
+// --- neighbours --------------------------------------------------------------------------------------
+
+const ofNeighbours = {
+  description: z.string().max(255).optional(),
+  as: asNumber.optional().describe('Its own; without: whatever it says'),
+  local_address: ip.optional().describe('Ours for its sessions'),
+  families: z
+    .array(familyName)
+    .min(1)
+    .max(FAMILY_NAMES.length)
+    .optional()
+    .describe(`Default ${DEFAULT_FAMILIES.join(', ')}`),
+  hold_seconds: whole(0, 65535)
+    .optional()
+    .describe(`Without a word it is lost; 0: never. Default ${DEFAULT_HOLD_SECONDS}`),
+  ttl: whole(1, 255).optional().describe('Of our packets'),
+  multihop: whole(2, 255).optional().describe('As ttl, for neighbours of another AS'),
+  ttl_security: whole(1, 254)
+    .optional()
+    .describe('Hops that it is away at most: packets from farther are not heard (RFC 5082)'),
+  password: z.string().min(1).optional().describe('TCP MD5 signature (RFC 2385)'),
+  password_file: z.string().min(1).max(4096).optional().describe('Its first line'),
+  graceful_restart_seconds: whole(1, 4095)
+    .optional()
+    .describe('How long its routes stay when it restarts (RFC 4724); without: not at all'),
+  long_lived_seconds: whole(1, 0xffffff)
+    .optional()
+    .describe('And after that, as the last choice (RFC 9494)'),
+  add_path: choice(['receive', 'send', 'both']).optional().describe('Several paths of a route'),
+  send_paths: whole(2, 64).optional().describe('Of a route, where add_path sends; default 8'),
+  max_routes: whole(1, 0xffffffff).optional().describe('Of a family; with more the session ends'),
+  default_route_target: z
+    .boolean()
+    .optional()
+    .describe('Ask for routes of every target, not only of those that are imported here'),
+  route_reflector_client: z.boolean().optional(),
+  next_hop: choice(['self', 'unchanged'])
+    .optional()
+    .describe('Default: unchanged, but self for unicast routes to another AS'),
+  allow_as_in: whole(0, 10).optional().describe('Our own AS may be so often in its AS paths'),
+  encapsulation: z
+    .array(choice(['gre', 'udp', 'vxlan']))
+    .min(1)
+    .max(3)
+    .optional()
+    .describe('How packets go to routes of it that say none; default gre and udp, EVPN vxlan'),
+  import: name.optional().describe('Policy for what it says'),
+  export: name.optional().describe('Policy for what it is told'),
+};
+
+export const neighbourSchema = mapping({
+  name: name.optional().describe('Default: its address'),
+  address: ip,
+  port: whole(1, 65535).optional().describe(`Default ${BGP_PORT}`),
+  passive: z.boolean().optional().describe('It calls, we never do'),
+  ...ofNeighbours,
+});
+
+const rangeSchema = mapping({
+  name,
+  prefix,
+  limit: whole(1, MAX_NEIGHBOURS)
+    .optional()
+    .describe(`Neighbours at once, default ${DEFAULT_RANGE_LIMIT}`),
+  ...ofNeighbours,
+});
+
+export const bgpSchema = mapping({
+  as: asNumber,
+  router_id: ipv4,
+  cluster_id: ipv4.optional().describe('For reflecting (RFC 4456); default router_id'),
+  listen: z
+    .array(listen)
+    .max(16)
+    .optional()
+    .describe(
+      `Address:port; default 0.0.0.0:${BGP_PORT} and [::]:${BGP_PORT}; empty: nobody calls`,
+    ),
+  settle_seconds: whole(0, 4095)
+    .optional()
+    .describe(
+      'With graceful_restart_seconds: after a start agents have so long to say what they have before neighbours ' +
+        `are told that it is all; default ${DEFAULT_SETTLE_SECONDS}`,
+    ),
+  neighbors: z.array(neighbourSchema).max(MAX_NEIGHBOURS).optional(),
+  ranges: z.array(rangeSchema).max(256).optional().describe('Who calls from there is a neighbour'),
+  policies: z.array(policySchema).max(1024).optional(),
+}).describe('Federation: sessions with other control nodes and with routers');
+
+export type BgpFile = z.infer<typeof bgpSchema>;
+export type NeighbourFile = z.infer<typeof neighbourSchema>;
+export type RangeFile = z.infer<typeof rangeSchema>;
+export type SharedFile = Omit<RangeFile, 'name' | 'prefix' | 'limit'>;
+
+export const DEFAULT_LISTEN = [`0.0.0.0:${BGP_PORT}`, `[::]:${BGP_PORT}`] as const;
+
+export const neighbourName = (file: Pick<NeighbourFile, 'name' | 'address'>): string =>
+  file.name ?? canonicalIp(file.address);
+
+// --- what they have wrong together -------------------------------------------------------------------
+
+interface Rule {
+  readonly key: keyof SharedFile;
+  /** Undefined: nothing is wrong with it. */
+  problem(file: SharedFile, as: number): string | undefined;
+}
+
+const inside = (file: SharedFile, as: number): boolean => file.as === as;
+const when = (wrong: boolean, message: string): string | undefined => (wrong ? message : undefined);
+const families = (file: SharedFile): readonly FamilyName[] => file.families ?? DEFAULT_FAMILIES;
+
+const RULES: readonly Rule[] = [
+  {
+    key: 'hold_seconds',
+    problem: ({ hold_seconds = 0 }) =>
+      when(hold_seconds === 1 || hold_seconds === 2, 'must be 0, or at least 3'),
+  },
+  {
+    key: 'ttl_security',
+    problem: (file) =>
+      when(
+        file.ttl_security !== undefined && (file.ttl ?? file.multihop) !== undefined,
+        'with it our packets have 255 hops: neither ttl nor multihop can be given',
+      ),
+  },
+  {
+    key: 'multihop',
+    problem: (file, as) =>
+      file.multihop === undefined
+        ? undefined
+        : (when(file.ttl !== undefined, 'is ttl by another name: one of them only') ??
+          when(
+            inside(file, as),
+            `is for neighbours of another AS; this one is of ${as}, as we are`,
+          )),
+  },
+  {
+    key: 'route_reflector_client',
+    problem: (file, as) =>
+      when(
+        file.route_reflector_client === true && file.as !== undefined && !inside(file, as),
+        `is for neighbours of our own AS, ${as}`,
+      ),
+  },
+  {
+    key: 'allow_as_in',
+    problem: (file, as) =>
+      when(
+        (file.allow_as_in ?? 0) > 0 && inside(file, as),
+        `is for neighbours of another AS; this one is of ${as}, as we are`,
+      ),
+  },
+  {
+    key: 'password',
+    problem: ({ password, password_file }) =>
+      when(
+        password !== undefined && password_file !== undefined,
+        'and password_file exclude each other',
+      ) ?? when(Buffer.byteLength(password ?? '') > MAX_PASSWORD_BYTES, PASSWORD_TOO_LONG),
+  },
+  {
+    key: 'long_lived_seconds',
+    problem: (file) =>
+      when(
+        file.long_lived_seconds !== undefined && file.graceful_restart_seconds === undefined,
+        'needs graceful_restart_seconds',
+      ),
+  },
+  {
+    key: 'send_paths',
+    problem: ({ send_paths, add_path = 'receive' }) =>
+      when(send_paths !== undefined && add_path === 'receive', 'needs add_path: send, or both'),
+  },
+  {
+    key: 'default_route_target',
+    problem: (file) =>
+      when(
+        file.default_route_target === true && !families(file).includes('rtc'),
+        'needs rtc among the families',
+      ),
+  },
+  {
+    key: 'families',
+    problem: (file) => {
+      const all = families(file);
+      const twice = all.find((family, at) => all.indexOf(family) !== at);
+      if (twice !== undefined) return `"${twice}" is there twice`;
+      const vpn = all.some((family) => ['vpnv4', 'vpnv6', 'evpn'].includes(family));
+      return when(all.includes('rtc') && !vpn, 'rtc is about vpnv4, vpnv6 and evpn: none is there');
+    },
+  },
+  {
+    key: 'encapsulation',
+    problem: ({ encapsulation = [] }) =>
+      when(new Set(encapsulation).size < encapsulation.length, 'names one twice'),
+  },
+];
+
+const PASSWORD_TOO_LONG = `longer than ${MAX_PASSWORD_BYTES} bytes, the most that TCP MD5 takes`;
+
+function sharedProblems(
+  file: SharedFile,
+  as: number,
+  policies: readonly string[],
+  path: Path,
+): Problem[] {
+  const problems = RULES.flatMap(({ key, problem }): Problem[] => {
+    const message = problem(file, as);
+    return message === undefined
+      ? []
+      : [{ path: file[key] === undefined ? path : [...path, key], message }];
+  });
+  for (const key of ['import', 'export'] as const) {
+    const wanted = file[key];
+    if (wanted === undefined || policies.includes(wanted)) continue;
+    const message = `no policy "${wanted}"${suggestion(wanted, policies)}`;
+    problems.push({ path: [...path, key], message });
+  }
+  return problems;
+}
+
+function isUnicast(text: string): boolean {
+  const { family, bytes } = parseIp(text);
+  const first = bytes[0] as number;
+  if (family === 4) return first > 0 && first < 224;
+  return first !== 0xff && bytes.some((byte) => byte !== 0);
+}
+
+/** Of one neighbour alone. */
+export function neighbourProblems(
+  file: NeighbourFile,
+  as: number,
+  policies: readonly string[],
+  path: Path,
+): Problem[] {
+  const problems = sharedProblems(file, as, policies, path);
+  const { address, local_address } = file;
+  if (!isUnicast(address)) problems.push({ path: [...path, 'address'], message: 'is no host' });
+  if (local_address !== undefined && parseIp(local_address).family !== parseIp(address).family) {
+    const message = `is not of the family of ${address}`;
+    problems.push({ path: [...path, 'local_address'], message });
+  }
+  return problems;
+}
+
+export function bgpProblems(file: BgpFile, path: Path): Problem[] {
+  const { neighbors = [], ranges = [], policies = [] } = file;
+  const known = policies.map((policy) => policy.name);
+  const names = [...neighbors.map(neighbourName), ...ranges.map((range) => range.name)];
+  const places = neighbors.map(
+    ({ address, local_address }) =>
+      `${canonicalIp(address)}${local_address === undefined ? '' : ` from ${canonicalIp(local_address)}`}`,
+  );
+  const placeOf = (at: number): Path =>
+    at < neighbors.length
+      ? [...path, 'neighbors', at, neighbors[at]?.name === undefined ? 'address' : 'name']
+      : [...path, 'ranges', at - neighbors.length, 'name'];
+  const byName = repeated(names, placeOf);
+  const told = new Set(byName.map((problem) => problem.path.join()));
+  const addresses = repeated(places, (at) => [...path, 'neighbors', at, 'address']);
+  return [
+    ...(isUnicast(file.router_id) ? [] : [{ path: [...path, 'router_id'], message: 'is no host' }]),
+    ...byName,
+    ...addresses.filter((problem) => !told.has(problem.path.join())),
+    ...repeated(
+      ranges.map((range) => canonicalPrefix(range.prefix)),
+      (at) => [...path, 'ranges', at, 'prefix'],
+    ),
+    ...repeated(known, (at) => [...path, 'policies', at, 'name']),
+    ...policies.flatMap((policy, at) => policyProblems(policy, [...path, 'policies', at])),
+    ...neighbors.flatMap((neighbour, at) =>
+      neighbourProblems(neighbour, file.as, known, [...path, 'neighbors', at]),
+    ),
+    ...ranges.flatMap((range, at) =>
+      sharedProblems(range, file.as, known, [...path, 'ranges', at]),
+    ),
+  ];
+}
+
+/** What a password file has, or why it cannot be one. */
+export function passwordProblem(password: string): string | undefined {
+  if (password === '') return 'its first line is empty';
+  return when(Buffer.byteLength(password) > MAX_PASSWORD_BYTES, PASSWORD_TOO_LONG);
+}
