@@ -48,4 +48,6 @@ export const LIMITS = {
   updatesKept: 16,
   /** Milliseconds that VPN routes wait for a peer's memberships (RFC 4684 §6). */
   membershipWaitMs: 60_000,
+  /** The same of a peer that may never say that it has said them all. */
+  endlessMembershipWaitMs: 1_000,
 } as const;
