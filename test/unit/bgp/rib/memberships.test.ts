@@ -36,11 +36,15 @@ test('§6: routes wait until the neighbour has said all its memberships', () => 
   expect([b.keys('vpnv4'), b.endsOfRib]).toEqual([[KEY], ['rtc', 'vpnv4']]);
 });
 
-test('§6: or for a minute', () => {
-  const [made, a, b] = lab({ families: ['vpnv4'], client: true }, {}) as [RibLab, Far, Far];
+test.each([
+  ['for a minute, where it says when it has said them all', 60, LIMITS.membershipWaitMs],
+  ['for a second, where it may never say so', undefined, LIMITS.endlessMembershipWaitMs],
+])('§6: or %s', (_, restartTime, waitMs) => {
+  const far = restartTime === undefined ? {} : { restartTime };
+  const [made, a, b] = lab({ families: ['vpnv4'], client: true }, far) as [RibLab, Far, Far];
   a.announce('vpnv4', ROUTE, targets('65000:1'));
   b.announce('rtc', one);
-  made.pass(LIMITS.membershipWaitMs - 1);
+  made.pass(waitMs - 1);
   expect(b.endsOfRib).toEqual(['rtc']);
   made.pass(1);
   expect([b.keys('vpnv4'), b.endsOfRib]).toEqual([[KEY], ['rtc', 'vpnv4']]);
