@@ -322,6 +322,19 @@ test('all of one neighbour, and its metrics', async () => {
   expect(sample('bridged_routes', 'what="learned"')).toBe('1');
 });
 
+test('an agent with the name of our own peer is turned away, and takes nobody along', async () => {
+  await federated();
+  const session = await ScriptedAgent.connect('bgp', controls.east?.xmppPort as number).catch(
+    (error: unknown) => error,
+  );
+  if (session instanceof ScriptedAgent) {
+    open.push(session);
+    await session.until(() => session.closed, 'its end');
+  }
+  (await agent('east')).inet('red', { address: VIP, label: 25 });
+  await used('west', 'bgp');
+});
+
 describe('a file that cannot be', () => {
   test('a password that is not there is named at its line', async () => {
     const file = configure('east', {

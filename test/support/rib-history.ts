@@ -212,12 +212,20 @@ const FAMILIES: readonly FamilyName[] = ['ipv4-unicast', 'vpnv4', 'evpn', 'rtc']
 
 export class History {
   readonly lab: RibLab;
-  readonly model: RibModel;
-  readonly pairs: Pair[];
+  model!: RibModel;
+  pairs: Pair[] = [];
+  readonly #multipath: number;
 
   constructor(multipath = 2) {
+    this.#multipath = multipath;
     this.lab = new RibLab({ multipath });
-    this.model = new RibModel(multipath);
+    this.begin();
+  }
+
+  /** Neighbours come, none of them up; again after `end`. */
+  begin(): void {
+    this.model = new RibModel(this.#multipath);
+    this.lab.best.clear();
     this.pairs = KINDS.map((options) => this.#add(options));
     const nlri = { bits: 0, originAs: 0, target: '00'.repeat(8) };
     this.#ours('rtc', nlri, { origin: 'igp', asPath: [] });
@@ -481,6 +489,8 @@ export class History {
       this.lab.rib.withdraw(family, said.nlri);
     this.lab.rib.want(new Set());
     this.lab.run();
+    this.lab.fars.length = 0;
+    this.pairs = [];
     expect(this.lab.rib.held).toEqual({ said: 0, entries: 0, slots: 0 });
   }
 }
