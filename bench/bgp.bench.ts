@@ -144,6 +144,7 @@ async function importAll(name: string, receiver: Receiver, feed: readonly Buffer
       (await receiver.count()) < PATHS;
       asked = performance.now()
     ) {
+      if (talker.closed()) throw new Error(`${name} has ended the session`);
       await sleep(Math.max(POLL_MS, 10 * (performance.now() - asked)));
     }
     const seconds = (performance.now() - start) / 1000;

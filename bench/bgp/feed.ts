@@ -21,7 +21,8 @@ export function open(as: number, id: readonly number[]): Buffer {
   const as4 = Buffer.alloc(4);
   as4.writeUInt32BE(as);
   const capabilities = [1, 4, ...VPNV4, 2, 0, 65, 4, ...as4];
-  const head = [4, as >> 8, as & 0xff, 0, 180, ...id];
+  // No hold time: a receiver that is busy for long is not to be taken for dead.
+  const head = [4, as >> 8, as & 0xff, 0, 0, ...id];
   return message(
     1,
     Buffer.from([...head, capabilities.length + 2, 2, capabilities.length, ...capabilities]),
@@ -104,6 +105,8 @@ export function reader(told: (type: number, body: Buffer) => void): (bytes: Buff
 
 export interface Talker {
   readonly socket: Socket;
+  /** The receiver has ended it. */
+  readonly closed: () => boolean;
   /** Resolves when the kernel has it all. */
   say(bytes: Buffer): Promise<void>;
   close(): void;
@@ -134,19 +137,18 @@ function talkOnce({ port, from, as, id, update }: Call): Promise<Talker> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', localAddress: from });
     socket.setNoDelay(true);
-    const beat = setInterval(() => socket.write(KEEPALIVE), 30_000);
+    let closed = false;
     const talker: Talker = {
       socket,
+      closed: () => closed,
       say: (bytes) =>
         new Promise((done, failed) => {
           socket.write(bytes, (error) => (error ? failed(error) : done()));
         }),
-      close: () => {
-        clearInterval(beat);
-        socket.destroy();
-      },
+      close: () => void socket.destroy(),
     };
     const fail = (why: string) => {
+      closed = true;
       talker.close();
       reject(new Error(`${from}: ${why}`));
     };

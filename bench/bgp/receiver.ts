@@ -12,7 +12,7 @@ import { TcpTransport } from '../../src/bgp/session/tcp.ts';
 const ip = (text: string) => text as IpText;
 const FEEDER = '127.0.0.2';
 const template: Omit<Neighbour, 'name' | 'address' | 'passive'> = {
-  ...{ port: 179, as: 65000, holdTime: 180, client: false, allowAsIn: 0 },
+  ...{ port: 179, as: 65000, holdTime: 0, client: false, allowAsIn: 0 },
   families: [{ family: 'vpnv4' }],
 };
 

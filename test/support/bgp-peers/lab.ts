@@ -6,6 +6,7 @@
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
+import { vi } from 'vitest';
 import type { FamilyName } from '../../../src/bgp/wire/family-names.ts';
 import { Lab, LabError } from '../../../src/program/lab.ts';
 import { addBridge, connectVeth, type NetworkNamespace } from '../../../src/program/netns.ts';
@@ -14,6 +15,8 @@ import { type BgpPeer, byKey, type PeerConfig, type SeenRoute } from './peer.ts'
 
 /** A daemon's start, its first connection and a retry after it. */
 export const PATIENCE_MS = 20_000;
+/** Of whoever runs them: daemons, connections, and one that has to be waited for in vain to say what is missing. */
+vi.setConfig({ testTimeout: 60_000 });
 const LOG_TAIL = 3_000;
 const SWITCH = 'br0';
 
