@@ -223,10 +223,11 @@ export class FloatingIps {
     const backends = [...group.backends.values()].sort((a, b) => a.backend.label - b.backend.label);
     const [first] = backends;
     if (first === undefined) return;
-    // Where packets on the label are looked up: the backends' own network, if they share one.
-    const one = backends.every(({ backend }) => backend.vrf === first.backend.vrf);
-    const vrf = one ? first.backend.vrf : first.checked.vrf;
     const leakTo = backends.flatMap(({ checked }) => checked.intent.leakTo ?? []);
+    // Where senders of packets on the label are looked for: who has the route from the address's network is known there,
+    // and perhaps nowhere else here (the Internet); who has it by a leak, in the backends' own, if they share one.
+    const one = backends.every(({ backend }) => backend.vrf === first.backend.vrf);
+    const vrf = one && leakTo.length > 0 ? first.backend.vrf : first.checked.vrf;
     const before = group.holds;
     group.holds = backends.map(({ backend }) => nextHops.hold(backend.nextHop));
     const ids = group.members.assign(

@@ -14,7 +14,7 @@ const CONNECTIONS_AROUND_KILL = 2 * BATCH;
 
 /** A node's view of its session with a control node. */
 function sessionAt(node: SimulatedNode, control: SimulatedControl) {
-  return node.source.view().find(({ name }) => name === control.name);
+  return node.source?.view().find(({ name }) => name === control.name);
 }
 
 /** Of every node with every control node. */

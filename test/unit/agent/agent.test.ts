@@ -268,6 +268,15 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.members(POD, VIP_PREFIX)).toEqual(['0:local web-1']);
     });
 
+    test('behind a shared label, senders who have it by a leak are looked for among the backends', () => {
+      cluster.exchange.disconnect(POD, SERVICE);
+      const leaked = { ...SERVICE_IP, sharedLabel: true, leakTo: [POD] };
+      near.agent.addVif(pod('web-1', 236, { floatingIps: [leaked] }));
+      cluster.settle();
+      const label = near.rows('labels', 'label_set').find((l) => l.label === 17);
+      expect(near.nextHop(label?.nextHop)).toMatchObject({ vrf: near.vrf(POD) });
+    });
+
     test('one label for all local backends: others see one hop with their weight', () => {
       const shared = { ...SERVICE_IP, sharedLabel: true };
       for (const [name, last] of [
@@ -284,7 +293,7 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.nextHop(label?.nextHop)).toMatchObject({
         op: 'nh_ecmp_set',
         flags: 0x2,
-        vrf: near.vrf(POD),
+        vrf: near.vrf(SERVICE), // where senders are looked for
         members: [{ member: 0 }, { member: 1 }],
       });
       expect(near.members(POD, VIP_PREFIX)).toEqual(['0:local web-1', '1:local web-4']);
