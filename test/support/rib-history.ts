@@ -184,7 +184,8 @@ export type Step =
   | { readonly do: 'pass'; readonly seconds: number }
   | { readonly do: 'flush' | 'check' };
 
-type RouteStep = Extract<Step, { do: 'announce' | 'withdraw' }>;
+type RouteStep = Extract<Step, { route: number; far: number }>;
+type SessionStep = Exclude<Extract<Step, { far: number }>, RouteStep>;
 
 interface Pair {
   readonly far: Far;
@@ -242,8 +243,7 @@ export class History {
 
   run(step: Step): void {
     const { rib } = this.lab;
-    if (step.do === 'announce') this.#say(step);
-    else if (step.do === 'withdraw') this.#say(step);
+    if (step.do === 'announce' || step.do === 'withdraw') this.#say(step as RouteStep);
     else if (step.do === 'originate' || step.do === 'retract') {
       const family = FAMILIES[step.family % 3] as FamilyName;
       const nlri = (ROUTES[family] as Nlri[])[step.route % 3] as Nlri;
@@ -261,7 +261,7 @@ export class History {
       this.#pass(step.seconds * 1000);
     } else if (step.do === 'flush') this.#flow();
     else if (step.do === 'check') this.check();
-    else this.#session(step);
+    else this.#session(step as SessionStep);
   }
 
   #attributes(traits: readonly number[], as: number): Attributes {
@@ -276,24 +276,32 @@ export class History {
 
   #say(step: RouteStep): void {
     const pair = this.pairs[step.far % this.pairs.length] as Pair;
-    const { far, model } = pair;
+    const { model } = pair;
+    if (step.do === 'withdraw') {
+      this.#unsay(pair, step.route);
+      return;
+    }
     const families = model.neighbour.families.map(({ family }) => family);
     const family = families[step.family % families.length] as FamilyName;
     const routes = ROUTES[family] as readonly Nlri[];
     const route = routes[step.route % routes.length] as Nlri;
     const nlri = model.addPath.has(family) ? { ...route, pathId: step.pathId } : route;
     const key = `${family} ${nlriKey(family, nlri)}`;
-    if (step.do === 'withdraw') {
-      pair.says.delete(key);
-      if (!model.isUp) return;
-      far.withdraw(family, nlri);
-      this.model.withdraw(model, family, nlri);
-      return;
-    }
     const attributes = this.#attributes(step.traits, model.as);
     const said = { family, nlri, attributes, hop: HOPS[step.hop % HOPS.length] as string };
     pair.says.set(key, said);
     if (model.isUp) this.#tell(pair, said);
+  }
+
+  /** One of those that it says. */
+  #unsay({ far, model, says }: Pair, which: number): void {
+    const all = [...says];
+    const [key, said] = all[which % Math.max(1, all.length)] ?? [];
+    if (key === undefined || said === undefined) return;
+    says.delete(key);
+    if (!model.isUp) return;
+    far.withdraw(said.family, said.nlri);
+    this.model.withdraw(model, said.family, said.nlri);
   }
 
   #tell(
@@ -314,8 +322,7 @@ export class History {
     }
   }
 
-  #session(step: Extract<Step, { far: number }>): void {
-    if (step.do === 'announce' || step.do === 'withdraw') return;
+  #session(step: SessionStep): void {
     const pair = this.pairs[step.far % this.pairs.length] as Pair;
     const { far, model } = pair;
     const { rib } = this.lab;

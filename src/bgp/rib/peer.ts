@@ -101,7 +101,12 @@ export class Peer implements RibPeer, MemberPeer {
     this.#asks.length = 0;
     this.#identify(idNumber(peer.id));
     for (const [family, into] of this.#ins) this.#receiveBack(family, into, now);
-    if (agreed.send.families.has('rtc')) this.#membershipsUntil = now + LIMITS.membershipWaitMs;
+    if (agreed.send.families.has('rtc')) {
+      // Who does not restart gracefully need not say where his memberships end (RFC 4724 §2).
+      const ends = peer.capabilities.some(({ kind }) => kind === 'graceful-restart');
+      const wait = ends ? LIMITS.membershipWaitMs : LIMITS.endlessMembershipWaitMs;
+      this.#membershipsUntil = now + wait;
+    }
     for (const family of IN_ORDER) {
       if (!agreed.send.families.has(family)) continue;
       const group = this.#home.join(this.#view(family, agreed));
@@ -232,13 +237,9 @@ export class Peer implements RibPeer, MemberPeer {
   next(): Outgoing | undefined {
     const refresh = this.#asks.shift();
     if (refresh !== undefined) return { kind: 'route-refresh', refresh };
-    for (const member of this.#members.values()) {
-      const update = member.withdrawals();
-      if (update !== undefined) return { kind: 'update', update };
-    }
     let later = false;
     for (const member of this.#members.values()) {
-      const told = member.rest();
+      const told = member.next();
       if (told === 'later') later = true;
       else if (told !== undefined) return told;
     }
