@@ -12,7 +12,8 @@ import {
   WEB,
   WEB_PORT,
 } from '../sim/clusterip-plan.ts';
-import type { Hairpin, Load, PortLoad, Scale, Unmapped } from '../sim/clusterip-traffic.ts';
+import type { Hairpin, PortLoad, Scale, Unmapped } from '../sim/clusterip-traffic.ts';
+import type { Load } from '../sim/connections.ts';
 import { ENTROPY_PORTS, type FabricAudit } from '../sim/fabric-audit.ts';
 import type { Expectation } from './demo-report.ts';
 

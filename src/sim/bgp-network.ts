@@ -101,6 +101,18 @@ export class BgpNetwork {
     };
   }
 
+  /** As when the process at `address` is killed: it is called by nobody, and its connections are closed. */
+  cut(address: IpText): void {
+    const place = this.#places.get(address);
+    if (place !== undefined) place.listener = undefined;
+    for (const connection of this.connections) {
+      const { local, remote, bytes } = connection;
+      if (![local.address, remote.address].includes(address)) continue;
+      bytes.cut();
+      this.connections.delete(connection);
+    }
+  }
+
   #connect(from: Place, target: Target, attempt: Attempt): () => void {
     return from.clock.after(LATENCY_MS, () => {
       const stream = this.#reach(from, target);

@@ -1,7 +1,7 @@
 /**
- * A cluster in one process: vRouters with their agents, the control nodes they have, the fabric between them and the
- * tenants behind them. Same data plane, agent, control node and XMPP sessions as in real processes; only ports, streams,
- * clock and scheduling are simulated.
+ * A cluster in one process, or several that are federated by BGP: vRouters with their agents, the control nodes they have,
+ * the fabric between them and the tenants behind them. Same data plane, agent, control node, XMPP and BGP sessions as in
+ * real processes; only ports, streams, clock and scheduling are simulated.
  *
  * Invariants
  *  * Nothing runs by itself. `settle()` moves frames and routes until nothing moves any more; `advance()`
@@ -20,6 +20,7 @@ import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
 import type { RouteSource, RouteUpdate } from '../rib/route.ts';
 import { ControlNodes } from '../xmpp/control-nodes.ts';
+import { BgpNetwork } from './bgp-network.ts';
 import { VirtualClock } from './clock.ts';
 import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
 import { Fabric } from './fabric.ts';
@@ -36,6 +37,8 @@ export interface NodeOptions {
   readonly name: string;
   readonly ipv4: string;
   readonly mac: string;
+  /** Names of its control nodes, in the order in which it prefers them. Default: all. */
+  readonly controls?: readonly string[];
 }
 
 export interface SimulatedNode {
@@ -93,6 +96,8 @@ export interface ClusterOptions {
 
 export class SimulatedCluster {
   readonly controls = new Map<string, SimulatedControl>();
+  /** What control nodes reach each other by. */
+  readonly bgp = new BgpNetwork();
   readonly nodes = new Map<string, SimulatedNode>();
   readonly tenants = new Map<string, PlacedTenant>();
   readonly #fabric = new Fabric();
@@ -110,11 +115,12 @@ export class SimulatedCluster {
   constructor({ seed, flowEntries = 65_536, controls = [DEFAULT_CONTROL] }: ClusterOptions) {
     this.#seed = seed;
     this.#flowEntries = flowEntries;
-    for (const options of controls) {
-      const show = (seen: SeenMessage) => {
-        for (const listener of this.#messageTaps) listener(seen);
-      };
-      this.controls.set(options.name, new SimulatedControl(this.#clock, options, show));
+    const show = (seen: SeenMessage) => {
+      for (const listener of this.#messageTaps) listener(seen);
+    };
+    for (const [index, options] of controls.entries()) {
+      const surroundings = { clock: this.#clock, bgp: this.bgp, seed: seedOf(~seed, index), show };
+      this.controls.set(options.name, new SimulatedControl(surroundings, options));
     }
   }
 
@@ -135,7 +141,7 @@ export class SimulatedCluster {
   /** All nodes at once: each must know the MACs of the others. */
   addNodes(all: readonly NodeOptions[]): void {
     for (const [index, options] of all.entries()) {
-      const seed = BigInt.asUintN(64, this.#seed * 0x9e3779b97f4a7c15n + BigInt(index));
+      const seed = seedOf(this.#seed, index);
       const dataplane = openDataplane({ flowEntries: this.#flowEntries, seed });
       const uplink = dataplane.addPort({ kind: 'memory' });
       this.#fabric.attach(options.name, options.mac);
@@ -162,12 +168,13 @@ export class SimulatedCluster {
     }
   }
 
-  #controlNodes({ name, ipv4 }: NodeOptions, seed: bigint): ControlNodes {
+  #controlNodes({ name, ipv4, controls }: NodeOptions, seed: bigint): ControlNodes {
     const clock = this.#clock;
+    const own = controls?.map((control) => this.control(control)) ?? this.controls.values();
     return new ControlNodes({
       name,
       ownAddresses: [ipv4],
-      nodes: [...this.controls.values()].map((control) => ({
+      nodes: [...own].map((control) => ({
         name: control.name,
         connect: control.connector(ipv4),
       })),
@@ -331,6 +338,9 @@ export class SimulatedCluster {
     for (const listener of this.#taps) listener(seen);
   }
 }
+
+const seedOf = (seed: bigint, index: number): bigint =>
+  BigInt.asUintN(64, seed * 0x9e3779b97f4a7c15n + BigInt(index));
 
 function overheard(
   source: RouteSource,
