@@ -30,7 +30,7 @@ const shares = (counts: ReadonlyMap<string, number>, whole: number) =>
   counts.size === 0
     ? 'no backend answered'
     : [...counts].map(([name, n]) => `${name} ${percent(n, whole)} (${n})`).join(', ');
-const countsText = (counts: ReadonlyMap<string, number>) =>
+export const countsText = (counts: ReadonlyMap<string, number>) =>
   counts.size === 0 ? 'none' : [...counts].map(([name, n]) => `${name} ${n}`).join(', ');
 
 // --- the tables --------------------------------------------------------------------------------

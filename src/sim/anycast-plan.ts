@@ -2,7 +2,6 @@
  * `anycast`: three clusters, who is where in them and under which address, and what each is configured to be. Simulated or
  * real, the plan is the same; a run on real kernels asks for fewer nodes. Pure.
  */
-import type { ControlFile } from '../config/control.ts';
 
 export const PEERINGS = ['ibgp', 'ebgp'] as const;
 /** Between clusters: all in one AS, or each in its own. */
@@ -29,7 +28,11 @@ export interface PodPlan extends PlacedAt {
   readonly backend: boolean;
 }
 
-export type InstancePlan = Required<NonNullable<ControlFile['instances']>[number]>;
+export interface InstancePlan {
+  readonly name: string;
+  readonly import: string[];
+  readonly export: string[];
+}
 
 export interface ClusterPlan {
   readonly name: string;
@@ -59,6 +62,8 @@ export const INGRESS_TARGET = '64512:500';
 /** Of the same name, with the same external address, in two clusters. */
 export const SERVICE = { name: 'web', ipv4: '203.0.113.2', port: 80, toPort: 8080 } as const;
 const BACKENDS_EACH = 2;
+/** From a backend's end to the last client's next hop. */
+export const FLOOR_MS = 50;
 
 /** Spokes take in what the hub exports, and the hub what they do. */
 export const HUB_TARGET = '64512:601';
@@ -195,7 +200,7 @@ export const clusterOf = ({ clusters }: AnycastPlan, pod: string): string | unde
 
 // --- the picture at the top of the report ------------------------------------------------------
 
-const WIDTH = 31;
+const WIDTH = 34;
 
 export function topology(plan: AnycastPlan): string {
   const columns = plan.clusters.map(({ name, as, controls, nodes, pods }) => [
