@@ -224,10 +224,11 @@ export class FloatingIps {
     const [first] = backends;
     if (first === undefined) return;
     const leakTo = backends.flatMap(({ checked }) => checked.intent.leakTo ?? []);
-    // Where senders of packets on the label are looked for: who has the route from the address's network is known there,
-    // and perhaps nowhere else here (the Internet); who has it by a leak, in the backends' own, if they share one.
-    const one = backends.every(({ backend }) => backend.vrf === first.backend.vrf);
-    const vrf = one && leakTo.length > 0 ? first.backend.vrf : first.checked.vrf;
+    // Packets on the label are looked up where the address is, for who calls is known there, and perhaps nowhere else:
+    // clients of another cluster. One that is also said in its backends' own network is called from there.
+    const own = first.backend.vrf;
+    const one = backends.every(({ backend }) => backend.vrf === own);
+    const vrf = one && leakTo.includes(own.name) ? own : first.checked.vrf;
     const before = group.holds;
     group.holds = backends.map(({ backend }) => nextHops.hold(backend.nextHop));
     const ids = group.members.assign(

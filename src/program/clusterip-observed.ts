@@ -5,7 +5,8 @@
 import type { SimulatedCluster, SimulatedNode } from '../sim/cluster.ts';
 import type { Stage } from '../sim/clusterip.ts';
 import { WEB, WEB_PORT } from '../sim/clusterip-plan.ts';
-import { BATCH, load } from '../sim/clusterip-traffic.ts';
+import { load } from '../sim/clusterip-traffic.ts';
+import { BATCH } from '../sim/connections.ts';
 import type { SimulatedControl } from '../sim/control.ts';
 import type { ControlKilled, SessionEnds } from './clusterip-control-expectations.ts';
 
@@ -14,7 +15,7 @@ const CONNECTIONS_AROUND_KILL = 2 * BATCH;
 
 /** A node's view of its session with a control node. */
 function sessionAt(node: SimulatedNode, control: SimulatedControl) {
-  return node.source?.view().find(({ name }) => name === control.name);
+  return node.source.view().find(({ name }) => name === control.name);
 }
 
 /** Of every node with every control node. */

@@ -73,6 +73,7 @@ interface Place {
   readonly clock: Clock;
   listener: Listener | undefined;
   keys: readonly Key[];
+  plugged: boolean;
 }
 
 export class BgpNetwork {
@@ -85,7 +86,8 @@ export class BgpNetwork {
 
   /** Of a process at `address`, whose time is `clock`. Who listens there last is called. */
   transport(address: IpText, clock: Clock): Transport {
-    const place: Place = { address, clock, listener: undefined, keys: [] };
+    const plugged = this.#places.get(address)?.plugged ?? true;
+    const place: Place = { address, clock, listener: undefined, keys: [], plugged };
     return {
       connect: (target, attempt) => this.#connect(place, target, attempt),
       listen: (listener) => {
@@ -105,12 +107,28 @@ export class BgpNetwork {
   cut(address: IpText): void {
     const place = this.#places.get(address);
     if (place !== undefined) place.listener = undefined;
-    for (const connection of this.connections) {
-      const { local, remote, bytes } = connection;
-      if (![local.address, remote.address].includes(address)) continue;
-      bytes.cut();
+    for (const connection of this.#connectionsOf(address)) {
+      connection.bytes.cut();
       this.connections.delete(connection);
     }
+  }
+
+  /** As its cable: nothing arrives, at either end, until it is plugged in again; then what was sent meanwhile does. */
+  plug(address: IpText, plugged: boolean): void {
+    const place = this.#places.get(address);
+    if (place !== undefined) place.plugged = plugged;
+    for (const { bytes } of this.#connectionsOf(address)) {
+      for (const end of [bytes, bytes.far]) {
+        end.reading = plugged;
+        if (plugged) end.wake();
+      }
+    }
+  }
+
+  #connectionsOf(address: IpText): MemoryPeerStream[] {
+    return [...this.connections].filter(({ local, remote }) =>
+      [local.address, remote.address].includes(address),
+    );
   }
 
   #connect(from: Place, target: Target, attempt: Attempt): () => void {
@@ -125,6 +143,7 @@ export class BgpNetwork {
     const to = this.#places.get(remote.address);
     const listener = to?.listener;
     if (to === undefined || listener === undefined) return undefined;
+    if (!from.plugged || !to.plugged) return undefined;
     if (!this.mayConnect(from.address, to.address)) return undefined;
     if (keyOf(to, from.address) !== password) return undefined;
     const near: Endpoint = { address: from.address, port: this.#port++ };

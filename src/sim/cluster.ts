@@ -52,8 +52,8 @@ export interface SimulatedNode {
   readonly mac: string;
   readonly dataplane: Dataplane;
   readonly agent: Agent;
-  /** Where its agent has routes from: one of both. */
-  readonly source: ControlNodes | undefined;
+  /** Where its agent has routes from; a gateway has no control nodes. */
+  readonly source: ControlNodes;
   readonly gateway: SimulatedGateway | undefined;
   readonly uplink: number; // port
   /** Frames put on its ports so far. */
@@ -158,15 +158,14 @@ export class SimulatedCluster {
       const surroundings = { clock: this.#clock, bgp: this.bgp, seed };
       const { bgp } = options;
       const gateway = bgp && new SimulatedGateway(surroundings, options, bgp);
-      const source = bgp === undefined ? this.#controlNodes(options, seed) : undefined;
-      const routes = (gateway?.source ?? source) as RouteSource;
+      const source = this.#controlNodes(options, seed);
       const agent = new Agent({
         name: options.name,
         dataplane,
-        routes: overheard(routes, (updates) => {
+        routes: overheard(gateway?.source ?? source, (updates) => {
           for (const listener of this.#routeTaps) listener({ node: options.name, updates });
         }),
-        oneHop: source !== undefined, // as in `vrouter node` with control nodes
+        oneHop: gateway === undefined, // as in `vrouter node` with control nodes
         underlay: {
           port: uplink,
           mac: options.mac,
@@ -177,7 +176,7 @@ export class SimulatedCluster {
           ),
         },
       });
-      source?.start();
+      source.start();
       this.#agents.push(agent);
       const { name, ipv4, mac } = options;
       const parts = { dataplane, agent, source, gateway, uplink, entered: 0 };
@@ -185,9 +184,10 @@ export class SimulatedCluster {
     }
   }
 
-  #controlNodes({ name, ipv4, controls }: NodeOptions, seed: bigint): ControlNodes {
+  #controlNodes({ name, ipv4, controls, bgp }: NodeOptions, seed: bigint): ControlNodes {
     const clock = this.#clock;
-    const own = controls?.map((control) => this.control(control)) ?? this.controls.values();
+    const names = bgp === undefined ? controls : [];
+    const own = names?.map((control) => this.control(control)) ?? this.controls.values();
     return new ControlNodes({
       name,
       ownAddresses: [ipv4],

@@ -169,6 +169,7 @@ export class SimulatedControl {
 
   #plug(plugged: boolean): void {
     this.#plugged = plugged;
+    this.#network.plug(canonicalIp(this.ipv4), plugged);
     for (const stream of this.#streams) {
       for (const end of [stream, stream.far]) {
         end.reading = plugged;

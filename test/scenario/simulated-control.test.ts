@@ -71,7 +71,7 @@ class Run {
 
   standings(): string[] {
     return this.#nodes.flatMap(({ source }) =>
-      (source?.view() ?? []).map(({ state, standing, stale }) => `${state} ${standing} ${stale}`),
+      source.view().map(({ state, standing, stale }) => `${state} ${standing} ${stale}`),
     );
   }
 
@@ -159,7 +159,7 @@ describe('one of two control nodes', () => {
     expect(made.standings()).toEqual(ALL_SETTLED);
     expect(control.sessions()).toHaveLength(2);
     made.pass(32_000);
-    const [view] = made.stage.clientNode.source?.view() ?? [];
+    const [view] = made.stage.clientNode.source.view();
     expect(view?.standing).toBe('lost');
     expect(view?.lastError).toContain('nothing for 90 s');
     expect(control.sessions()).toEqual([]); // its side has the same hold time

@@ -297,6 +297,11 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
         members: [{ member: 0 }, { member: 1 }],
       });
       expect(near.members(POD, VIP_PREFIX)).toEqual(['0:local web-1', '1:local web-4']);
+      near.agent.updateVif(pod('web-4', 240, { floatingIps: [{ ...shared, leakTo: [POD] }] }));
+      cluster.settle();
+      expect(near.nextHop(label?.nextHop), 'said in their own network, too').toMatchObject({
+        vrf: near.vrf(POD),
+      });
       near.agent.removeVif('web-1');
       cluster.settle();
       expect(near.members(POD, VIP_PREFIX)).toEqual(['1:local web-4']);
