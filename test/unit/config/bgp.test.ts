@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import type { BgpFile } from '../../../src/config/bgp.ts';
@@ -273,6 +274,13 @@ describe('of a node file', () => {
     expect(file.bgp?.neighbors).toEqual(near().neighbors);
     expect(file.vrfs).toEqual(vrfs);
     expect(file.vifs?.[0]?.prefixes).toEqual(['0.0.0.0/0', '2001:db8::/32']);
+  });
+
+  test('the one in docs/gateway.md is whole', () => {
+    const text = readFileSync(new URL('../../../docs/gateway.md', import.meta.url), 'utf8');
+    const [, yaml = ''] = /```yaml\n([\s\S]*?)```/.exec(text) ?? [];
+    const file = loadNode('gateway.md', yaml).value;
+    expect(file).toMatchObject({ name: 'gateway', bgp: { maximum_paths: 16 } });
   });
 
   test('is one of three places where routes come from', () => {
