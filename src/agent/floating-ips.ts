@@ -223,10 +223,12 @@ export class FloatingIps {
     const backends = [...group.backends.values()].sort((a, b) => a.backend.label - b.backend.label);
     const [first] = backends;
     if (first === undefined) return;
-    // Where packets on the label are looked up: the backends' own network, if they share one.
-    const one = backends.every(({ backend }) => backend.vrf === first.backend.vrf);
-    const vrf = one ? first.backend.vrf : first.checked.vrf;
     const leakTo = backends.flatMap(({ checked }) => checked.intent.leakTo ?? []);
+    // Packets on the label are looked up where the address is, for who calls is known there, and perhaps nowhere else:
+    // clients of another cluster. One that is also said in its backends' own network is called from there.
+    const own = first.backend.vrf;
+    const one = backends.every(({ backend }) => backend.vrf === own);
+    const vrf = one && leakTo.includes(own.name) ? own : first.checked.vrf;
     const before = group.holds;
     group.holds = backends.map(({ backend }) => nextHops.hold(backend.nextHop));
     const ids = group.members.assign(

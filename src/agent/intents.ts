@@ -114,6 +114,8 @@ export interface VifIntent {
   readonly ipv6?: string;
   readonly gateway4?: string;
   readonly gateway6?: string;
+  /** What is behind the tenant, beside its own addresses: led to it, and published like them. */
+  readonly prefixes?: readonly string[];
   readonly mtu?: number; // default 1500
   /** Flow table for its packets. Default true. */
   readonly policy?: boolean;

@@ -6,7 +6,7 @@
  */
 import { canonicalIp, parseIp } from '../addr/ip.ts';
 import { canonicalMac, isGroupMac, MAC_GATEWAY, parseMac } from '../addr/mac.ts';
-import { hostPrefix } from '../addr/prefix.ts';
+import { canonicalPrefix, hostPrefix } from '../addr/prefix.ts';
 import { layout } from '../dataplane/layout.ts';
 import { ParseError, VRouterError } from '../errors.ts';
 import { checkName, MAX_SECURITY_GROUPS } from '../rib/check.ts';
@@ -41,6 +41,7 @@ interface Checked {
   readonly ipv6: string;
   readonly gateway4: string;
   readonly gateway6: string;
+  readonly behind: readonly string[];
   readonly policyNames: readonly string[];
   readonly floatingIps: readonly CheckedFloatingIp[];
 }
@@ -219,6 +220,7 @@ export class Vifs {
       ipv6,
       gateway4: ip(intent.gateway4, 4, 'gateway4'),
       gateway6: ip(intent.gateway6, 6, 'gateway6'),
+      behind: behindTenant(intent, owner),
       policyNames,
       floatingIps: this.#parts.floatingIps.check(intent.floatingIps ?? [], {
         name: intent.name,
@@ -250,7 +252,7 @@ export class Vifs {
     }
     this.#putFloatingIps(vif, checked, held);
     publications.replace(owner, [
-      ...this.#ipRoutes(vif, checked, prefixes),
+      ...this.#ipRoutes(vif, checked, [...prefixes, ...checked.behind]),
       ...this.#evpnRoutes(vif, checked, l2, prefixes),
     ]);
     if (vrf.intent.vni === undefined) this.#dropL2Label(vif);
@@ -427,6 +429,18 @@ function gatewaysOf({ gateway4, gateway6 }: Checked): string[] {
 
 function ownPrefixes({ ipv4, ipv6 }: Checked): string[] {
   return [ipv4, ipv6].filter((a) => a !== '').map(hostPrefix);
+}
+
+/** None of its own addresses twice. */
+function behindTenant({ prefixes = [], ipv4, ipv6 }: VifIntent, owner: string): string[] {
+  const taken = new Set([ipv4, ipv6].flatMap((a) => (a === undefined ? [] : [hostPrefix(a)])));
+  return prefixes.map((text) => {
+    const prefix = canonicalPrefix(text);
+    if (taken.size === taken.add(prefix).size) {
+      throw new VRouterError('CONFLICT', `${owner}: prefixes: ${prefix} is its own already`);
+    }
+    return prefix;
+  });
 }
 
 function tenantMac(text: string, owner: string): string {

@@ -11,6 +11,7 @@ import { Command, CommanderError } from 'commander';
 import { registerCapture } from './commands/capture.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerConfig } from './commands/config.ts';
+import { registerBgp } from './commands/control-bgp.ts';
 import { registerFlow } from './commands/flow.ts';
 import {
   registerCheckConfig,
@@ -57,6 +58,7 @@ export async function buildCommand(io: Io, first?: string): Promise<Command> {
   registerCapture(program, io);
   registerTrace(program, io);
   registerPort(program, io);
+  registerBgp(program, io);
   registerConfig(program, io);
   registerSupportBundle(program, io);
   registerCheckConfig(program, io);

@@ -416,6 +416,8 @@ export interface StatusView {
   readonly totals: Readonly<Record<string, Count>>;
   readonly exchange: string;
   readonly control?: readonly ControlNodeView[];
+  /** BGP neighbours of a gateway; all of them: `vrouter bgp neighbors`. */
+  readonly bgp?: readonly { readonly name: string; readonly state: string }[];
   readonly configuration?: ConfigurationStatus;
   /** Routes with hops that cannot be used now. */
   readonly unresolved: number;

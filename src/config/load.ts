@@ -64,7 +64,11 @@ export const loadState = (file: string, content?: string): Loaded<StateFile> =>
 /** Its parts agree with each other, too. */
 export function loadNode(file: string, content?: string): Loaded<NodeFile> {
   const loaded = load(nodeSchema, file, content);
-  const problems = nodeReferenceProblems(loaded.value);
+  const { bgp } = loaded.value;
+  const problems = [
+    ...nodeReferenceProblems(loaded.value),
+    ...(bgp === undefined ? [] : bgpProblems(bgp, ['bgp'])),
+  ];
   if (problems.length > 0) loaded.text.refuse(problems);
   return loaded;
 }

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { isGroupMac, isMac, parseMac } from '../addr/mac.ts';
+import { bgpSchema } from './bgp.ts';
 import {
   addressInNetwork,
   bridgedMac,
@@ -23,6 +24,7 @@ import {
   prefix,
   prefixOrAddress,
   protocol,
+  routeTarget,
   tlsFiles,
   whole,
 } from './fields.ts';
@@ -64,11 +66,35 @@ export const portSchema = oneOf(
   ['memory', 'pcap', 'tap', 'af_packet'],
 );
 
+/** As many as an ECMP set has members (kMaxEcmpMembers). */
+const maximumPaths = whole(1, 256);
+
+/** `bgp:` of a node file: that of a control file, and what becomes of its routes here. */
+const nodeBgpSchema = mapping({
+  ...bgpSchema.shape,
+  maximum_paths: maximumPaths
+    .optional()
+    .describe('Side by side, of routes that come by BGP; 1: the best one only. Default 256'),
+}).describe('A gateway: its VRFs have their routes by BGP, from control nodes or routers');
+
 export const vrfSchema = mapping({
   name,
   vni: whole(0, (1 << 24) - 1).optional(),
   flow_quota: whole(0, 1 << 24).optional(),
   network: name.optional().describe('Whose routes they are said to be; default its name'),
+  import: z
+    .array(routeTarget)
+    .max(256)
+    .optional()
+    .describe('With bgp: routes that carry one of these route targets are taken in'),
+  export: z
+    .array(routeTarget)
+    .max(256)
+    .optional()
+    .describe('With bgp: route targets that its own routes carry; without: nobody is told'),
+  maximum_paths: maximumPaths
+    .optional()
+    .describe('Side by side, of routes that come by BGP; default that of bgp'),
 });
 
 export const floatingIpSchema = mapping({
@@ -151,6 +177,11 @@ export const vifSchema = mapping({
   ipv6: ipv6.optional(),
   gateway4: ipv4.optional(),
   gateway6: ipv6.optional(),
+  prefixes: z
+    .array(prefix)
+    .max(4096)
+    .optional()
+    .describe('What is behind the tenant: led to it, and published like its own addresses'),
   mtu: mtu.optional(),
   policy: z.boolean().optional().describe('Flow table for its packets; default true'),
   flow_quota: whole(0, 1 << 24).optional(),
@@ -476,6 +507,7 @@ const controlNodesSchema = mapping({
   });
 });
 
+export type NodeBgpFile = z.infer<typeof nodeBgpSchema>;
 export type ControlNodesFile = z.infer<typeof controlNodesSchema>;
 
 /** As it is called in what is shown. */
@@ -559,6 +591,7 @@ export const nodeSchema = mapping({
   control: controlNodesSchema
     .optional()
     .describe('Control nodes, over XMPP; instead of an exchange'),
+  bgp: nodeBgpSchema.optional(),
   plug: mapping({
     socket: socketPath.optional().describe('Default /run/vrouter/<name>.plug'),
     state_dir: path.optional().describe('Default /var/lib/vrouter/<name>/ports'),
@@ -578,12 +611,15 @@ export const nodeSchema = mapping({
     .describe('Ports whose configuration comes from control nodes (control.configuration)'),
   source_nats: z.array(sourceNatSchema).max(65536).optional(),
 })
-  .superRefine(({ exchange, control }, context) => {
-    if (exchange === undefined || control === undefined) return;
+  .superRefine(({ exchange, control, bgp }, context) => {
+    const sources = Object.entries({ exchange, control, bgp }).flatMap(([key, given]) =>
+      given === undefined ? [] : [key],
+    );
+    if (sources.length < 2) return;
     context.addIssue({
       code: 'custom',
-      path: ['control'],
-      message: 'exchange or control, not both',
+      path: [sources[1] as string],
+      message: `${sources.join(' or ')}, not ${sources.length === 2 ? 'both' : 'several'}`,
     });
   })
   .meta({ title: 'vrouter node file', description: 'One compute node' });

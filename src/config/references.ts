@@ -58,6 +58,19 @@ function unserved(path: Path): Problem {
   return { path: [...path, 'health_checks'], message };
 }
 
+/** Of BGP, in a VRF of a node that has none. */
+export const BGP_KEYS = ['import', 'export', 'maximum_paths'] as const;
+
+function vrfProblems({ vrfs = [], bgp }: NodeFile, out: Problem[]): void {
+  if (bgp !== undefined) return;
+  for (const [i, vrf] of vrfs.entries()) {
+    for (const key of BGP_KEYS) {
+      if (vrf[key] !== undefined)
+        out.push({ path: ['vrfs', i, key], message: 'there is no bgp in this file' });
+    }
+  }
+}
+
 export function nodeReferenceProblems(file: NodeFile): Problem[] {
   const { vrfs = [], policies = [], vifs = [], source_nats: nats = [] } = file;
   const out: Problem[] = [];
@@ -65,6 +78,7 @@ export function nodeReferenceProblems(file: NodeFile): Problem[] {
   twice(policies, 'policies', out);
   twice(vifs, 'vifs', out);
   portProblems(file, out);
+  vrfProblems(file, out);
   twice(nats, 'source_nats', out);
   const known = {
     VRF: new Set(vrfs.map(({ name }) => name)),

@@ -12,8 +12,8 @@ import type { Sender } from './bgp-paths.ts';
 import type { Naming } from './bgp-routes.ts';
 import type { RouteTables } from './tables.ts';
 
-export interface FederateOptions
-  extends Omit<BgpSpeakerOptions, 'speaker' | 'makeRib' | 'forwardingKept'> {
+/** forwardingKept: default true, for packets are the nodes', who go on without us. */
+export interface FederateOptions extends Omit<BgpSpeakerOptions, 'speaker' | 'makeRib'> {
   readonly naming?: Omit<Naming, 'as'>;
 }
 
@@ -47,9 +47,9 @@ export function federate(tables: RouteTables, own: Speaker, options: FederateOpt
     },
   });
   const speaker: BgpSpeaker = new BgpSpeaker({
+    forwardingKept: true,
     ...others,
     speaker: own,
-    forwardingKept: true, // packets are the nodes', who go on without us
     makeRib: (rib) =>
       createRib(own, {
         ...rib,

@@ -53,9 +53,9 @@ export class RouteExchange {
     this.tables.disconnect(a, b);
   }
 
-  /** A name is one session; the routes of a closed one are gone. */
-  attach(name: string): RouteSource {
-    return new Attachment(this.tables, checkName(name, 'name'));
+  /** A name is one session; the routes of a closed one are gone. `address`: whom its routes are said to be of. */
+  attach(name: string, address?: string): RouteSource {
+    return new Attachment(this.tables, checkName(name, 'name'), address);
   }
 
   /** Delivers what is waiting; returns how many updates. */
@@ -78,15 +78,18 @@ class Attachment implements RouteSource, PeerSink {
   readonly name: string;
   readonly #tables: RouteTables;
   readonly #peer: Peer;
+  readonly #address: string | undefined;
   readonly #ids = new Map<string, number>();
   #listener: Listener | undefined;
   #outbox: RouteUpdate[] = [];
   #closed = false;
 
-  constructor(tables: RouteTables, name: string) {
+  constructor(tables: RouteTables, name: string, address: string | undefined) {
     this.name = name;
     this.#tables = tables;
-    this.#peer = tables.attach({ name, waits: false }, this);
+    this.#address = address;
+    const known = address === undefined ? {} : { address };
+    this.#peer = tables.attach({ name, waits: false, ...known }, this);
   }
 
   onUpdates(listener: Listener): void {
@@ -120,9 +123,9 @@ class Attachment implements RouteSource, PeerSink {
     this.#tables.detach(this.#peer);
   }
 
-  /** There is no address to have: the name stands for it. */
+  /** Where there is no address to have, the name stands for it. */
   #rd(instance: string): string {
-    return `${this.name}:${this.#ids.get(instance) ?? 0}`;
+    return `${this.#address ?? this.name}:${this.#ids.get(instance) ?? 0}`;
   }
 
   #open(): RouteTables {

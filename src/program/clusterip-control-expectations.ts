@@ -6,7 +6,7 @@ import type { SessionView } from '../cli/control-views.ts';
 import type { ControlNodeView } from '../cli/views.ts';
 import type { Route } from '../rib/route.ts';
 import type { ServicePlan } from '../sim/clusterip-plan.ts';
-import type { Load } from '../sim/clusterip-traffic.ts';
+import type { Load } from '../sim/connections.ts';
 import type { ControlAudit } from './control-audit.ts';
 import type { Expectation } from './demo-report.ts';
 

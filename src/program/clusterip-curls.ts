@@ -4,7 +4,7 @@
  */
 import type { FlowView } from '../cli/views.ts';
 import { CLIENT, NODES, type ServicePlan, WEB, WEB_PORT } from '../sim/clusterip-plan.ts';
-import type { Load } from '../sim/clusterip-traffic.ts';
+import type { Load } from '../sim/connections.ts';
 import { type NetnsStage, PAGE_FILLER, type PlacedPod } from './clusterip-netns.ts';
 import type { NetnsNode } from './clusterip-netns-processes.ts';
 import type { Service } from './lab.ts';

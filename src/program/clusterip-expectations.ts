@@ -12,7 +12,8 @@ import {
   WEB,
   WEB_PORT,
 } from '../sim/clusterip-plan.ts';
-import type { Hairpin, Load, PortLoad, Scale, Unmapped } from '../sim/clusterip-traffic.ts';
+import type { Hairpin, PortLoad, Scale, Unmapped } from '../sim/clusterip-traffic.ts';
+import type { Load } from '../sim/connections.ts';
 import { ENTROPY_PORTS, type FabricAudit } from '../sim/fabric-audit.ts';
 import type { Expectation } from './demo-report.ts';
 
@@ -29,7 +30,7 @@ const shares = (counts: ReadonlyMap<string, number>, whole: number) =>
   counts.size === 0
     ? 'no backend answered'
     : [...counts].map(([name, n]) => `${name} ${percent(n, whole)} (${n})`).join(', ');
-const countsText = (counts: ReadonlyMap<string, number>) =>
+export const countsText = (counts: ReadonlyMap<string, number>) =>
   counts.size === 0 ? 'none' : [...counts].map(([name, n]) => `${name} ${n}`).join(', ');
 
 // --- the tables --------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 import type { SimulatedCluster, SimulatedNode } from '../sim/cluster.ts';
 import type { Stage } from '../sim/clusterip.ts';
 import { WEB, WEB_PORT } from '../sim/clusterip-plan.ts';
-import { BATCH, load } from '../sim/clusterip-traffic.ts';
+import { load } from '../sim/clusterip-traffic.ts';
+import { BATCH } from '../sim/connections.ts';
 import type { SimulatedControl } from '../sim/control.ts';
 import type { ControlKilled, SessionEnds } from './clusterip-control-expectations.ts';
 

@@ -38,7 +38,13 @@ export interface ServedBgp {
   readonly neighbours: BgpNeighbours;
   /** In the order of `listen`. */
   readonly ports: readonly number[];
-  close(): void;
+  /** comesBack: neighbours that can are to keep our routes until then; default: if packets go on meanwhile. */
+  close(comesBack?: boolean): void;
+}
+
+export interface BgpCircumstances extends Pick<FederationOptions, 'indexOf' | 'networkOf'> {
+  /** Packets go on while this process is away. Default true: they are the nodes'. */
+  readonly forwardingKept?: boolean;
 }
 
 /** Without the addon TTLs are the system's, and signatures cannot be had: who is configured to have them is refused. */
@@ -73,7 +79,7 @@ export async function serveBgp(
   tables: RouteTables,
   file: BgpFile,
   text: ConfigText,
-  naming: Pick<FederationOptions, 'indexOf' | 'networkOf'>,
+  { forwardingKept = true, ...naming }: BgpCircumstances,
   events: BgpEvents,
 ): Promise<ServedBgp> {
   const problems = passwordProblems(file, firstLine, ['bgp']);
@@ -92,7 +98,7 @@ export async function serveBgp(
     (each) => each.graceful_restart_seconds !== undefined,
   );
   const { speaker, federation } = federate(tables, own, {
-    ...{ transport, naming, restarted: restarts },
+    ...{ transport, naming, forwardingKept, restarted: restarts },
     onSession: (name, state) =>
       setImmediate(() => {
         const why = state === 'down' ? endOf(speaker.neighbour(name)) : undefined;
@@ -113,9 +119,11 @@ export async function serveBgp(
   }
   return {
     ...{ own, speaker, federation, neighbours, ports: transport.ports },
-    close: () => {
+    close: (comesBack = forwardingKept) => {
       clearTimeout(settled);
-      speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' });
+      speaker.close(
+        restarts && comesBack ? { restart: true } : { restart: false, text: 'stopped' },
+      );
     },
   };
 }

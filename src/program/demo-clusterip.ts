@@ -6,7 +6,6 @@
 import { frameLine } from '../cli/frame-text.ts';
 import { UsageError } from '../cli/io.ts';
 import type { ExplainView, FlowView, NextHopView, RouteDump } from '../cli/views.ts';
-import { nearest } from '../config/nearest.ts';
 import { Capture } from '../sim/capture.ts';
 import {
   FABRIC_WIRE,
@@ -37,7 +36,7 @@ import {
   unmapped,
 } from '../sim/clusterip-traffic.ts';
 import { FabricAudit } from '../sim/fabric-audit.ts';
-import { SABOTAGE, SABOTAGE_NAMES, type Sabotage } from '../sim/sabotage.ts';
+import { SABOTAGE, type Sabotage } from '../sim/sabotage.ts';
 import {
   killedControlCostsNothing,
   publishedLabel,
@@ -62,6 +61,7 @@ import {
 } from './clusterip-expectations.ts';
 import { killControl, sessionsOf } from './clusterip-observed.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
+import { sabotageOf } from './demo-sabotage.ts';
 import {
   explainTable,
   flowTable,
@@ -83,16 +83,7 @@ export interface ClusteripOptions {
   readonly colour?: boolean | undefined;
 }
 
-/** Refused with the list of what there is, so that asking for `list` shows it. */
-export function findSabotage(name: string): Sabotage {
-  const found = Object.hasOwn(SABOTAGE, name) ? SABOTAGE[name] : undefined;
-  if (found !== undefined) return found;
-  const list = SABOTAGE_NAMES.map((known) => `\n  ${known.padEnd(18)}${SABOTAGE[known]?.what}`);
-  const near = nearest(name, SABOTAGE_NAMES);
-  const meant = near === undefined ? '' : ` (did you mean "${near}"?)`;
-  const what = name === 'list' ? 'a name is needed' : `unknown "${name}"${meant}`;
-  throw new UsageError(`demo clusterip: --sabotage: ${what}; known:${list.join('')}`);
-}
+export const findSabotage = (name: string): Sabotage => sabotageOf('clusterip', SABOTAGE, name);
 
 export function runClusterip(options: ClusteripOptions): DemoReport {
   const { connections } = options;

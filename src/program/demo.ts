@@ -1,7 +1,8 @@
 /** `vrouter demo NAME`: the scenarios as commands. What they load is loaded when they run. */
 import { type Command, CommanderError, Option } from 'commander';
 import { seed, wholeNumber } from '../cli/arguments.ts';
-import type { DemoReport } from './demo-report.ts';
+import { PEERINGS, type Peering } from '../sim/anycast-plan.ts';
+import type { DemoRecorderOptions, DemoReport } from './demo-report.ts';
 
 interface Options {
   readonly netns?: boolean;
@@ -12,33 +13,49 @@ interface Options {
   readonly pcap?: string;
 }
 
-async function clusterip(options: Options, write: (text: string) => void): Promise<void> {
-  const { seed, sabotage, pcap } = options;
-  // A simulated connection is cheap; a real one is a curl.
-  const connections = options.connections ?? (options.netns === true ? 200 : 1000);
-  const text = options.json !== true;
-  const run = {
-    seed,
-    connections,
-    sabotage,
-    pcap,
-    narrate: text ? write : undefined,
+interface AnycastOptions extends Options {
+  readonly peering?: Peering;
+}
+
+/** `run`: with the report's text as it comes, or without. */
+async function reported(
+  { json }: Options,
+  write: (text: string) => void,
+  run: (how: Pick<DemoRecorderOptions, 'narrate' | 'colour'>) => Promise<DemoReport>,
+): Promise<void> {
+  const report = await run({
+    narrate: json === true ? undefined : write,
     colour: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
-  };
-  let report: DemoReport;
-  if (options.netns === true) {
-    const { runClusteripNetns } = await import('./demo-netns.ts');
-    report = await runClusteripNetns(run);
-  } else {
-    const { runClusterip } = await import('./demo-clusterip.ts');
-    report = runClusterip(run);
-  }
-  if (!text) {
+  });
+  if (json === true) {
     const { reportJson } = await import('./demo-report.ts');
     write(reportJson(report));
   }
   // The report has said all there is to say.
   if (!report.ok) throw new CommanderError(1, 'vrouter.demoFailed', '');
+}
+
+async function anycast(options: AnycastOptions, write: (text: string) => void): Promise<void> {
+  const { seed, sabotage, peering, connections = 2000 } = options;
+  await reported(options, write, async (how) => {
+    const { runAnycast } = await import('./demo-anycast.ts');
+    return runAnycast({ ...how, seed, connections, sabotage, peering });
+  });
+}
+
+async function clusterip(options: Options, write: (text: string) => void): Promise<void> {
+  const { seed, sabotage, pcap } = options;
+  // A simulated connection is cheap; a real one is a curl.
+  const connections = options.connections ?? (options.netns === true ? 200 : 1000);
+  await reported(options, write, async (how) => {
+    const run = { ...how, seed, connections, sabotage, pcap };
+    if (options.netns === true) {
+      const { runClusteripNetns } = await import('./demo-netns.ts');
+      return runClusteripNetns(run);
+    }
+    const { runClusterip } = await import('./demo-clusterip.ts');
+    return runClusterip(run);
+  });
 }
 
 export function registerDemo(program: Command): void {
@@ -72,4 +89,31 @@ export function registerDemo(program: Command): void {
         '  vrouter demo clusterip --pcap wires && tshark -r wires/fabric.pcap\n',
     )
     .action((options: Options) => clusterip(options, write));
+  demo
+    .command('anycast')
+    .description('one external address in two clusters, its clients in a third: federation by BGP')
+    .addOption(
+      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
+    )
+    .addOption(
+      new Option(
+        '--peering <kind>',
+        'between clusters; both, one after the other, if it is not said',
+      ).choices([...PEERINGS]),
+    )
+    .addOption(
+      new Option('--connections <n>', 'connections to spread over both clusters (2000)').argParser(
+        wholeNumber(20_000),
+      ),
+    )
+    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
+    .option('--json', 'print the report as one JSON document')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
+        '\nExamples:\n  vrouter demo anycast\n  vrouter demo anycast --peering ebgp --seed 7 --json\n' +
+        '  vrouter demo anycast --sabotage leaky-spoke\n',
+    )
+    .action((options: AnycastOptions) => anycast(options, write));
 }

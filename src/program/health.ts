@@ -11,6 +11,7 @@ export interface Symptoms {
   readonly exchange: 'none' | 'connecting' | 'connected' | 'lost';
   /** Control nodes that are tried and have no session, and whether all of them are so. */
   readonly control?: { readonly away: readonly string[]; readonly headless: boolean };
+  readonly bgp?: readonly { readonly name: string; readonly state: string }[];
   /** Ports that have none yet, and what of it is not as it says. */
   readonly configuration?: {
     readonly waiting: readonly { readonly port: string; readonly reason: string }[];
@@ -47,6 +48,11 @@ const ROWS: readonly Row[] = [
     if (control === undefined || control.away.length === 0) return undefined;
     const away = `no session with control node ${listed(control.away)}`;
     return control.headless ? `${away}: headless, routes are as they were` : away;
+  },
+  ({ bgp = [] }) => {
+    const up = ['established', 'disabled'];
+    const away = bgp.filter(({ state }) => !up.includes(state)).map(({ name }) => name);
+    return away.length === 0 ? undefined : `no BGP session with ${listed(away)}`;
   },
   ({ configuration }) => {
     const waiting = configuration?.waiting ?? [];

@@ -114,6 +114,7 @@ export function vifIntent(file: VifFile, port: number, services?: ServicesFile):
     ipv6: file.ipv6,
     gateway4: file.gateway4,
     gateway6: file.gateway6,
+    prefixes: file.prefixes,
     mtu: file.mtu,
     policy: file.policy,
     flowQuota: file.flow_quota,

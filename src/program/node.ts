@@ -17,6 +17,7 @@ import type { VifIntent } from '../agent/intents.ts';
 import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import { VERSION } from '../cli/version.ts';
 import type { ControlNodeView, StatusView } from '../cli/views.ts';
+import type { ConfigText } from '../config/document.ts';
 import { mapping, name } from '../config/fields.ts';
 import { checkParams, loadNode } from '../config/load.ts';
 import {
@@ -30,6 +31,7 @@ import {
   sourceNatSchema,
   uplinksOf,
   type VifFile,
+  type VrfFile,
   vifSchema,
   vrfSchema,
 } from '../config/node.ts';
@@ -49,6 +51,7 @@ import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { problems, type Symptoms } from './health.ts';
 import { hostNetwork, hostSideObjects } from './host-side.ts';
 import { startMetrics } from './metrics.ts';
+import { LEARN_MS as BGP_LEARN_MS, NodeGateway, refuseBgpOf } from './node-gateway.ts';
 import {
   floatingIpIntent,
   policyIntent,
@@ -133,6 +136,8 @@ class VrouterNode {
   readonly #started = Date.now();
   #control: ControlNodes | undefined;
   #configured: Configured | undefined;
+  /** Of a node with `bgp`. */
+  readonly #gateway: NodeGateway | undefined;
   #exchange: 'none' | 'connecting' | 'connected' | 'lost' = 'none';
   #lostEvents = 0n;
   readonly #timer: NodeJS.Timeout;
@@ -154,6 +159,7 @@ class VrouterNode {
     this.#dataplane = forwarder?.dataplane ?? openDataplane(dataplaneOptions(file));
     const resume = forwarder?.resumed === true;
     this.#resuming = resume;
+    this.#gateway = file.bgp && new NodeGateway(file, log);
     try {
       const uplinks = uplinksOf(file.underlay).map(({ port }) =>
         this.#dataplane.addPort(portSpec(port)),
@@ -212,6 +218,9 @@ class VrouterNode {
       const learned = withGroups(this.#control, this.#groups);
       return new JoinedRouteSource(node, [this.#static, learned]);
     }
+    if (this.#gateway !== undefined) {
+      return new JoinedRouteSource(node, [this.#static, this.#gateway.source]);
+    }
     if (exchange === undefined) return this.#static;
     this.#exchange = 'connecting';
     const learned = connectExchange({
@@ -261,11 +270,22 @@ class VrouterNode {
       for (const vrf of own.vrfs) this.#agent.addVrf(vrf);
       this.#agent.addVif(own.vif(this.#openPort(own.name, own.port)));
     }
-    for (const vrf of vrfs ?? []) this.#agent.addVrf(vrfIntent(vrf));
+    for (const vrf of vrfs ?? []) this.#addVrf(vrf);
     for (const policy of policies ?? []) this.#agent.addPolicy(policyIntent(policy));
     for (const vif of tenants ?? [])
       this.#agent.addVif(this.#vifIntent(vif, this.#openPort(vif.name, vif.port)));
     for (const nat of source_nats ?? []) this.#agent.addSourceNat(sourceNatIntent(nat));
+  }
+
+  #addVrf(vrf: VrfFile): void {
+    if (this.#gateway === undefined) refuseBgpOf(vrf);
+    this.#agent.addVrf(vrfIntent(vrf));
+    this.#gateway?.addVrf(vrf);
+  }
+
+  #removeVrf(name: string): void {
+    this.#agent.removeVrf(name);
+    this.#gateway?.removeVrf(name);
   }
 
   #vifIntent(vif: VifFile, port: number): VifIntent {
@@ -381,6 +401,9 @@ class VrouterNode {
     const unresolved = this.#agent.unresolved();
     const control = this.#control?.view();
     const configuration = this.#configured && configurationStatus(this.#configured);
+    const bgp = this.#gateway?.neighbours().map(({ name, state, enabled }) => {
+      return { name, state: enabled ? state : 'disabled' };
+    });
     return {
       name: this.#file.name,
       version: VERSION,
@@ -396,6 +419,7 @@ class VrouterNode {
       totals: totals(this.#dataplane),
       exchange: this.#exchange,
       ...(control && { control }),
+      ...(bgp && { bgp }),
       ...(configuration && { configuration }),
       unresolved: unresolved.length,
       problems: problems({
@@ -403,6 +427,7 @@ class VrouterNode {
         vifs: vifs(this.#dataplane),
         exchange: control === undefined ? this.#exchange : 'none', // said one by one
         ...(control && { control: controlSymptoms(control) }),
+        ...(bgp && { bgp }),
         ...(configuration && {
           configuration: { waiting: configuration.waiting, notes: this.#configured?.notes ?? [] },
         }),
@@ -433,7 +458,7 @@ class VrouterNode {
     for (const { name, ...port } of this.#file.ports ?? []) this.#configured.add(name, port);
   }
 
-  async startParts(): Promise<void> {
+  async startParts(text: ConfigText): Promise<void> {
     this.#startConfigured();
     for (const start of PARTS) {
       const part = await start(this.context());
@@ -441,12 +466,13 @@ class VrouterNode {
     }
     // Ports that were plugged are known again: what is published is whole.
     this.#control?.start();
+    await this.#gateway?.start(text, this.#forwarder !== undefined);
   }
 
   /** Over a forwarder that went on: the difference to what it should be, once that is known. */
   async finishResuming(): Promise<void> {
     if (this.#forwarder?.resumed !== true) return;
-    const end = Date.now() + LEARN_MS;
+    const end = Date.now() + (this.#gateway === undefined ? LEARN_MS : BGP_LEARN_MS);
     const learned = () => this.#awaited.size === 0 && this.#configured?.complete !== false;
     while (!learned() && Date.now() < end && !this.#closed) await sleep(10);
     if (this.#closed) return;
@@ -459,6 +485,7 @@ class VrouterNode {
   }
 
   async stopParts(goesOn: boolean): Promise<void> {
+    this.#gateway?.stop(goesOn);
     for (const part of this.#parts.splice(0).toReversed()) await part.stop?.(goesOn);
   }
 
@@ -469,6 +496,7 @@ class VrouterNode {
       ...captureMethods(this.#dataplane),
       ...Object.assign({}, ...this.#parts.map((part) => part.methods)),
       ...(this.#configured && configurationMethods(this.#configured)),
+      ...this.#gateway?.methods(),
       status: (params) => {
         checkParams(schemas.none, 'status', params);
         return this.#status();
@@ -476,13 +504,13 @@ class VrouterNode {
       'vrf.add': (params) => {
         const vrf = checkParams(vrfSchema, 'vrf.add', params);
         return this.#commit(
-          () => agent.addVrf(vrfIntent(vrf)),
-          () => agent.removeVrf(vrf.name),
+          () => this.#addVrf(vrf),
+          () => this.#removeVrf(vrf.name),
         );
       },
       'vrf.remove': (params) => {
         const vrf = checkParams(schemas.name, 'vrf.remove', params);
-        return this.#commit(() => agent.removeVrf(vrf.name));
+        return this.#commit(() => this.#removeVrf(vrf.name));
       },
       'vif.add': (params) => this.#addVif(checkParams(vifSchema, 'vif.add', params)),
       'vif.remove': (params) =>
@@ -574,7 +602,7 @@ export async function startNode(
   configFile: string,
   options: NodeOptions = {},
 ): Promise<RunningProcess> {
-  const { value: file } = loadNode(configFile);
+  const { value: file, text } = loadNode(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
     pino.destination({ fd: 2, sync: true }),
@@ -589,7 +617,7 @@ export async function startNode(
   const node = new VrouterNode(file, log, forwarder);
   let server: RpcServer;
   try {
-    await node.startParts();
+    await node.startParts(text);
     server = await RpcServer.listen(socket, node.methods(), (method, error) =>
       log.error({ err: error, method }, 'method failed'),
     );

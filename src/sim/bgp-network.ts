@@ -73,6 +73,7 @@ interface Place {
   readonly clock: Clock;
   listener: Listener | undefined;
   keys: readonly Key[];
+  plugged: boolean;
 }
 
 export class BgpNetwork {
@@ -85,7 +86,8 @@ export class BgpNetwork {
 
   /** Of a process at `address`, whose time is `clock`. Who listens there last is called. */
   transport(address: IpText, clock: Clock): Transport {
-    const place: Place = { address, clock, listener: undefined, keys: [] };
+    const plugged = this.#places.get(address)?.plugged ?? true;
+    const place: Place = { address, clock, listener: undefined, keys: [], plugged };
     return {
       connect: (target, attempt) => this.#connect(place, target, attempt),
       listen: (listener) => {
@@ -101,6 +103,34 @@ export class BgpNetwork {
     };
   }
 
+  /** As when the process at `address` is killed: it is called by nobody, and its connections are closed. */
+  cut(address: IpText): void {
+    const place = this.#places.get(address);
+    if (place !== undefined) place.listener = undefined;
+    for (const connection of this.#connectionsOf(address)) {
+      connection.bytes.cut();
+      this.connections.delete(connection);
+    }
+  }
+
+  /** As its cable: nothing arrives, at either end, until it is plugged in again; then what was sent meanwhile does. */
+  plug(address: IpText, plugged: boolean): void {
+    const place = this.#places.get(address);
+    if (place !== undefined) place.plugged = plugged;
+    for (const { bytes } of this.#connectionsOf(address)) {
+      for (const end of [bytes, bytes.far]) {
+        end.reading = plugged;
+        if (plugged) end.wake();
+      }
+    }
+  }
+
+  #connectionsOf(address: IpText): MemoryPeerStream[] {
+    return [...this.connections].filter(({ local, remote }) =>
+      [local.address, remote.address].includes(address),
+    );
+  }
+
   #connect(from: Place, target: Target, attempt: Attempt): () => void {
     return from.clock.after(LATENCY_MS, () => {
       const stream = this.#reach(from, target);
@@ -113,6 +143,7 @@ export class BgpNetwork {
     const to = this.#places.get(remote.address);
     const listener = to?.listener;
     if (to === undefined || listener === undefined) return undefined;
+    if (!from.plugged || !to.plugged) return undefined;
     if (!this.mayConnect(from.address, to.address)) return undefined;
     if (keyOf(to, from.address) !== password) return undefined;
     const near: Endpoint = { address: from.address, port: this.#port++ };

@@ -1,7 +1,7 @@
 /**
- * A cluster in one process: vRouters with their agents, the control nodes they have, the fabric between them and the
- * tenants behind them. Same data plane, agent, control node and XMPP sessions as in real processes; only ports, streams,
- * clock and scheduling are simulated.
+ * A cluster in one process, or several that are federated by BGP: vRouters with their agents, the control nodes they have,
+ * the fabric between them and the tenants behind them. Same data plane, agent, control node, XMPP and BGP sessions as in
+ * real processes; only ports, streams, clock and scheduling are simulated.
  *
  * Invariants
  *  * Nothing runs by itself. `settle()` moves frames and routes until nothing moves any more; `advance()`
@@ -18,12 +18,14 @@ import type { FloatingIpIntent } from '../agent/intents.ts';
 import type { InstanceSpec } from '../control/exchange.ts';
 import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
-import type { RouteSource, RouteUpdate } from '../rib/route.ts';
+import type { EncapName, RouteSource, RouteUpdate } from '../rib/route.ts';
 import { ControlNodes } from '../xmpp/control-nodes.ts';
 import type { Clock } from '../xmpp/transport/byte-stream.ts';
+import { BgpNetwork } from './bgp-network.ts';
 import { VirtualClock } from './clock.ts';
 import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
 import { Fabric } from './fabric.ts';
+import { type GatewayBgp, SimulatedGateway } from './gateway.ts';
 import { randomOf } from './random.ts';
 import { Tenant, type TenantOptions } from './tenant.ts';
 
@@ -37,8 +39,12 @@ export interface NodeOptions {
   readonly name: string;
   readonly ipv4: string;
   readonly mac: string;
-  /** Names of those it has sessions with: clusters that share a fabric. Default: all. */
+  /** Names of its control nodes, in the order in which it prefers them. Default: all. */
   readonly controls?: readonly string[];
+  /** It has its routes by BGP, and no control nodes. */
+  readonly bgp?: GatewayBgp;
+  /** What it sends and takes, most preferred first. */
+  readonly encaps?: readonly EncapName[];
 }
 
 export interface SimulatedNode {
@@ -47,8 +53,9 @@ export interface SimulatedNode {
   readonly mac: string;
   readonly dataplane: Dataplane;
   readonly agent: Agent;
-  /** Where its agent has routes from. */
+  /** Where its agent has routes from; a gateway has no control nodes. */
   readonly source: ControlNodes;
+  readonly gateway: SimulatedGateway | undefined;
   readonly uplink: number; // port
   /** Frames put on its ports so far. */
   entered: number;
@@ -66,6 +73,10 @@ export interface PlaceOptions extends TenantOptions {
   readonly vrf: string;
   readonly floatingIps?: readonly FloatingIpIntent[];
   readonly networkPolicies?: readonly string[];
+  /** What is behind it, beside its own address. */
+  readonly prefixes?: readonly string[];
+  /** Its interface's address where it is itself behind that; its frames are the router's. */
+  readonly router?: string;
 }
 
 /** A frame on a wire. */
@@ -96,6 +107,8 @@ export interface ClusterOptions {
 
 export class SimulatedCluster {
   readonly controls = new Map<string, SimulatedControl>();
+  /** What control nodes reach each other by. */
+  readonly bgp = new BgpNetwork();
   readonly nodes = new Map<string, SimulatedNode>();
   readonly tenants = new Map<string, PlacedTenant>();
   readonly #fabric = new Fabric();
@@ -113,11 +126,12 @@ export class SimulatedCluster {
   constructor({ seed, flowEntries = 65_536, controls = [DEFAULT_CONTROL] }: ClusterOptions) {
     this.#seed = seed;
     this.#flowEntries = flowEntries;
-    for (const options of controls) {
-      const show = (seen: SeenMessage) => {
-        for (const listener of this.#messageTaps) listener(seen);
-      };
-      this.controls.set(options.name, new SimulatedControl(this.#clock, options, show));
+    const show = (seen: SeenMessage) => {
+      for (const listener of this.#messageTaps) listener(seen);
+    };
+    for (const [index, options] of controls.entries()) {
+      const surroundings = { clock: this.#clock, bgp: this.bgp, seed: seedOf(~seed, index), show };
+      this.controls.set(options.name, new SimulatedControl(surroundings, options));
     }
   }
 
@@ -143,22 +157,26 @@ export class SimulatedCluster {
   /** All nodes at once: each must know the MACs of the others. */
   addNodes(all: readonly NodeOptions[]): void {
     for (const [index, options] of all.entries()) {
-      const seed = BigInt.asUintN(64, this.#seed * 0x9e3779b97f4a7c15n + BigInt(index));
+      const seed = seedOf(this.#seed, index);
       const dataplane = openDataplane({ flowEntries: this.#flowEntries, seed });
       const uplink = dataplane.addPort({ kind: 'memory' });
       this.#fabric.attach(options.name, options.mac);
+      const surroundings = { clock: this.#clock, bgp: this.bgp, seed };
+      const { bgp } = options;
+      const gateway = bgp && new SimulatedGateway(surroundings, options, bgp);
       const source = this.#controlNodes(options, seed);
       const agent = new Agent({
         name: options.name,
         dataplane,
-        routes: overheard(source, (updates) => {
+        routes: overheard(gateway?.source ?? source, (updates) => {
           for (const listener of this.#routeTaps) listener({ node: options.name, updates });
         }),
-        oneHop: true, // as in `vrouter node` with control nodes
+        oneHop: gateway === undefined, // as in `vrouter node` with control nodes
         underlay: {
           port: uplink,
           mac: options.mac,
           ipv4: options.ipv4,
+          ...(options.encaps && { encaps: options.encaps }),
           neighbours: Object.fromEntries(
             all.filter((n) => n.name !== options.name).map((n) => [n.ipv4, n.mac]),
           ),
@@ -166,18 +184,20 @@ export class SimulatedCluster {
       });
       source.start();
       this.#agents.push(agent);
-      this.nodes.set(options.name, { ...options, dataplane, agent, source, uplink, entered: 0 });
+      const { name, ipv4, mac } = options;
+      const parts = { dataplane, agent, source, gateway, uplink, entered: 0 };
+      this.nodes.set(name, { name, ipv4, mac, ...parts });
     }
   }
 
-  #controlNodes({ name, ipv4, controls }: NodeOptions, seed: bigint): ControlNodes {
+  #controlNodes({ name, ipv4, controls, bgp }: NodeOptions, seed: bigint): ControlNodes {
     const clock = this.#clock;
-    const all = [...this.controls.values()];
-    const its = controls === undefined ? all : all.filter((each) => controls.includes(each.name));
+    const names = bgp === undefined ? controls : [];
+    const own = names?.map((control) => this.control(control)) ?? this.controls.values();
     return new ControlNodes({
       name,
       ownAddresses: [ipv4],
-      nodes: its.map((control) => ({
+      nodes: [...own].map((control) => ({
         name: control.name,
         connect: control.connector(ipv4),
       })),
@@ -215,9 +235,10 @@ export class SimulatedCluster {
       port,
       vrf: options.vrf,
       tenantMac: options.mac,
-      ipv4: options.ipv4,
+      ipv4: options.router ?? options.ipv4,
       gateway4: options.gateway,
       ...(options.floatingIps ? { floatingIps: options.floatingIps } : {}),
+      ...(options.prefixes ? { prefixes: options.prefixes } : {}),
       ...(options.networkPolicies ? { networkPolicies: options.networkPolicies } : {}),
     });
     const placed = { tenant, node, port, vif };
@@ -341,6 +362,9 @@ export class SimulatedCluster {
     for (const listener of this.#taps) listener(seen);
   }
 }
+
+const seedOf = (seed: bigint, index: number): bigint =>
+  BigInt.asUintN(64, seed * 0x9e3779b97f4a7c15n + BigInt(index));
 
 function overheard(
   source: RouteSource,

@@ -15,30 +15,22 @@ import {
   WEB,
   WEB_PORT,
 } from './clusterip-plan.ts';
-import type { Connection, Tenant } from './tenant.ts';
+import {
+  HeldConnections,
+  type Load,
+  loadFrom,
+  loadOf,
+  PERIOD,
+  type Removed,
+  removedOf,
+  spread,
+} from './connections.ts';
+import type { Connection } from './tenant.ts';
 
-/** Of connections, in a load. */
-export const BATCH = 100;
-/** Between the two requests of a connection. */
-const PAUSE_MS = 250;
 const TRACE_TRIES = 32;
 const HAIRPIN_TRIES = 32;
 export const UNMAPPED_TRIES = 8;
 const MULTI_PORT_CONNECTIONS = 20;
-
-/** Answers by backend, of any number of connections. */
-export function spread(connections: readonly Connection[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const { answers } of connections) {
-    const first = answers[0]?.backend;
-    if (first !== undefined) counts.set(first, (counts.get(first) ?? 0) + 1);
-  }
-  return new Map([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-export function changedBackend({ answers }: Connection): boolean {
-  return answers.some(({ backend }) => backend !== answers[0]?.backend);
-}
 
 // --- the first connection ----------------------------------------------------------------------
 
@@ -96,37 +88,6 @@ export function flowsOf(node: SimulatedNode, connection: Connection): FlowRecord
 
 // --- many connections --------------------------------------------------------------------------
 
-export interface Load {
-  readonly connections: number;
-  readonly perBackend: ReadonlyMap<string, number>;
-  /** Connections that had answers of more than one backend. */
-  readonly changed: number;
-  readonly requests: number;
-  readonly answers: number;
-  readonly closed: number;
-  /** Ports that answers were served on. */
-  readonly servedOn: readonly number[];
-}
-
-function loadOf(connections: readonly Connection[]): Load {
-  const sum = (value: (c: Connection) => number) => connections.reduce((n, c) => n + value(c), 0);
-  const ports = new Set(connections.flatMap((c) => c.answers.map((answer) => answer.port)));
-  return {
-    connections: connections.length,
-    perBackend: spread(connections),
-    changed: connections.filter(changedBackend).length,
-    // A connection that never opened could not ask; what it meant to ask counts.
-    requests: sum((c) => Math.max(c.requests, 2)),
-    answers: sum((c) => c.answers.length),
-    closed: connections.filter((c) => c.state === 'closed').length,
-    servedOn: [...ports].sort((a, b) => a - b),
-  };
-}
-
-/**
- * SYN, request, pause, request, FIN; in batches, all of a batch at the same moment. `onBatch` is told how many
- * connections have ended, when the SYNs of the next batch are on their way.
- */
 export function load(
   stage: Stage,
   service: ServicePlan,
@@ -134,24 +95,8 @@ export function load(
   count: number,
   onBatch: (ended: number) => void = () => {},
 ): Load {
-  const { client, cluster } = stage;
-  const all: Connection[] = [];
-  while (all.length < count) {
-    const batch: Connection[] = [];
-    while (batch.length < BATCH && all.length + batch.length < count) {
-      batch.push(stage.connect(client, service, port));
-    }
-    onBatch(all.length);
-    cluster.settle();
-    for (const connection of batch) client.request(connection);
-    cluster.advance(PAUSE_MS);
-    for (const connection of batch) client.request(connection);
-    cluster.settle();
-    for (const connection of batch) client.close(connection);
-    cluster.settle();
-    all.push(...batch);
-  }
-  return loadOf(all);
+  const { clients, client } = stage;
+  return loadFrom(clients, { from: [client], to: { ipv4: service.ipv4, port }, count, onBatch });
 }
 
 export interface PortLoad extends Load {
@@ -267,67 +212,12 @@ export interface Scale {
   /** Connections on the backend that was there all the time. */
   readonly surviving: Load & { readonly open: number };
   /** Connections on backends that were taken away. */
-  readonly removed: {
-    readonly connections: number;
-    readonly reset: number;
-    /** Open, but nothing is answered any more. */
-    readonly silent: number;
-    /** Still served: must be none. */
-    readonly alive: number;
-    /** Answered by a backend that had not answered before: must be none. */
-    readonly changed: number;
-  };
+  readonly removed: Removed;
   readonly neverServed: number;
 }
 
 const HELD_A_PHASE = 100;
-/** Every open connection asks once in so many ticks of a millisecond. */
-const PERIOD = 10;
 const PHASE_TICKS = 100;
-
-/** Connections held open, each asking every 10 ms, not all at the same millisecond. */
-class HeldConnections {
-  readonly all: Connection[] = [];
-  readonly #stage: Stage;
-  readonly #client: Tenant;
-  #ticks = 0;
-
-  constructor(stage: Stage) {
-    this.#stage = stage;
-    this.#client = stage.client;
-  }
-
-  open(count: number): Connection[] {
-    const opened = Array.from({ length: count }, () =>
-      this.#stage.connect(this.#client, WEB, WEB_PORT),
-    );
-    this.#stage.cluster.settle();
-    this.all.push(...opened);
-    this.run(PERIOD);
-    return opened;
-  }
-
-  run(ticks: number): void {
-    for (let i = 0; i < ticks; i += 1) {
-      this.#askSome();
-      this.#stage.cluster.advance(1);
-    }
-  }
-
-  /** All ask at once, the change happens while their packets are on the way, and they go on asking until it is done. */
-  runThrough(change: () => void): void {
-    for (const connection of this.all) this.#client.request(connection);
-    change();
-    this.#stage.cluster.settle(() => this.#askSome());
-  }
-
-  #askSome(): void {
-    this.#ticks += 1;
-    this.all.forEach((connection, n) => {
-      if (n % PERIOD === this.#ticks % PERIOD) this.#client.request(connection);
-    });
-  }
-}
 
 export interface ScaleOptions {
   /** There all the time. */
@@ -339,7 +229,8 @@ export interface ScaleOptions {
 
 /** 1 -> 2 -> 3 -> 1. At the start only the survivor is there. */
 export function scale(stage: Stage, options: ScaleOptions): Scale {
-  const held = new HeldConnections(stage);
+  const to = { ipv4: WEB.ipv4, port: WEB_PORT };
+  const held = new HeldConnections(stage.clients, [stage.client], to);
   const phases: ScalePhase[] = [];
   const phase = (): void => {
     options.afterScaling();
@@ -362,25 +253,11 @@ export function scale(stage: Stage, options: ScaleOptions): Scale {
   });
   // Each asks twice more: what still lives must show it.
   held.run(2 * PERIOD);
-  const removed = removedOf(held.all, beforeRemoval, options.survivor.name);
+  const servedElsewhere = (c: Connection) =>
+    ![undefined, options.survivor.name].includes(beforeRemoval.get(c));
+  const removed = removedOf(held.all.filter(servedElsewhere));
   phase();
   return settleAccounts(stage, held.all, phases, beforeRemoval, removed, options.survivor.name);
-}
-
-function removedOf(
-  all: readonly Connection[],
-  servedBy: ReadonlyMap<Connection, string | undefined>,
-  survivor: string,
-): Scale['removed'] {
-  const removed = all.filter((c) => ![undefined, survivor].includes(servedBy.get(c)));
-  const silent = removed.filter((c) => c.state === 'open' && c.requests > c.answers.length + 1);
-  return {
-    connections: removed.length,
-    reset: removed.filter((c) => c.state === 'reset').length,
-    silent: silent.length,
-    alive: removed.filter((c) => c.state === 'open' && !silent.includes(c)).length,
-    changed: removed.filter(changedBackend).length,
-  };
 }
 
 function settleAccounts(

@@ -17,11 +17,9 @@ import {
   type ServicePlan,
   WEB,
 } from './clusterip-plan.ts';
+import { Clients } from './connections.ts';
 import type { Connection, Tenant } from './tenant.ts';
 
-/** Ephemeral ports of today's Linux. */
-const FIRST_PORT = 32_768;
-const LAST_PORT = 60_999;
 export const MAX_CONNECTIONS = 20_000;
 
 const NODE_MACS = { client: '52:54:00:00:02:22', remote: '52:54:00:00:03:33' } as const;
@@ -34,12 +32,13 @@ export interface StageOptions {
 
 export class Stage {
   readonly cluster: SimulatedCluster;
-  readonly #nextPort = new Map<Tenant, number>();
+  readonly clients: Clients;
 
   constructor({ seed, connectNetworks }: StageOptions) {
     // Two entries for each connection, open or just closed, on each node.
     const cluster = new SimulatedCluster({ seed, flowEntries: 131_072, controls: CONTROLS });
     this.cluster = cluster;
+    this.clients = new Clients(cluster);
     cluster.addNodes([
       { ...NODES.client, mac: NODE_MACS.client },
       { ...NODES.remote, mac: NODE_MACS.remote },
@@ -87,9 +86,7 @@ export class Stage {
 
   /** From a port not used before by that tenant. */
   connect(from: Tenant, service: ServicePlan, port: number): Connection {
-    const local = this.#nextPort.get(from) ?? FIRST_PORT;
-    this.#nextPort.set(from, local === LAST_PORT ? FIRST_PORT : local + 1);
-    return from.connect(service.ipv4, port, local);
+    return this.clients.connect(from, { ipv4: service.ipv4, port });
   }
 
   #place(

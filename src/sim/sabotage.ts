@@ -19,7 +19,7 @@ export interface Sabotage {
 type OpOf<N extends FullOp['op']> = Extract<FullOp, { op: N }>;
 
 /** Writes changed copies of the ops that `change` does not refuse; at least one must be there. */
-function tamper<N extends FullOp['op']>(
+export function tamper<N extends FullOp['op']>(
   node: SimulatedNode,
   table: DumpTable,
   name: N,
@@ -35,7 +35,7 @@ function tamper<N extends FullOp['op']>(
 }
 
 /** Members of all ECMP sets that leave by a tunnel. */
-function tamperTunnelMembers(
+export function tamperTunnelMembers(
   node: SimulatedNode,
   change: (member: OpOf<'nh_ecmp_set'>['members'][number]) => typeof member,
 ): void {

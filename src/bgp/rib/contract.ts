@@ -52,6 +52,8 @@ export type Outgoing =
 /** The session's view of a neighbour in the RIB. */
 export interface RibPeer {
   readonly neighbour: Neighbour;
+  /** Families of which it has said all, in this session (end-of-RIB). */
+  readonly ended?: ReadonlySet<FamilyName>;
   /**
    * The session is up: from now on there is something to send. `peer`: its OPEN. `local`: our address of this
    * connection, which is what `self` means; without it `localAddress`, or our identifier.

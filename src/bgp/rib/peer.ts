@@ -65,6 +65,7 @@ export class Peer implements RibPeer, MemberPeer {
   /** When VPN routes are told whatever memberships there are by then. */
   #membershipsUntil: number | undefined;
   #seenMemberships = 0;
+  readonly ended = new Set<FamilyName>();
   /** `next` has said that there is nothing. */
   idle = true;
 
@@ -98,6 +99,7 @@ export class Peer implements RibPeer, MemberPeer {
     this.#local = local ?? this.neighbour.localAddress ?? this.#home.speaker.id;
     this.#disabled.clear();
     this.#contexts.clear();
+    this.ended.clear();
     this.#asks.length = 0;
     this.#identify(idNumber(peer.id));
     for (const [family, into] of this.#ins) this.#receiveBack(family, into, now);
@@ -205,6 +207,7 @@ export class Peer implements RibPeer, MemberPeer {
   }
 
   #endOfRib(family: FamilyName): void {
+    this.ended.add(family);
     const into = this.#ins.get(family);
     if (into?.source.stale !== undefined) {
       into.endStale();

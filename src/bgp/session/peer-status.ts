@@ -47,6 +47,7 @@ function familyStatus(peer: Peer, rib: BgpRib): FamilyStatus[] {
       ...{ family, received, accepted, advertised },
       agreed: agreed?.send.families.has(family) === true && disabled?.has(family) !== true,
       disabled: disabled?.has(family) === true,
+      ended: agreed !== undefined && peer.rib.ended?.has(family) === true,
       ...(addPath.send || addPath.receive ? { addPath } : {}),
     };
   });

@@ -22,6 +22,8 @@ export interface FamilyStatus {
   readonly agreed: boolean;
   /** An update of it could not be read: it is not listened to until the session starts anew (RFC 7606). */
   readonly disabled: boolean;
+  /** It has said all it had of it, in this session. */
+  readonly ended: boolean;
   readonly addPath?: { readonly send: boolean; readonly receive: boolean };
   readonly received: number;
   readonly accepted: number;

@@ -1,4 +1,7 @@
-/** `control bgp`: neighbours of a running control node, what they say and are told, and changes while it runs. */
+/**
+ * `control bgp` and `bgp`, the same commands: neighbours of a running control node, or of a node that is a gateway, what
+ * they say and are told, and changes while it runs.
+ */
 import type { Command } from 'commander';
 import { parse } from 'yaml';
 import { FAMILY_NAMES } from '../../bgp/wire/family-names.ts';
@@ -34,17 +37,24 @@ export function registerControlBgp(control: Command, io: Io): void {
   const bgp = control
     .command('bgp')
     .description('federation: neighbours, routes, and what of them crosses each session');
-  registerViews(bgp, io);
-  registerNeighbour(bgp, io);
+  registerViews(bgp, io, 'vrouter control bgp');
+  registerNeighbour(bgp, io, 'vrouter control bgp');
 }
 
-function registerViews(bgp: Command, io: Io): void {
+/** At a node's socket. */
+export function registerBgp(program: Command, io: Io): void {
+  const bgp = program
+    .command('bgp')
+    .description('BGP of a gateway: neighbours, routes, and what of them crosses each session');
+  registerViews(bgp, io, 'vrouter bgp');
+  registerNeighbour(bgp, io, 'vrouter bgp');
+}
+
+/** words: what is typed to come here, for examples. */
+function registerViews(bgp: Command, io: Io, words: string): void {
   socketOptions(bgp.command('neighbors').description('sessions and their counters'))
     .argument('[name]', 'all that is known of one')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  vrouter control bgp neighbors\n  vrouter control bgp neighbors 10.169.25.20\n',
-    )
+    .addHelpText('after', `\nExamples:\n  ${words} neighbors\n  ${words} neighbors 10.169.25.20\n`)
     .action((name: string | undefined, options: SocketOptions) =>
       withClient(io, options, async (client) => {
         const view = await client.call<BgpNeighboursView>('bgp.neighbors');
@@ -65,7 +75,7 @@ function registerViews(bgp: Command, io: Io): void {
     ),
   )
     .argument('[prefix]', 'a prefix, an address, or a whole route with its distinguisher')
-    .addHelpText('after', '\nExample:\n  vrouter control bgp routes --family vpnv4 10.96.0.10/32\n')
+    .addHelpText('after', `\nExample:\n  ${words} routes --family vpnv4 10.96.0.10/32\n`)
     .action((prefix: string | undefined, options: RouteOptions) =>
       withClient(io, options, async (client) =>
         show(
@@ -86,10 +96,7 @@ function registerViews(bgp: Command, io: Io): void {
     familyOption(socketOptions(bgp.command(which).description(what)))
       .argument('<neighbor>', 'its name')
       .argument('[prefix]', 'a prefix, an address, or a whole route with its distinguisher')
-      .addHelpText(
-        'after',
-        `\nExample:\n  vrouter control bgp ${which} 10.169.25.20 --family evpn\n`,
-      )
+      .addHelpText('after', `\nExample:\n  ${words} ${which} 10.169.25.20 --family evpn\n`)
       .action((neighbor: string, prefix: string | undefined, options: RouteOptions) =>
         withClient(io, options, async (client) =>
           show(
@@ -106,7 +113,7 @@ function registerViews(bgp: Command, io: Io): void {
       );
   }
   socketOptions(bgp.command('policies').description('terms, and who uses them'))
-    .addHelpText('after', '\nExample:\n  vrouter control bgp policies --json\n')
+    .addHelpText('after', `\nExample:\n  ${words} policies --json\n`)
     .action((options: SocketOptions) =>
       withClient(io, options, async (client) =>
         show(io, options, await client.call<BgpPolicyView[]>('bgp.policies'), renderPolicies),
@@ -137,7 +144,7 @@ export function settingsOf(pairs: readonly string[]): Record<string, unknown> {
   return settings;
 }
 
-function registerNeighbour(bgp: Command, io: Io): void {
+function registerNeighbour(bgp: Command, io: Io, words: string): void {
   const neighbour = bgp
     .command('neighbor')
     .description('add, remove, stop and start neighbours while it runs; the file stays as it is');
@@ -156,7 +163,7 @@ function registerNeighbour(bgp: Command, io: Io): void {
       .argument('[settings...]', 'key=value, as under `neighbors` of a control file')
       .addHelpText(
         'after',
-        `\nExample:\n  vrouter control bgp neighbor ${which} 10.169.25.20 as=64513 'families=[vpnv4, evpn]'\n`,
+        `\nExample:\n  ${words} neighbor ${which} 10.169.25.20 as=64513 'families=[vpnv4, evpn]'\n`,
       )
       .action((address: string, pairs: readonly string[], options: SocketOptions) =>
         run(
@@ -170,12 +177,12 @@ function registerNeighbour(bgp: Command, io: Io): void {
   const named = (which: string, what: string) =>
     socketOptions(neighbour.command(which).description(what)).argument('<name>', 'its name');
   named('remove', 'ends its session and forgets it')
-    .addHelpText('after', '\nExample:\n  vrouter control bgp neighbor remove 10.169.25.20\n')
+    .addHelpText('after', `\nExample:\n  ${words} neighbor remove 10.169.25.20\n`)
     .action((name: string, options: SocketOptions) =>
       run(options, 'bgp.neighbor.remove', { name }, `${name} removed`),
     );
   named('enable', 'lets its session come up again')
-    .addHelpText('after', '\nExample:\n  vrouter control bgp neighbor enable 10.169.25.20\n')
+    .addHelpText('after', `\nExample:\n  ${words} neighbor enable 10.169.25.20\n`)
     .action((name: string, options: SocketOptions) =>
       run(options, 'bgp.neighbor.enable', { name }, `${name} enabled`),
     );
@@ -183,7 +190,7 @@ function registerNeighbour(bgp: Command, io: Io): void {
     .option('--text <text>', "for the peer's operator (RFC 9003)")
     .addHelpText(
       'after',
-      '\nExample:\n  vrouter control bgp neighbor disable 10.169.25.20 --text maintenance\n',
+      `\nExample:\n  ${words} neighbor disable 10.169.25.20 --text maintenance\n`,
     )
     .action((name: string, options: ClearOptions) =>
       run(
@@ -197,7 +204,7 @@ function registerNeighbour(bgp: Command, io: Io): void {
     .option('--in', 'it says all that it has again (route refresh)')
     .option('--out', 'it is told all again')
     .option('--text <text>', "for the peer's operator (RFC 9003)")
-    .addHelpText('after', '\nExample:\n  vrouter control bgp neighbor clear 10.169.25.20 --in\n')
+    .addHelpText('after', `\nExample:\n  ${words} neighbor clear 10.169.25.20 --in\n`)
     .action((name: string, options: ClearOptions) => {
       if (options.in === true && options.out === true)
         throw new UsageError('clear: --in and --out exclude each other');

@@ -279,6 +279,25 @@ export class Gobgp implements BgpPeer {
     await this.#gobgp('global', 'rib', 'del', '-a', FAMILIES[route.family][1], ...ribWords(route));
   }
 
+  /** Tunnel types of a route's encapsulation communities, in order of number. */
+  async encapsulations(family: FamilyName, key: string): Promise<number[]> {
+    const text = await this.#gobgp('global', 'rib', '-a', FAMILIES[family][1], '-j');
+    const table = JSON.parse(text.trim() === '' ? '{}' : text) as Record<string, PathJson[]>;
+    const path = Object.values(table)
+      .flat()
+      .find(({ nlri }) => keyIn(nlri) === key);
+    type Extended = {
+      readonly type: number;
+      readonly subtype: number;
+      readonly tunnel_type: number;
+    };
+    const extended = (path?.attrs.find(({ type }) => type === 16)?.value ?? []) as Extended[];
+    return extended
+      .filter(({ type, subtype }) => type === 3 && subtype === 12)
+      .map(({ tunnel_type: tunnel }) => tunnel)
+      .toSorted((a, b) => a - b);
+  }
+
   /** What it has sent to the neighbour. */
   async advertised(neighbour: string, family: FamilyName): Promise<readonly SeenRoute[]> {
     const words = ['neighbor', neighbour, 'adj-out', '-a', FAMILIES[family][1], '-j'];

@@ -268,6 +268,48 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.members(POD, VIP_PREFIX)).toEqual(['0:local web-1']);
     });
 
+    test('what is behind a vif is led to it, here and elsewhere, and goes with it', () => {
+      const behind = { prefixes: ['0.0.0.0/0', '198.51.100.0/24'] };
+      near.agent.addVif(pod('router', 236, behind));
+      cluster.settle();
+      for (const prefix of behind.prefixes) {
+        const own = near.route(POD, prefix)?.nextHop;
+        expect(near.nextHop(own)).toMatchObject({
+          ...{ op: 'nh_interface_set', vif: near.agent.vifId('router') },
+        });
+        expect(far.route(POD, prefix)).toMatchObject({ label: near.agent.vifLabel('router') });
+        expect(far.nextHop(far.route(POD, prefix)?.nextHop)).toMatchObject({
+          ...{ op: 'nh_tunnel_set', destination: '10.169.25.20' },
+        });
+      }
+      near.agent.updateVif(pod('router', 236, { prefixes: ['0.0.0.0/0'] }));
+      cluster.settle();
+      expect(far.route(POD, '198.51.100.0/24')).toBeUndefined();
+      expect(far.route(POD, '0.0.0.0/0')).toBeDefined();
+      near.agent.removeVif('router');
+      cluster.settle();
+      expect(far.route(POD, '0.0.0.0/0')).toBeUndefined();
+    });
+
+    test('what is behind a vif is said once, and is a prefix', () => {
+      const add = (...prefixes: string[]) => near.agent.addVif(pod('router', 236, { prefixes }));
+      expect(() => add('0.0.0.0/0', '0.0.0.0/0')).toThrow(
+        /prefixes: 0\.0\.0\.0\/0 is its own already/,
+      );
+      expect(() => add('10.47.255.236/32')).toThrow(/is its own already/);
+      expect(() => add('10.0.0.1/8')).toThrow();
+      expect(near.agent.vif('router')).toBeUndefined();
+    });
+
+    test('behind a shared label, senders who have it by a leak are looked for among the backends', () => {
+      cluster.exchange.disconnect(POD, SERVICE);
+      const leaked = { ...SERVICE_IP, sharedLabel: true, leakTo: [POD] };
+      near.agent.addVif(pod('web-1', 236, { floatingIps: [leaked] }));
+      cluster.settle();
+      const label = near.rows('labels', 'label_set').find((l) => l.label === 17);
+      expect(near.nextHop(label?.nextHop)).toMatchObject({ vrf: near.vrf(POD) });
+    });
+
     test('one label for all local backends: others see one hop with their weight', () => {
       const shared = { ...SERVICE_IP, sharedLabel: true };
       for (const [name, last] of [
@@ -284,10 +326,15 @@ describe.each(DATAPLANES)('on the %s data plane', (_, makeDataplane) => {
       expect(near.nextHop(label?.nextHop)).toMatchObject({
         op: 'nh_ecmp_set',
         flags: 0x2,
-        vrf: near.vrf(POD),
+        vrf: near.vrf(SERVICE), // where senders are looked for
         members: [{ member: 0 }, { member: 1 }],
       });
       expect(near.members(POD, VIP_PREFIX)).toEqual(['0:local web-1', '1:local web-4']);
+      near.agent.updateVif(pod('web-4', 240, { floatingIps: [{ ...shared, leakTo: [POD] }] }));
+      cluster.settle();
+      expect(near.nextHop(label?.nextHop), 'said in their own network, too').toMatchObject({
+        vrf: near.vrf(POD),
+      });
       near.agent.removeVif('web-1');
       cluster.settle();
       expect(near.members(POD, VIP_PREFIX)).toEqual(['1:local web-4']);

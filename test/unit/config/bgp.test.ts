@@ -1,10 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { type BgpFile, neighbourName } from '../../../src/config/bgp.ts';
 import { neighbourOf, rangeOf, speakerOf } from '../../../src/config/bgp-neighbours.ts';
 import { communityText, parseCommunity, policyOf } from '../../../src/config/bgp-policies.ts';
-import { loadControl } from '../../../src/config/load.ts';
+import { loadControl, loadNode } from '../../../src/config/load.ts';
 import { ConfigError } from '../../../src/errors.ts';
 
 const BASE = { as: 64512, router_id: '192.0.2.250' };
@@ -246,5 +247,77 @@ describe('refused, with the key', () => {
     expect(() => loadControl('control.yaml', text)).toThrow(
       'control.yaml:8: bgp.neighbors[0].import: no policy "nothing"',
     );
+  });
+});
+
+describe('of a node file', () => {
+  const underlay = {
+    port: { kind: 'memory' },
+    ...{ mac: '52:54:00:00:02:04', ipv4: '192.168.0.204', neighbours: {} },
+  };
+  const node = (more: object) =>
+    loadNode('gateway.yaml', stringify({ name: 'gateway', underlay, ...more })).value;
+  const wrong = (more: object): string[] => {
+    try {
+      node(more);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return error.problems.map(({ key, message }) => `${key}: ${message}`);
+    }
+    return [];
+  };
+  const bgp = { ...BASE, ...near() };
+
+  test('the words are those of a control file, and how many paths are used', () => {
+    const vrfs = [{ name: 'red', import: ['64512:1'], export: ['64512:1'], maximum_paths: 1 }];
+    const vifs = [
+      {
+        ...{ name: 'a', vrf: 'red', tenant_mac: '02:00:00:00:00:01' },
+        ...{ port: { kind: 'memory' }, prefixes: ['0.0.0.0/0', '2001:db8::/32'] },
+      },
+    ];
+    const file = node({ bgp: { ...bgp, maximum_paths: 8 }, vrfs, vifs });
+    expect(file.bgp?.maximum_paths).toBe(8);
+    expect(file.bgp?.neighbors).toEqual(near().neighbors);
+    expect(file.vrfs).toEqual(vrfs);
+    expect(file.vifs?.[0]?.prefixes).toEqual(['0.0.0.0/0', '2001:db8::/32']);
+  });
+
+  test('the one in docs/gateway.md is whole', () => {
+    const text = readFileSync(new URL('../../../docs/gateway.md', import.meta.url), 'utf8');
+    const [, yaml = ''] = /```yaml\n([\s\S]*?)```/.exec(text) ?? [];
+    const file = loadNode('gateway.md', yaml).value;
+    expect(file).toMatchObject({ name: 'gateway', bgp: { maximum_paths: 16 } });
+  });
+
+  test('is one of three places where routes come from', () => {
+    const exchange = { socket: '/run/x.exchange' };
+    const control = { xmpp: [{ address: '192.0.2.1' }] };
+    expect(wrong({ bgp, exchange })).toEqual(['bgp: exchange or bgp, not both']);
+    expect(wrong({ bgp, control })).toEqual(['bgp: control or bgp, not both']);
+    expect(wrong({ exchange, control })).toEqual(['control: exchange or control, not both']);
+    expect(wrong({ bgp, control, exchange })).toEqual([
+      'control: exchange or control or bgp, not several',
+    ]);
+  });
+
+  test('what a VRF says of BGP needs it', () => {
+    expect(wrong({ vrfs: [{ name: 'red', import: ['64512:1'], maximum_paths: 2 }] })).toEqual([
+      'vrfs[0].import: there is no bgp in this file',
+      'vrfs[0].maximum_paths: there is no bgp in this file',
+    ]);
+  });
+
+  test('what is wrong with neighbours, targets and numbers is said at its place', () => {
+    const vrfs = [{ name: 'red', export: ['64512'], maximum_paths: 0 }];
+    const said = wrong({ bgp: { ...bgp, maximum_paths: 257 }, vrfs });
+    expect(said.map((text) => text.slice(0, text.indexOf(':')))).toEqual([
+      'bgp.maximum_paths',
+      'vrfs[0].export[0]',
+      'vrfs[0].maximum_paths',
+    ]);
+    expect(wrong({ bgp: { ...BASE, ...near({ import: 'none' }) } })).toEqual([
+      'bgp.neighbors[0].import: no policy "none"',
+    ]);
   });
 });

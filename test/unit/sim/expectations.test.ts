@@ -4,7 +4,8 @@ import type { FlowView, NextHopView, VifView } from '../../../src/cli/views.ts';
 import * as judge from '../../../src/program/clusterip-expectations.ts';
 import { DemoRecorder, reportJson, verdictText } from '../../../src/program/demo-report.ts';
 import { BACKENDS, CLIENT, NODES, topology, WEB } from '../../../src/sim/clusterip-plan.ts';
-import type { Load, Scale, Unmapped } from '../../../src/sim/clusterip-traffic.ts';
+import type { Scale, Unmapped } from '../../../src/sim/clusterip-traffic.ts';
+import type { Load } from '../../../src/sim/connections.ts';
 
 const [web1, web2, web3] = BACKENDS;
 
