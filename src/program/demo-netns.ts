@@ -68,8 +68,8 @@ import { accountsOf, auditOf, killControl, sessionsOf } from './clusterip-netns-
 import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
-import { Lab } from './lab.ts';
-import { interruption, missingForNetns } from './netns-needs.ts';
+import type { Lab } from './lab.ts';
+import { inLab, thisProgram } from './netns-needs.ts';
 import type { NetnsControl, NetnsNode } from './netns-processes.ts';
 import { NetnsStage, type PlacedPod } from './netns-stage.ts';
 import { askTshark } from './tshark.ts';
@@ -94,13 +94,6 @@ const ROUTES_MS = 10_000;
 /** Faults that can be put into real processes, by the ways an operator has. */
 const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
 
-function thisProgram(): string[] {
-  const script = process.argv[1];
-  if (script === undefined)
-    throw new UsageError('demo clusterip: --netns: not started from a script');
-  return [process.execPath, ...process.execArgv, script];
-}
-
 export async function runClusteripNetns(options: ClusteripNetnsOptions): Promise<DemoReport> {
   const { sabotage, connections = CURLS } = options;
   if (!Number.isInteger(connections) || connections < MIN_CURLS || connections > MAX_CURLS) {
@@ -117,24 +110,7 @@ export async function runClusteripNetns(options: ClusteripNetnsOptions): Promise
       );
     }
   }
-  const missing = await missingForNetns();
-  if (missing.length > 0) {
-    throw new UsageError(
-      `demo clusterip: --netns needs what is not there:\n  ${missing.join('\n  ')}`,
-    );
-  }
-  const { signalled, forget } = interruption();
-  const lab = new Lab();
-  try {
-    const demo = new ClusteripNetnsDemo(options, connections, lab);
-    const running = demo.run();
-    // It fails too when it is interrupted; whoever is first tells why.
-    running.catch(() => {});
-    return await Promise.race([running, lab.broken, signalled]);
-  } finally {
-    await lab.close();
-    forget();
-  }
+  return inLab('clusterip', (lab) => new ClusteripNetnsDemo(options, connections, lab).run());
 }
 
 class ClusteripNetnsDemo {
@@ -163,7 +139,7 @@ class ClusteripNetnsDemo {
     });
     this.#stage = new NetnsStage({
       lab,
-      program: options.program ?? thisProgram(),
+      program: options.program ?? thisProgram('clusterip'),
       seed: options.seed,
       plan: stagePlan(options.sabotage !== 'no-policy'),
     });
