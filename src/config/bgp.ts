@@ -19,6 +19,10 @@ export const DEFAULT_RANGE_LIMIT = 64;
 /** TCP_MD5SIG_MAXKEYLEN. */
 const MAX_PASSWORD_BYTES = 80;
 const MAX_NEIGHBOURS = 4096;
+export const DEFAULT_KEEP_SECONDS = 120;
+/** Agents try again every few seconds, and have their routes at hand. */
+export const DEFAULT_LEARN_SECONDS = 30;
+export const DEFAULT_STALE_SECONDS = 120;
 
 /** Routes of networks; the others only carry what somebody else says. */
 export const DEFAULT_FAMILIES: readonly FamilyName[] = ['vpnv4', 'vpnv6', 'evpn', 'rtc'];
@@ -91,6 +95,37 @@ const rangeSchema = mapping({
   ...ofNeighbours,
 });
 
+const speakerSchema = mapping({
+  socket: z
+    .string()
+    .min(1)
+    .max(107)
+    .optional()
+    .describe('Between the two; default /run/vrouter/<name>.speaker'),
+  command: z
+    .array(z.string().min(1))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('What starts a speaker, instead of ours; its options are appended'),
+  keep_seconds: whole(0, 86400)
+    .optional()
+    .describe(
+      `Without a control node: how long what it has said stays advertised; default ${DEFAULT_KEEP_SECONDS}`,
+    ),
+  learn_seconds: whole(0, 86400)
+    .optional()
+    .describe(
+      `A control node that finds a speaker: how long its agents have to say their routes again before those that ` +
+        `were not are withdrawn; default ${DEFAULT_LEARN_SECONDS}`,
+    ),
+  stale_seconds: whole(0, 86400)
+    .optional()
+    .describe(
+      `Without a speaker: how long what it has told stays in use; default ${DEFAULT_STALE_SECONDS}`,
+    ),
+});
+
 export const bgpSchema = mapping({
   as: asNumber,
   router_id: ipv4,
@@ -105,6 +140,11 @@ export const bgpSchema = mapping({
   neighbors: z.array(neighbourSchema).max(MAX_NEIGHBOURS).optional(),
   ranges: z.array(rangeSchema).max(256).optional().describe('Who calls from there is a neighbour'),
   policies: z.array(policySchema).max(1024).optional(),
+  speaker: speakerSchema
+    .optional()
+    .describe(
+      'BGP as a process of its own, whose sessions outlive the control node; absent: in its process',
+    ),
 }).describe('Federation: sessions with other control nodes and with routers');
 
 export type BgpFile = z.infer<typeof bgpSchema>;

@@ -1,111 +1,103 @@
 /**
- * BGP of `vrouter control`: a RIB, a speaker with its sockets, neighbours as the control file has them, and the bridge
- * to the tables (control/bgp-federation.ts). What comes and goes is told to `events`, with the reason.
+ * BGP of `vrouter control`: the bridge to the tables (control/bgp-federation.ts), and the speaker it is a bridge to: in this
+ * process (speaker-part.ts), or, with `bgp.speaker`, in one of its own (speaker-link.ts).
  *
- * Invariant: what is told of a session is told after the speaker has done with it, so that its reason is there.
+ * Invariant: methods, views and metrics do not know which of the two it is.
  */
-import { readFileSync } from 'node:fs';
-import { canonicalIp } from '../addr/ip.ts';
+import type { Logger } from 'pino';
 import type { Speaker } from '../bgp/neighbour.ts';
-import type { BgpSpeaker } from '../bgp/session/speaker.ts';
-import type { NeighbourStatus } from '../bgp/session/status.ts';
-import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
-import { type BgpFile, DEFAULT_LISTEN } from '../config/bgp.ts';
+import type { BgpFile } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
-import { listenAddress } from '../config/listen.ts';
-import type { Federation, FederationOptions } from '../control/bgp-federation.ts';
-import { federate } from '../control/bgp-speaker.ts';
+import { bestOf, Federation, type FederationOptions } from '../control/bgp-federation.ts';
 import type { RouteTables } from '../control/tables.ts';
-import { loadAddon } from '../dataplane/binding.ts';
-import { VRouterError } from '../errors.ts';
-import { BgpNeighbours, passwordProblems } from './control-bgp-neighbours.ts';
-
-export interface BgpEvents {
-  /** `why`: of one that is down. */
-  onSession(neighbour: string, state: 'up' | 'down', why: string | undefined): void;
-  /** A connection that could not be taken; an error of ours that ended a session. */
-  onError(error: unknown, what: string): void;
-}
+import { speakerMethods } from './control-bgp-methods.ts';
+import { passwordProblems } from './control-bgp-neighbours.ts';
+import type { Method } from './rpc-server.ts';
+import { SpeakerLink, speakerLinkOptions } from './speaker-link.ts';
+import { type BgpEvents, firstLine, type SpeakerPart, startSpeakerPart } from './speaker-part.ts';
 
 export interface ServedBgp {
   readonly own: Speaker;
-  readonly speaker: BgpSpeaker;
   readonly federation: Federation;
-  readonly neighbours: BgpNeighbours;
   /** In the order of `listen`. */
   readonly ports: readonly number[];
-  close(): void;
+  /** A method of the speaker's (control-bgp-methods.ts). */
+  call(method: string, params: unknown): unknown;
+  /** leave: a speaker of its own process goes on, for the next control node. */
+  close(leave?: boolean): void;
 }
 
-/** Without the addon TTLs are the system's, and signatures cannot be had: who is configured to have them is refused. */
-function sockets(): TcpOptionsSocket | undefined {
-  try {
-    const { addon } = loadAddon();
-    return typeof addon.openTcp === 'function' ? addon : undefined;
-  } catch (error) {
-    if (error instanceof VRouterError) return undefined;
-    throw error;
-  }
-}
-
-const firstLine = (file: string): string => readFileSync(file, 'utf8').split(/\r?\n/)[0] ?? '';
-
-/** Why the last session is over: what was said or found last. */
-export function endOf(status: NeighbourStatus | undefined): string | undefined {
-  const { lastErrorIn, lastErrorOut, lastEnd } = status ?? {};
-  const all = [
-    { said: lastEnd, head: '' },
-    { said: lastErrorOut, head: 'we said: ' },
-    { said: lastErrorIn, head: 'it said: ' },
-  ].flatMap(({ said, head }) =>
-    said === undefined ? [] : [{ at: said.at, text: `${head}${said.text}` }],
-  );
-  // A notification says more than that the connection was closed after it.
-  return all.sort((a, b) => b.at - a.at || all.indexOf(b) - all.indexOf(a))[0]?.text;
+export interface BgpSetting {
+  /** Of the control node. */
+  readonly name: string;
+  readonly naming: Pick<FederationOptions, 'indexOf' | 'networkOf'>;
+  readonly events: BgpEvents;
+  readonly log: Logger;
 }
 
 /** `text`: the control file, for what is wrong with files that it names. */
-export async function serveBgp(
+export function serveBgp(
   tables: RouteTables,
   file: BgpFile,
   text: ConfigText,
-  naming: Pick<FederationOptions, 'indexOf' | 'networkOf'>,
-  events: BgpEvents,
+  setting: BgpSetting,
 ): Promise<ServedBgp> {
   const problems = passwordProblems(file, firstLine, ['bgp']);
   if (problems.length > 0) text.refuse(problems);
+  return file.speaker === undefined
+    ? inThisProcess(tables, file, setting)
+    : inItsOwn(tables, file, setting);
+}
+
+async function inThisProcess(
+  tables: RouteTables,
+  file: BgpFile,
+  { naming, events }: BgpSetting,
+): Promise<ServedBgp> {
   const own = speakerOf(file);
-  const options = sockets();
-  const transport = await TcpTransport.open({
-    listen: (file.listen ?? DEFAULT_LISTEN).map((each) => {
-      const { host, port } = listenAddress(each);
-      return { address: canonicalIp(host), port };
-    }),
-    ...(options !== undefined && { sockets: options }),
-    onError: (error) => events.onError(error, 'connection not accepted'),
+  const federation: Federation = new Federation(tables, {
+    ...naming,
+    as: own.as,
+    sender: (name) => part.sender(name),
   });
-  const restarts = [...(file.neighbors ?? []), ...(file.ranges ?? [])].some(
-    (each) => each.graceful_restart_seconds !== undefined,
+  const part: SpeakerPart = await startSpeakerPart(
+    file,
+    (changes) => federation.changed(changes),
+    events,
   );
-  const { speaker, federation } = federate(tables, own, {
-    ...{ transport, naming, restarted: restarts },
-    onSession: (name, state) =>
-      setImmediate(() => {
-        const why = state === 'down' ? endOf(speaker.neighbour(name)) : undefined;
-        events.onSession(name, state, why);
-      }),
-    onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
+  const { rib } = part.speaker;
+  federation.connect(rib);
+  const methods = speakerMethods(() => part, {
+    otherMeaning: () => federation.changed([...bestOf(rib)]),
   });
-  const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
-  try {
-    neighbours.load(file);
-  } catch (error) {
-    speaker.close();
-    throw error;
-  }
   return {
-    ...{ own, speaker, federation, neighbours, ports: transport.ports },
-    close: () => speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' }),
+    ...{ own, federation, ports: part.ports },
+    call: (method, params) => (methods[method] as Method)(params),
+    close: () => part.close(),
+  };
+}
+
+async function inItsOwn(
+  tables: RouteTables,
+  file: BgpFile,
+  { name, naming, events, log }: BgpSetting,
+): Promise<ServedBgp> {
+  const own = speakerOf(file);
+  const federation: Federation = new Federation(tables, {
+    ...naming,
+    as: own.as,
+    sender: (neighbour) => link.sender(neighbour),
+  });
+  const link = new SpeakerLink(speakerLinkOptions(name, file, log), federation, events);
+  federation.connect(link.rib);
+  await link.open();
+  return {
+    ...{ own, federation },
+    get ports() {
+      return link.ports;
+    },
+    call: (method, params) => link.call(method, params),
+    close: (leave = false) => link.close(leave),
   };
 }
