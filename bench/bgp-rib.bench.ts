@@ -25,6 +25,7 @@ const DISTINGUISHERS = 500;
 const IN_MESSAGE = 200;
 const HEADER = 19;
 const OUT_PEERS = 100;
+const OUT_ROUTES = 100_000;
 const CHANGES = 500;
 const AS = 65000;
 
@@ -74,8 +75,8 @@ function join({ rib }: Fed, peer: number): [RibPeer, Agreed] {
   return [joined, agreed];
 }
 
-function* updates(): Iterable<Update> {
-  const each = ROUTES / DISTINGUISHERS;
+function* updates(routes = ROUTES): Iterable<Update> {
+  const each = routes / DISTINGUISHERS;
   for (let rd = 0; rd < DISTINGUISHERS; rd++) {
     for (let from = 0; from < each; from += IN_MESSAGE) {
       const nlri: VpnNlri[] = [];
@@ -118,12 +119,16 @@ function hear(name: string, feed: (peer: RibPeer, fed: Fed, options: WireOptions
   const [peer, agreed] = join(into, 0);
   run(into);
   const start = performance.now();
+  const cpu = process.cpuUsage();
   feed(peer, into, agreed.receive);
   run(into);
   const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
   const { held } = into.rib;
   if (held.entries !== ROUTES) throw new Error(`${held.entries} routes of ${ROUTES}`);
   report({ name: `${MANY} VPNv4 routes in, ${name}`, value: seconds, unit: 's' });
+  const used = (user + system) / 1e6;
+  report({ name: `${MANY} VPNv4 routes in, ${name}, CPU`, value: used, unit: 's' });
   report({ name: `a route, ${name}`, value: (heap() - before) / ROUTES, unit: 'bytes' });
   const rss = process.memoryUsage().rss / 2 ** 20;
   report({ name: `the process, ${name}`, value: rss, unit: 'MiB' });
@@ -159,7 +164,7 @@ function fanOut(): void {
   const [from] = join(into, 0);
   run(into);
   const start = performance.now();
-  const some = [...updates()].slice(0, 500);
+  const some = [...updates(OUT_ROUTES)];
   for (const update of some) from.take(update);
   run(into);
   const dumped = (performance.now() - start) / 1000;
@@ -168,8 +173,8 @@ function fanOut(): void {
   report({ name: `${what}, in bytes`, value: dumped, unit: 's' });
   const took: number[] = [];
   for (let at = 0; at < CHANGES; at++) {
-    const [routesOf] = (some[at % some.length] as Update).announced;
-    const nlri = [(routesOf?.nlri as VpnNlri[])[at % 7] as VpnNlri];
+    const routes = (some[at % some.length] as Update).announced[0] as { nlri: readonly object[] };
+    const nlri = [routes.nlri[at % 7] as VpnNlri];
     const before = told.map(({ bytes }) => bytes);
     const began = performance.now();
     from.take({ withdrawn: [{ family: 'vpnv4', nlri }], announced: [], attributes: {} });
@@ -181,6 +186,8 @@ function fanOut(): void {
   }
   took.sort((a, b) => a - b);
   const p99 = took[Math.floor(CHANGES * 0.99)] as number;
+  const p50 = took[CHANGES >> 1] as number;
+  report({ name: `a withdrawal to ${OUT_PEERS} peers, in bytes, median`, value: p50, unit: 'ms' });
   report({
     name: `a withdrawal to ${OUT_PEERS} peers, in bytes, 99th percentile`,
     value: p99,

@@ -15,13 +15,14 @@ import { suggestion } from './nearest.ts';
 
 export const BGP_PORT = 179;
 export const DEFAULT_HOLD_SECONDS = 90;
+export const DEFAULT_SETTLE_SECONDS = 10;
+/** With sessions that have gone on nobody waits for it. */
+export const DEFAULT_SPEAKER_SETTLE_SECONDS = 30;
 export const DEFAULT_RANGE_LIMIT = 64;
 /** TCP_MD5SIG_MAXKEYLEN. */
 const MAX_PASSWORD_BYTES = 80;
 const MAX_NEIGHBOURS = 4096;
 export const DEFAULT_KEEP_SECONDS = 120;
-/** Agents try again every few seconds, and have their routes at hand. */
-export const DEFAULT_LEARN_SECONDS = 30;
 export const DEFAULT_STALE_SECONDS = 120;
 
 /** Routes of networks; the others only carry what somebody else says. */
@@ -113,12 +114,6 @@ const speakerSchema = mapping({
     .describe(
       `Without a control node: how long what it has said stays advertised; default ${DEFAULT_KEEP_SECONDS}`,
     ),
-  learn_seconds: whole(0, 86400)
-    .optional()
-    .describe(
-      `A control node that finds a speaker: how long its agents have to say their routes again before those that ` +
-        `were not are withdrawn; default ${DEFAULT_LEARN_SECONDS}`,
-    ),
   stale_seconds: whole(0, 86400)
     .optional()
     .describe(
@@ -136,6 +131,13 @@ export const bgpSchema = mapping({
     .optional()
     .describe(
       `Address:port; default 0.0.0.0:${BGP_PORT} and [::]:${BGP_PORT}; empty: nobody calls`,
+    ),
+  settle_seconds: whole(0, 4095)
+    .optional()
+    .describe(
+      'With graceful_restart_seconds, or a speaker of its own process: after a start agents have so long to say ' +
+        'what they have before neighbours are told that it is all; default ' +
+        `${DEFAULT_SETTLE_SECONDS}, with a speaker ${DEFAULT_SPEAKER_SETTLE_SECONDS}`,
     ),
   neighbors: z.array(neighbourSchema).max(MAX_NEIGHBOURS).optional(),
   ranges: z.array(rangeSchema).max(256).optional().describe('Who calls from there is a neighbour'),

@@ -21,12 +21,21 @@ export interface Spoken {
   readonly sender: (neighbour: string) => Sender;
 }
 
+/** So many may be kept of neighbours that are gone, or as many as there are. */
+const FIRST_SWEEP = 64;
 const UNKNOWN: Sender = { external: false, id: '' };
 
 export function speak(own: Speaker, options: SpeakOptions): Spoken {
   const { onChanges, onSession, ...others } = options;
-  /** Of neighbours that are up or have been. */
+  /** Of neighbours that are up or have been, and of some that are gone: of ranges there come ever new ones. */
   const senders = new Map<string, Sender>();
+  let sweepAt = FIRST_SWEEP;
+  const sweep = () => {
+    for (const name of senders.keys()) {
+      if (speaker.ribPeer(name) === undefined) senders.delete(name);
+    }
+    sweepAt = Math.max(FIRST_SWEEP, 2 * senders.size);
+  };
   const speaker: BgpSpeaker = new BgpSpeaker({
     ...others,
     speaker: own,
@@ -39,6 +48,7 @@ export function speak(own: Speaker, options: SpeakOptions): Spoken {
         alwaysCompareMed: true,
       }),
     onSession: (name, state) => {
+      if (state === 'up' && senders.size >= sweepAt) sweep();
       const peer = state === 'up' ? speaker.neighbour(name)?.peer : undefined;
       if (peer !== undefined) senders.set(name, { external: peer.as !== own.as, id: peer.id });
       onSession?.(name, state);

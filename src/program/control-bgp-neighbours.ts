@@ -43,6 +43,7 @@ export class BgpNeighbours {
   readonly #ranges = new Map<string, RangeFile>();
   readonly #policies = new Map<string, PolicyFile>();
   #made = new Map<string, Policy>();
+  #started = false;
 
   constructor(speaker: BgpSpeaker, as: number, readPassword: (file: string) => string) {
     this.#speaker = speaker;
@@ -50,18 +51,19 @@ export class BgpNeighbours {
     this.#readPassword = readPassword;
   }
 
-  /** A file that has been checked. */
+  /** A file that has been checked. Nobody is called, and nobody who calls is known, before `start`. */
   load({ neighbors = [], ranges = [], policies = [] }: BgpFile): void {
     for (const policy of policies) this.#policies.set(policy.name, policy);
     this.#remake();
-    for (const range of ranges) {
-      this.#ranges.set(range.name, range);
-      this.#speaker.setRange(this.#rangeOf(range));
-    }
-    for (const neighbour of neighbors) {
-      this.#neighbours.set(neighbourName(neighbour), neighbour);
+    for (const range of ranges) this.#ranges.set(range.name, range);
+    for (const neighbour of neighbors) this.#neighbours.set(neighbourName(neighbour), neighbour);
+  }
+
+  start(): void {
+    this.#started = true;
+    for (const range of this.#ranges.values()) this.#speaker.setRange(this.#rangeOf(range));
+    for (const neighbour of this.#neighbours.values())
       this.#speaker.setNeighbour(this.#neighbourOf(neighbour));
-    }
   }
 
   /**
@@ -69,6 +71,11 @@ export class BgpNeighbours {
    * run time and is in both files as it was stays so. Who is the same is not touched.
    */
   reload(before: BgpFile, after: BgpFile): void {
+    if (!this.#started) {
+      for (const known of [this.#neighbours, this.#ranges, this.#policies]) known.clear();
+      this.load(after);
+      return;
+    }
     const policies = differences(before.policies, after.policies, ({ name }) => name);
     const ranges = differences(before.ranges, after.ranges, ({ name }) => name);
     const neighbours = differences(before.neighbors, after.neighbors, neighbourName);

@@ -2,11 +2,14 @@
  * BGP of `vrouter control`: the bridge to the tables (control/bgp-federation.ts), and the speaker it is a bridge to: in this
  * process (speaker-part.ts), or, with `bgp.speaker`, in one of its own (speaker-link.ts).
  *
- * Invariant: methods, views and metrics do not know which of the two it is.
+ * Invariants
+ *  * After a start neighbours who keep our routes meanwhile are called once agents have had time to say theirs again: the
+ *    end of the first table is the end of what is kept.
+ *  * Methods, views and metrics do not know where the speaker is.
  */
 import type { Logger } from 'pino';
 import type { Speaker } from '../bgp/neighbour.ts';
-import type { BgpFile } from '../config/bgp.ts';
+import { type BgpFile, DEFAULT_SETTLE_SECONDS } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
 import { bestOf, Federation, type FederationOptions } from '../control/bgp-federation.ts';
@@ -71,11 +74,31 @@ async function inThisProcess(
   const methods = speakerMethods(() => part, {
     otherMeaning: () => federation.changed([...bestOf(rib)]),
   });
+  const settle = part.restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
+  let settled: NodeJS.Timeout | undefined;
+  try {
+    if (settle === 0) part.neighbours.start();
+    else settled = setTimeout(() => startLate(part, events), settle * 1000);
+  } catch (error) {
+    part.close();
+    throw error;
+  }
   return {
     ...{ own, federation, ports: part.ports },
     call: (method, params) => (methods[method] as Method)(params),
-    close: () => part.close(),
+    close: () => {
+      clearTimeout(settled);
+      part.close();
+    },
   };
+}
+
+function startLate({ neighbours }: SpeakerPart, events: BgpEvents): void {
+  try {
+    neighbours.start();
+  } catch (error) {
+    events.onError(error, 'neighbours cannot be called');
+  }
 }
 
 async function inItsOwn(

@@ -4,8 +4,8 @@
  *
  * Invariants
  *  * A speaker that is there is taken as it is; one that has sessions as somebody else (another AS, another id) is replaced.
- *  * Said again is everything, each time. The end-of-rib follows at once where this control node has been there before, or
- *    the speaker has not; else after `learnSeconds`, for agents have to come back first.
+ *  * Said again is everything, each time. The end-of-rib follows at once where this control node has been there for a while,
+ *    or where nobody keeps what the one before has said; else after `settleSeconds`, for agents have to come back first.
  *  * What a speaker has told stays, marked, when it is gone. One that had gone on says all again, and what it has not is
  *    swept; one that begins anew has nothing yet: `staleSeconds` after the loss what it has not said by then is swept.
  *  * A speaker is a process of its own session: what ends the control node does not end it.
@@ -25,7 +25,7 @@ import { DEFAULT_DIRECTORY } from '../cli/protocol.ts';
 import {
   type BgpFile,
   DEFAULT_KEEP_SECONDS,
-  DEFAULT_LEARN_SECONDS,
+  DEFAULT_SPEAKER_SETTLE_SECONDS,
   DEFAULT_STALE_SECONDS,
 } from '../config/bgp.ts';
 import type { Federation } from '../control/bgp-federation.ts';
@@ -47,7 +47,7 @@ export interface SpeakerLinkOptions {
   readonly command: readonly string[];
   readonly bgp: BgpFile;
   readonly keepSeconds: number;
-  readonly learnSeconds: number;
+  readonly settleSeconds: number;
   readonly staleSeconds: number;
   readonly log: Logger;
 }
@@ -59,7 +59,7 @@ export function speakerLinkOptions(name: string, bgp: BgpFile, log: Logger): Spe
     socket: speaker.socket ?? `${DEFAULT_DIRECTORY}/${name}.speaker`,
     command: speaker.command ?? ownCommand(),
     keepSeconds: speaker.keep_seconds ?? DEFAULT_KEEP_SECONDS,
-    learnSeconds: speaker.learn_seconds ?? DEFAULT_LEARN_SECONDS,
+    settleSeconds: bgp.settle_seconds ?? DEFAULT_SPEAKER_SETTLE_SECONDS,
     staleSeconds: speaker.stale_seconds ?? DEFAULT_STALE_SECONDS,
   };
 }
@@ -94,8 +94,8 @@ export class SpeakerLink {
   #socket: Socket | undefined;
   #welcome: Welcome | undefined;
   /** Our agents have had their time. */
-  #learned = false;
-  #learnTimer: NodeJS.Timeout | undefined;
+  #settled = false;
+  #settleTimer: NodeJS.Timeout | undefined;
   #staleTimer: NodeJS.Timeout | undefined;
   #pumping = false;
   #closed = false;
@@ -151,7 +151,7 @@ export class SpeakerLink {
   /** leave: it goes on with its sessions, for the next control node. */
   close(leave: boolean): void {
     this.#closed = true;
-    clearTimeout(this.#learnTimer);
+    clearTimeout(this.#settleTimer);
     clearTimeout(this.#staleTimer);
     if (!leave) this.#socket?.write(messageFrame({ type: 'quit' }));
     this.#socket?.end();
@@ -311,14 +311,14 @@ export class SpeakerLink {
     const { pid, resumed, kept } = welcome;
     this.#log.info({ pid, resumed, kept }, 'BGP speaker attached');
     this.rib.begin();
-    if (!resumed) this.#learned = true;
-    if (this.#learned) this.rib.end();
-    else this.#learnTimer ??= setTimeout(() => this.#learnt(), this.#options.learnSeconds * 1000);
+    if (!resumed && !welcome.restarts) this.#settled = true;
+    if (this.#settled) this.rib.end();
+    else this.#settleTimer ??= setTimeout(() => this.#settle(), this.#options.settleSeconds * 1000);
     this.#pump();
   }
 
-  #learnt(): void {
-    this.#learned = true;
+  #settle(): void {
+    this.#settled = true;
     if (this.#socket !== undefined) this.rib.end();
   }
 

@@ -28,6 +28,8 @@ export interface BgpEvents {
 export interface SpeakerPart extends Spoken {
   readonly own: Speaker;
   readonly neighbours: BgpNeighbours;
+  /** Some neighbour keeps our routes while we are away: what we have is to be there before it is called. */
+  readonly restarts: boolean;
   /** In the order of `listen`. */
   readonly ports: readonly number[];
   close(): void;
@@ -61,7 +63,7 @@ export function endOf(status: NeighbourStatus | undefined): string | undefined {
   return all.sort((a, b) => b.at - a.at || all.indexOf(b) - all.indexOf(a))[0]?.text;
 }
 
-/** `file`: checked, with the passwords that it names. */
+/** `file`: checked, with the passwords that it names. Its neighbours are not called yet: `neighbours.start`. */
 export async function startSpeakerPart(
   file: BgpFile,
   onChanges: NonNullable<RibOptions['onChanges']>,
@@ -90,14 +92,9 @@ export async function startSpeakerPart(
     onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
   });
   const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
-  try {
-    neighbours.load(file);
-  } catch (error) {
-    speaker.close();
-    throw error;
-  }
+  neighbours.load(file);
   return {
-    ...{ own, speaker, sender, neighbours, ports: transport.ports },
+    ...{ own, speaker, sender, neighbours, restarts, ports: transport.ports },
     close: () => speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' }),
   };
 }

@@ -6,6 +6,8 @@
  *  * One control node at a time: who comes while one is there is refused, and its end is the end of its connection.
  *  * A control node that is gone leaves sessions and routes as they are; if none comes within its `keepSeconds`, routes
  *    that were said are withdrawn. One that comes says all again; what it has not said by its end-of-rib is withdrawn.
+ *  * Neighbours who keep our routes while we are away are called after the first end-of-rib: the end of the first table is
+ *    the end of what is kept.
  *  * A message that is not what it should be ends its connection, with an error that says why, and changes nothing.
  *  * SIGTERM: sessions end as those of a control node that is told to end; exit status 0.
  */
@@ -50,6 +52,8 @@ interface Configured {
   readonly untold: Untold;
   /** As it was last said. */
   file: BgpFile;
+  /** Neighbours are called, and known. */
+  started: boolean;
 }
 
 function checked(bgp: unknown): BgpFile {
@@ -122,11 +126,11 @@ class SpeakerProcess implements ControlHome {
     here.kept.begin();
     here.untold.begin(bestOf(here.part.speaker.rib));
     const { pid } = process;
-    const { ports } = here.part;
+    const { ports, restarts } = here.part;
     const kept = here.kept.old;
     connection.open(here.untold);
     connection.send(
-      messageFrame({ type: 'welcome', version: LINK_VERSION, pid, resumed, kept, ports }),
+      messageFrame({ type: 'welcome', version: LINK_VERSION, pid, resumed, restarts, kept, ports }),
     );
     connection.pump();
     this.#log.info({ control: hello.name, pid: hello.pid, kept }, 'control node attached');
@@ -158,14 +162,21 @@ class SpeakerProcess implements ControlHome {
       },
       this.#events,
     );
-    this.#configured = { part, untold, kept: new KeptRoutes(part.speaker.rib), file };
+    const kept = new KeptRoutes(part.speaker.rib);
+    try {
+      if (!part.restarts) part.neighbours.start();
+    } catch (error) {
+      part.close();
+      throw error;
+    }
+    this.#configured = { part, untold, kept, file, started: !part.restarts };
     return this.#configured;
   }
 
   take(connection: ControlConnection, message: Exclude<ToSpeaker, Hello>): void {
     const { kept } = this.#there();
     if (message.type === 'want') kept.want(message.targets);
-    else if (message.type === 'end-of-rib') this.#swept(kept.end(), 'not said again');
+    else if (message.type === 'end-of-rib') this.#saidAll();
     else if (message.type === 'quit') this.#quit();
     else this.#call(connection, message);
   }
@@ -214,6 +225,18 @@ class SpeakerProcess implements ControlHome {
       const kept = this.#configured?.kept;
       if (kept !== undefined) this.#swept(kept.expire(), 'no control node has come back');
     }, this.#keepMs);
+  }
+
+  #saidAll(): void {
+    const here = this.#there();
+    this.#swept(here.kept.end(), 'not said again');
+    if (here.started) return;
+    here.started = true;
+    try {
+      here.part.neighbours.start();
+    } catch (error) {
+      this.#events.onError(error, 'neighbours cannot be called');
+    }
   }
 
   #swept(routes: number, why: string): void {

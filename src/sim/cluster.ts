@@ -20,6 +20,7 @@ import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
 import type { RouteSource, RouteUpdate } from '../rib/route.ts';
 import { ControlNodes } from '../xmpp/control-nodes.ts';
+import type { Clock } from '../xmpp/transport/byte-stream.ts';
 import { VirtualClock } from './clock.ts';
 import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
 import { Fabric } from './fabric.ts';
@@ -36,6 +37,8 @@ export interface NodeOptions {
   readonly name: string;
   readonly ipv4: string;
   readonly mac: string;
+  /** Names of those it has sessions with: clusters that share a fabric. Default: all. */
+  readonly controls?: readonly string[];
 }
 
 export interface SimulatedNode {
@@ -118,6 +121,11 @@ export class SimulatedCluster {
     }
   }
 
+  /** For what else is to happen in this cluster's time. */
+  get clock(): Clock {
+    return this.#clock;
+  }
+
   get nowNs(): bigint {
     return this.#clock.nowNs;
   }
@@ -162,12 +170,14 @@ export class SimulatedCluster {
     }
   }
 
-  #controlNodes({ name, ipv4 }: NodeOptions, seed: bigint): ControlNodes {
+  #controlNodes({ name, ipv4, controls }: NodeOptions, seed: bigint): ControlNodes {
     const clock = this.#clock;
+    const all = [...this.controls.values()];
+    const its = controls === undefined ? all : all.filter((each) => controls.includes(each.name));
     return new ControlNodes({
       name,
       ownAddresses: [ipv4],
-      nodes: [...this.controls.values()].map((control) => ({
+      nodes: its.map((control) => ({
         name: control.name,
         connect: control.connector(ipv4),
       })),

@@ -232,6 +232,7 @@ describe('sessions', () => {
 
   test('one that is to be back keeps its routes with those who wait for it', async () => {
     await start('east', {
+      settle_seconds: 0,
       neighbors: [
         { address: ADDRESS.west, as: 64512, passive: true, graceful_restart_seconds: 60 },
       ],
@@ -248,7 +249,7 @@ describe('sessions', () => {
         },
       ],
     };
-    await start('west', bgp);
+    await start('west', { settle_seconds: 0, ...bgp });
     await state('east', 'established');
     (await agent('west')).inet('red', { address: VIP, label: 25 });
     await used('east', 'bgp');
@@ -256,14 +257,24 @@ describe('sessions', () => {
     delete controls.west;
     await until(neighbour('east'), (each) => each?.state !== 'established');
     expect(await cli('east', 'routes', VIP)).toMatch(/\* best .* stale\n/);
-    await used('east', 'bgp');
-    await start('west', bgp);
-    (await agent('west')).inet('red', { address: VIP, label: 25 });
-    await state('east', 'established');
+    await start('west', { settle_seconds: 1, ...bgp });
+    expect(await cli('west', 'neighbors'), 'its agents first').toContain('no neighbour');
+    const back = await agent('west');
+    setTimeout(() => back.inet('red', { address: VIP, label: 25 }), 500);
+    const seen: string[] = [];
     await until(
-      () => cli('east', 'routes', VIP),
-      (text) => !text.includes('stale') && text.includes('best'),
+      async () => {
+        const text = await cli('east', 'routes', VIP);
+        seen.push(text);
+        return text;
+      },
+      (text) => text.includes('best') && !text.includes('stale'),
     );
+    expect(seen.length).toBeGreaterThan(10);
+    expect(
+      seen.filter((text) => !text.includes('best')),
+      'it was there all the time',
+    ).toEqual([]);
   });
 
   test('what is refused at run time is refused whole, with the key', async () => {
@@ -309,6 +320,19 @@ test('all of one neighbour, and its metrics', async () => {
   expect(sample('errors_total', `${of},consequence="treat-as-withdraw"`)).toBe('0');
   expect(sample('sessions_total', 'state="up"')).toBe('1');
   expect(sample('bridged_routes', 'what="learned"')).toBe('1');
+});
+
+test('an agent with the name of our own peer is turned away, and takes nobody along', async () => {
+  await federated();
+  const session = await ScriptedAgent.connect('bgp', controls.east?.xmppPort as number).catch(
+    (error: unknown) => error,
+  );
+  if (session instanceof ScriptedAgent) {
+    open.push(session);
+    await session.until(() => session.closed, 'its end');
+  }
+  (await agent('east')).inet('red', { address: VIP, label: 25 });
+  await used('west', 'bgp');
 });
 
 describe('a file that cannot be', () => {

@@ -21,7 +21,7 @@ const TARGET = '64512:900';
 const AS = { east: 64512, west: 64513 } as const;
 type Name = keyof typeof AS;
 const ADDRESS: Record<Name, string> = { east: '127.0.0.21', west: '127.0.0.22' };
-const LEARN_SECONDS = 2;
+const SETTLE_SECONDS = 2;
 
 let directory: string;
 let ports: Record<Name, { bgp: number; xmpp: number }>;
@@ -51,6 +51,7 @@ function configure(name: Name, { speaker, neighbor }: Setting = {}): void {
     as: AS[name],
     router_id: `192.0.2.${AS[name] - 64500}`,
     listen: [`${ADDRESS[name]}:${ports[name].bgp}`],
+    settle_seconds: SETTLE_SECONDS,
     neighbors: [
       {
         ...{ name: far, address: ADDRESS[far], port: ports[far].bgp, local_address: ADDRESS[name] },
@@ -152,8 +153,13 @@ async function told(name: Name): Promise<string[]> {
 
 /** Its routes are told from `address`; it has the same name whenever it comes. */
 async function agent(name: Name): Promise<ScriptedAgent> {
-  const connected = () => ScriptedAgent.connect(`compute-${name}`, ports[name].xmpp);
-  const made = await until(`${name} takes agents`, connected, () => true);
+  // Before it listens, who calls that port again and again may meet himself there.
+  await until(
+    `${name} is there`,
+    () => view(name),
+    () => true,
+  );
+  const made = await ScriptedAgent.connect(`compute-${name}`, ports[name].xmpp);
   agents.push(made);
   made.subscribe('red', 1);
   return made;
@@ -247,7 +253,7 @@ const FAR = ['10.2.0.1/32'];
 /** East with a speaker of its own, west without, an agent at each. */
 async function federated(setting: Setting = { speaker: {} }): Promise<Record<Name, ScriptedAgent>> {
   const { speaker, ...rest } = setting;
-  configure('east', { ...rest, speaker: { learn_seconds: LEARN_SECONDS, ...speaker } });
+  configure('east', { ...rest, speaker: { ...speaker } });
   configure('west');
   control('east');
   control('west');
@@ -301,11 +307,11 @@ describe('a control node that is killed', { timeout: 60_000 }, () => {
       ({ originated }) => originated === ROUTES.length,
     );
     // Past its end-of-rib.
-    await sleep(LEARN_SECONDS * 1000 + 500);
+    await sleep(SETTLE_SECONDS * 1000 + 500);
     const after = await neighbour('west');
     expect(await stop()).toEqual({ looked: true, missing: [] });
     expect(after.flaps).toBe(0);
-    expect(after.ageMs).toBeGreaterThan(before.ageMs + LEARN_SECONDS * 1000);
+    expect(after.ageMs).toBeGreaterThan(before.ageMs + SETTLE_SECONDS * 1000);
     expect(after.messagesIn.update, 'UPDATEs to the peer').toBe(before.messagesIn.update);
     expect(after.messagesIn['route-refresh']).toBe(before.messagesIn['route-refresh']);
     const mine = await neighbour('east');
@@ -401,7 +407,7 @@ describe('an operator', { timeout: 60_000 }, () => {
     await end('east', 'SIGKILL');
     east.destroy();
     configure('east', {
-      speaker: { learn_seconds: LEARN_SECONDS },
+      speaker: {},
       neighbor: { description: 'with another word' },
     });
     control('east');
@@ -414,7 +420,7 @@ describe('an operator', { timeout: 60_000 }, () => {
     expect(await call('east', 'bgp.policies')).toMatchObject([{ policy: { name: 'idle' } }]);
     await end('east', 'SIGKILL');
     configure('east', {
-      speaker: { learn_seconds: LEARN_SECONDS },
+      speaker: {},
       neighbor: { hold_seconds: 30 },
     });
     control('east');

@@ -89,6 +89,8 @@ const TO_CONTROL = {
     version: whole(0xffff),
     pid: whole(),
     resumed: truth,
+    /** Neighbours keep our routes while we are away: they are called after the first end-of-rib. */
+    restarts: truth,
     /** Routes of the control node that was here before. */
     kept: whole(),
     ports: listOf(whole(0xffff), 64),

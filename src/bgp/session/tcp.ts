@@ -10,7 +10,7 @@ import { canonicalIp, type IpFamily, type IpText, parseIp } from '../../addr/ip.
 import { hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import type { StreamListener } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
-import { LINGER_MS } from '../limits.ts';
+import { LINGER_MS, MAX_LINGERING } from '../limits.ts';
 import { MAX_TTL } from './hops.ts';
 import type {
   Attempt,
@@ -44,7 +44,10 @@ function descriptorOf(socket: Socket): number {
   return (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
 }
 
+const KEEPALIVE_MS = 60_000;
+
 class SocketStream implements PeerStream {
+  static #lingering = 0;
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly #socket: Socket;
@@ -58,6 +61,7 @@ class SocketStream implements PeerStream {
     this.local = { address: addressOf(localAddress), port: localPort ?? 0 };
     this.remote = { address: addressOf(remoteAddress), port: remotePort ?? 0 };
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_MS); // hold times may be 0
     socket.pause();
     socket.on('error', (error) => {
       this.#why = error.message;
@@ -110,11 +114,18 @@ class SocketStream implements PeerStream {
   end(): void {
     this.#listener = undefined;
     const socket = this.#socket;
+    if (socket.destroyed) return;
     socket.resume(); // unread bytes would make it a reset, and the last words be lost
-    socket.end(() => socket.destroy());
+    // For the same reason the peer's end is waited for, by so many at once.
+    if (SocketStream.#lingering >= MAX_LINGERING) socket.end(() => socket.destroy());
+    else socket.end();
+    SocketStream.#lingering += 1;
     const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     timer.unref();
-    socket.once('close', () => clearTimeout(timer));
+    socket.once('close', () => {
+      SocketStream.#lingering -= 1;
+      clearTimeout(timer);
+    });
   }
 
   destroy(): void {

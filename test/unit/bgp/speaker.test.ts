@@ -288,6 +288,15 @@ describe('changes while it runs', () => {
     expect(a.speaker.status().refused).toBeGreaterThan(0);
   });
 
+  test('a password that no kernel takes is refused, and nothing is changed', () => {
+    const { lab, a, b, logs } = pair();
+    lab.pass(5_000);
+    const password = 'é'.repeat(41);
+    expect(() => a.speaker.setNeighbour(neighbour(b.address, { password }))).toThrow('80 bytes');
+    lab.pass(5_000);
+    expect(logs()).toEqual([['up'], ['up']]);
+  });
+
   test('two neighbours cannot have one address, unless we have two', () => {
     const { a, b } = pair();
     const twice = (more: Partial<Neighbour>) => () =>
@@ -508,6 +517,15 @@ describe('restarts', () => {
       ({ kind }) => kind === 'graceful-restart',
     );
     expect(later).toMatchObject({ restarting: false });
+  });
+
+  test('who keeps no routes is told that we go', () => {
+    const { lab, b, logs, seenByA } = pair();
+    lab.pass(5_000);
+    b.speaker.close({ restart: true, text: 'back soon' });
+    lab.pass(1_000);
+    expect(logs()[0]).toEqual(['up', 'down']);
+    expect(seenByA()?.lastErrorIn?.text).toContain('(6/2): "back soon"');
   });
 
   test('the RIB is called when something of it is due', () => {

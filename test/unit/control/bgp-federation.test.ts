@@ -155,6 +155,18 @@ describe('out', () => {
     expect(house.flush(), 'as good as it').toEqual([`+vpnv4 192.0.2.1:1 ${P}`]);
   });
 
+  test('of two under one RD the better one has the name', () => {
+    house.say('192.0.2.1', 'red', { rd: '192.0.2.9:1', attributes: { localPreference: 50 } });
+    house.tables.createInstance({ name: 'blue', import: [], export: ['2:2'] });
+    house.say('192.0.2.2', 'blue', { rd: '192.0.2.9:1' });
+    expect(house.flush()).toEqual([`+vpnv4 192.0.2.9:1 ${P}`]);
+    const told = () => [...house.rib.said.values()].map(({ nextHop }) => nextHop.address);
+    expect(told()).toEqual(['192.0.2.2']);
+    house.tables.detach(house.agent('192.0.2.2'));
+    house.flush();
+    expect(told()).toEqual(['192.0.2.1']);
+  });
+
   test('what a route cannot say is left out, counted, and told once it can be', () => {
     house.say('192.0.2.1', 'red', { hops: [{ address: '192.0.2.1', label: 0, encaps: ['udp'] }] });
     expect(house.flush()).toEqual([]);
@@ -268,6 +280,17 @@ describe('in', () => {
     house.federation.changed([...bestOf(house.rib.rib)]);
     house.flush();
     expect(encaps()).toEqual(['udp']);
+  });
+
+  test('where they are shown may be configured: nothing of theirs changes by that', () => {
+    house.tables.createInstance({ name: BGP_INSTANCE, import: ['1:1', '2:2'], export: ['7:7'] });
+    house.tables.createInstance({ name: 'green', import: ['7:7'], export: [] });
+    house.tables.createInstance({ name: 'blue', import: ['2:2'], export: [] });
+    house.say('192.0.2.1', 'red', { attributes: { localPreference: 500 } });
+    house.hear(vpn('198.51.100.2:1', '2:2'));
+    expect(house.hops('blue')).toEqual(['198.51.100.2 70']);
+    expect(house.hops('green')).toEqual([]);
+    expect(house.tables.entries('blue')[0]?.targets).toBe('2:2');
   });
 
   test('two routes of one RD that differ by tag are two paths', () => {
