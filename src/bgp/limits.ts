@@ -36,7 +36,7 @@ export const MAX_PASSWORD_BYTES = 80;
 /** Of one message. A change of 64 paths with the longest attributes fits; whoever says more is hung up on. */
 export const MAX_FRAME_BYTES = 16 << 20;
 /** Routes are put into one message until it has so many bytes. */
-export const BATCH_BYTES = 64 << 10;
+export const BATCH_BYTES = 32 << 10;
 /** Not taken by the other end: routes wait as keys until it is less. */
 export const MAX_LINK_WAITING_BYTES = 256 << 10;
 /** Answers and news that are not taken: the connection is given up. */

@@ -9,7 +9,7 @@
 import { BATCH_BYTES } from '../bgp/limits.ts';
 import { FRAME, frameOf } from '../bgp/link/frame.ts';
 import { messageFrame } from '../bgp/link/messages.ts';
-import { type Route, RouteBatch } from '../bgp/link/route-batch.ts';
+import { isUnsayable, type Route, RouteBatch } from '../bgp/link/route-batch.ts';
 import type { Nlri } from '../bgp/rib/contract.ts';
 import { nlriKey } from '../bgp/wire/family.ts';
 import type { FamilyName } from '../bgp/wire/family-names.ts';
@@ -71,9 +71,10 @@ export class RemoteRib implements FederatedRib {
   }
 
   #wait(key: string, waiting: Waiting | undefined): void {
-    // `waiting` has no path's attributes: those are looked up when it is told.
+    const idle = this.#waiting.size === 0;
+    // Without a path's attributes: those are looked up when it is told.
     this.#waiting.set(key, waiting && { family: waiting.family, nlri: waiting.nlri });
-    if (this.#waiting.size === 1) this.#onWaiting();
+    if (idle) this.#onWaiting();
   }
 
   /** Undefined: nothing waits. */
@@ -101,7 +102,7 @@ export class RemoteRib implements FederatedRib {
         batch.announce(route);
         return;
       } catch (error) {
-        if ((error as { code?: unknown }).code !== 'BGP_TOO_LONG') throw error;
+        if (!isUnsayable(error)) throw error;
         this.#onUnsendable(route);
       }
     }

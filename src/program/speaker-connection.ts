@@ -78,13 +78,14 @@ export class ControlConnection {
     });
   }
 
+  /** One batch, and the next one after sockets and timers have been looked at. */
   pump(): void {
-    if (this.#state !== 'open') return;
-    while (this.#socket.writableLength < MAX_LINK_WAITING_BYTES) {
-      const frames = this.#untold?.next() ?? [];
-      if (frames.length > 0) for (const frame of frames) this.#socket.write(frame);
-      else if (this.#untold?.size === 0) return;
-    }
+    const untold = this.#untold;
+    if (this.#state !== 'open' || untold === undefined) return;
+    // `drain` asks again.
+    if (this.#socket.writableLength >= MAX_LINK_WAITING_BYTES) return;
+    for (const frame of untold.next()) this.#socket.write(frame);
+    if (untold.size > 0) this.pumpSoon();
   }
 
   destroy(): void {

@@ -353,13 +353,15 @@ export class SpeakerLink {
     });
   }
 
+  /** One batch, and the next one after sockets and timers have been looked at. */
   #pump(): void {
     const socket = this.#socket;
-    while (socket !== undefined && socket.writableLength < MAX_LINK_WAITING_BYTES) {
-      const frame = this.rib.next();
-      if (frame === undefined) return;
-      socket.write(frame);
-    }
+    // `drain` asks again.
+    if (socket === undefined || socket.writableLength >= MAX_LINK_WAITING_BYTES) return;
+    const frame = this.rib.next();
+    if (frame === undefined) return;
+    socket.write(frame);
+    this.#pumpSoon();
   }
 }
 

@@ -38,7 +38,11 @@ const STALE: readonly BgpPath['stale'][] = [undefined, 'short', 'long'];
 const routesOf = (family: FamilyName, nlri: Nlri): Routes =>
   ({ family, nlri: [nlri] }) as unknown as Routes;
 
-/** Throws BGP_TOO_LONG: its attributes do not fit. */
+/** A route that fits into no UPDATE: too long, or with a value that BGP cannot write. */
+export const isUnsayable = (error: unknown): boolean =>
+  error instanceof RangeError || (error instanceof VRouterError && error.code === 'BGP_TOO_LONG');
+
+/** Throws what is unsayable. */
 function updateOf({ family, nlri, nextHop, attributes }: Route): Uint8Array {
   const announced = [{ ...routesOf(family, nlri), nextHop }];
   const whole = { origin: 'igp' as const, asPath: [], ...attributes };

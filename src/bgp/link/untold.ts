@@ -13,7 +13,7 @@ import type { BestChange, BgpPath } from '../rib/contract.ts';
 import type { FamilyName } from '../wire/family-names.ts';
 import { FRAME, frameOf } from './frame.ts';
 import { messageFrame, type ToControl } from './messages.ts';
-import { ChangeBatch } from './route-batch.ts';
+import { ChangeBatch, isUnsayable } from './route-batch.ts';
 
 type Said = ToControl & { readonly type: 'sender' };
 /** What of a neighbour its routes are read by. */
@@ -89,7 +89,7 @@ export class Untold {
         for (const path of change.paths) this.#introduce(path, frames);
         return;
       } catch (error) {
-        if ((error as { code?: unknown }).code !== 'BGP_TOO_LONG') throw error;
+        if (!isUnsayable(error)) throw error;
         this.#options.onUnsendable(change);
       }
     }
