@@ -33,6 +33,23 @@ export const MAX_FINDING_TEXT = 256;
 /** Kernels keep keys of at most so many bytes (TCP_MD5SIG_MAXKEYLEN). */
 export const MAX_PASSWORD_BYTES = 80;
 
+// --- the link between a control node and a speaker of its own process (link/) ---------------------------
+
+/** Of one message. A change of 64 paths with the longest attributes fits; whoever says more is hung up on. */
+export const MAX_FRAME_BYTES = 16 << 20;
+/** Routes are put into one message until it has so many bytes. */
+export const BATCH_BYTES = 32 << 10;
+/** Not taken by the other end: routes wait as keys until it is less. */
+export const MAX_LINK_WAITING_BYTES = 256 << 10;
+/** Answers and news that are not taken: the connection is given up. */
+export const MAX_LINK_UNREAD_BYTES = 64 << 20;
+/** Connections to a speaker at once; one of them is its control node's. */
+export const MAX_LINKS = 8;
+/** Until a connection says who it is. */
+export const HELLO_MS = 10_000;
+/** Calls of a control node that are not answered yet. */
+export const MAX_CALLS = 256;
+
 // --- the RIB (rib/): every one is reached by a test or a figure, and none by a router that behaves ----------
 
 export const LIMITS = {

@@ -16,10 +16,14 @@ import { suggestion } from './nearest.ts';
 export const BGP_PORT = 179;
 export const DEFAULT_HOLD_SECONDS = 90;
 export const DEFAULT_SETTLE_SECONDS = 10;
+/** With sessions that have gone on nobody waits for it. */
+export const DEFAULT_SPEAKER_SETTLE_SECONDS = 30;
 export const DEFAULT_RANGE_LIMIT = 64;
 /** TCP_MD5SIG_MAXKEYLEN. */
 const MAX_PASSWORD_BYTES = 80;
 const MAX_NEIGHBOURS = 4096;
+export const DEFAULT_KEEP_SECONDS = 120;
+export const DEFAULT_STALE_SECONDS = 120;
 
 /** Routes of networks; the others only carry what somebody else says. */
 export const DEFAULT_FAMILIES: readonly FamilyName[] = ['vpnv4', 'vpnv6', 'evpn', 'rtc'];
@@ -92,6 +96,31 @@ const rangeSchema = mapping({
   ...ofNeighbours,
 });
 
+const speakerSchema = mapping({
+  socket: z
+    .string()
+    .min(1)
+    .max(107)
+    .optional()
+    .describe('Between the two; default /run/vrouter/<name>.speaker'),
+  command: z
+    .array(z.string().min(1))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('What starts a speaker, instead of ours; its options are appended'),
+  keep_seconds: whole(0, 86400)
+    .optional()
+    .describe(
+      `Without a control node: how long what it has said stays advertised; default ${DEFAULT_KEEP_SECONDS}`,
+    ),
+  stale_seconds: whole(0, 86400)
+    .optional()
+    .describe(
+      `Without a speaker: how long what it has told stays in use; default ${DEFAULT_STALE_SECONDS}`,
+    ),
+});
+
 export const bgpSchema = mapping({
   as: asNumber,
   router_id: ipv4,
@@ -106,12 +135,18 @@ export const bgpSchema = mapping({
   settle_seconds: whole(0, 4095)
     .optional()
     .describe(
-      'With graceful_restart_seconds: after a start agents have so long to say what they have before neighbours ' +
-        `are told that it is all; default ${DEFAULT_SETTLE_SECONDS}`,
+      'With graceful_restart_seconds, or a speaker of its own process: after a start agents have so long to say ' +
+        'what they have before neighbours are told that it is all; default ' +
+        `${DEFAULT_SETTLE_SECONDS}, with a speaker ${DEFAULT_SPEAKER_SETTLE_SECONDS}`,
     ),
   neighbors: z.array(neighbourSchema).max(MAX_NEIGHBOURS).optional(),
   ranges: z.array(rangeSchema).max(256).optional().describe('Who calls from there is a neighbour'),
   policies: z.array(policySchema).max(1024).optional(),
+  speaker: speakerSchema
+    .optional()
+    .describe(
+      'BGP as a process of its own, whose sessions outlive the control node; absent: in its process',
+    ),
 }).describe('Federation: sessions with other control nodes and with routers');
 
 export type BgpFile = z.infer<typeof bgpSchema>;

@@ -24,7 +24,10 @@ import type { Peer, PeerSink, RouteTables, Watcher } from './tables.ts';
 /** Where routes of BGP are looked at. No agent subscribes to it: it is no network's. */
 export const BGP_INSTANCE = `${MASTER_INSTANCE}:bgp`;
 export const BGP_PEER = 'bgp';
-const FAMILIES: readonly FamilyName[] = ['vpnv4', 'vpnv6', 'evpn'];
+export const FEDERATED: ReadonlySet<FamilyName> = new Set(['vpnv4', 'vpnv6', 'evpn']);
+
+/** Of a RIB, here or in another process, what the bridge says to it. */
+export type FederatedRib = Pick<BgpRib, 'originate' | 'withdraw' | 'want'>;
 
 export interface FederationOptions extends Naming {
   /** By name, as it is in paths. */
@@ -55,12 +58,14 @@ export class Federation implements Watcher {
   readonly #tables: RouteTables;
   readonly #options: FederationOptions;
   readonly #peer: Peer;
-  #rib: BgpRib | undefined;
+  #rib: FederatedRib | undefined;
   /** By prefix, then by RD. */
   readonly #out = new Map<string, ReadonlyMap<string, Origination>>();
   /** By the route's key in BGP. */
   readonly #in = new Map<string, Learnt>();
   #known: KnownAttributes = new WeakMap();
+  /** Of these, told by a speaker that is away. */
+  #stale = new Set<string>();
   #originated = 0;
   #infeasible = 0;
   readonly #leftOut = new Map<LeftOut, number>();
@@ -72,7 +77,7 @@ export class Federation implements Watcher {
   }
 
   /** The RIB whose `onChanges` is `changed`. */
-  connect(rib: BgpRib): void {
+  connect(rib: FederatedRib): void {
     this.#rib = rib;
     this.#tables.watch(this);
   }
@@ -146,22 +151,33 @@ export class Federation implements Watcher {
   /** `onChanges` of the RIB. */
   changed(changes: readonly Pick<BestChange, 'family' | 'key' | 'paths'>[]): void {
     for (const { family, key, paths } of changes) {
-      if (FAMILIES.includes(family)) this.#learn(`${family} ${key}`, paths);
+      if (FEDERATED.has(family)) this.#learn(`${family} ${key}`, paths);
     }
   }
 
-  /** What neighbours say is read anew: they, or what it is read by, are others now. */
-  readAgain(): void {
+  /** Of best paths as they are: what they are read by, or who says them, is another now. */
+  readAgain(changes: readonly Pick<BestChange, 'family' | 'key' | 'paths'>[]): void {
     this.#known = new WeakMap();
-    for (const family of FAMILIES) {
-      for (const { key, paths, best } of this.#rib?.routes(family) ?? []) {
-        this.#learn(`${family} ${key}`, paths.slice(0, best));
-      }
-    }
+    this.changed(changes);
+  }
+
+  /** Who tells of best paths is away: what was told stays in use, marked, until it is told again or swept. */
+  lost(): void {
+    this.#tables.markStale(this.#peer);
+    this.#stale = new Set(this.#in.keys());
+  }
+
+  /** What has not been told again goes. */
+  sweep(): number {
+    const gone = this.#stale;
+    this.#stale = new Set();
+    for (const key of gone) this.#learn(key, []);
+    return gone.size;
   }
 
   #learn(key: string, paths: readonly BgpPath[]): void {
     const before = this.#in.get(key);
+    this.#stale.delete(key);
     const ours = paths.length === 0 || paths.some(({ from }) => from === undefined);
     const said = ours
       ? undefined
@@ -190,4 +206,13 @@ export class Federation implements Watcher {
 function sameRoute(a: VpnRoute, b: VpnRoute | LeftOut | undefined): boolean {
   if (b === undefined || typeof b === 'string') return false;
   return a.family === b.family && nlriKey(a.family, a.nlri) === nlriKey(b.family, b.nlri);
+}
+
+/** Of every route what is used of it: for one who has been told nothing, or who reads it anew (another encapsulation). */
+export function* bestOf(rib: Pick<BgpRib, 'routes'>): Generator<BestChange> {
+  for (const family of FEDERATED) {
+    for (const { key, paths, best } of rib.routes(family)) {
+      yield { family, key, paths: paths.slice(0, best) };
+    }
+  }
 }

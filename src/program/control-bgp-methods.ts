@@ -1,4 +1,7 @@
-/** Methods of `vrouter control bgp`: what there is, and neighbours and policies that come, change and go at run time. */
+/**
+ * Methods of `vrouter control bgp`: what there is, and neighbours and policies that come, change and go at run time. They
+ * are the speaker's, wherever it is; the control node adds what its bridge counts.
+ */
 import { z } from 'zod';
 import { FAMILY_NAMES, type FamilyName } from '../bgp/wire/family-names.ts';
 import { neighbourSchema } from '../config/bgp.ts';
@@ -8,8 +11,15 @@ import { choice, mapping, name, whole } from '../config/fields.ts';
 import { check, checkParams } from '../config/load.ts';
 import { VRouterError } from '../errors.ts';
 import type { ServedBgp } from './control-bgp.ts';
-import { neighboursView, peerPage, ribPage } from './control-bgp-views.ts';
+import {
+  peerPage,
+  ribPage,
+  type SpeakerView,
+  speakerView,
+  withBridge,
+} from './control-bgp-views.ts';
 import type { Methods } from './rpc-server.ts';
+import type { SpeakerPart } from './speaker-part.ts';
 
 const after = whole(0, 0xffffffff).optional();
 /** Of a range: its name, a slash and an address. */
@@ -39,11 +49,12 @@ function checked<S extends z.ZodType>(schema: S, method: string, params: unknown
   return { value: check(schema, text), text };
 }
 
-export function bgpMethods(bgp: ServedBgp | undefined): Methods {
-  const served = (): ServedBgp => {
-    if (bgp === undefined) throw new VRouterError('NOT_FOUND', 'there is no BGP here');
-    return bgp;
-  };
+export interface SpeakerHooks {
+  /** What a neighbour says means something else now: to be read anew. */
+  otherMeaning(): void;
+}
+
+export function speakerMethods(served: () => SpeakerPart, hooks: SpeakerHooks): Methods {
   const crossing = (which: 'received' | 'advertised') => (params: unknown) => {
     const given = checkParams(schemas.crossing, `bgp.${which}`, params);
     const { speaker } = served();
@@ -59,7 +70,7 @@ export function bgpMethods(bgp: ServedBgp | undefined): Methods {
   return {
     'bgp.neighbors': (params) => {
       checkParams(schemas.none, 'bgp.neighbors', params);
-      return neighboursView(served());
+      return speakerView(served());
     },
     'bgp.routes': (params) => {
       const given = checkParams(schemas.routes, 'bgp.routes', params);
@@ -90,8 +101,7 @@ export function bgpMethods(bgp: ServedBgp | undefined): Methods {
     },
     'bgp.neighbor.update': (params) => {
       const { value, text } = checked(neighbourSchema, 'bgp.neighbor.update', params);
-      const { neighbours, federation } = served();
-      if (neighbours.update(value, text)) federation.readAgain();
+      if (served().neighbours.update(value, text)) hooks.otherMeaning();
       return {};
     },
     'bgp.neighbor.remove': (params) => {
@@ -120,6 +130,25 @@ export function bgpMethods(bgp: ServedBgp | undefined): Methods {
         throw new VRouterError('BUSY', `neighbour '${of}': ${why}`);
       }
       return {};
+    },
+  };
+}
+
+const nobody = (): never => {
+  throw new VRouterError('NOT_FOUND', 'there is no BGP here');
+};
+const NAMES = Object.keys(speakerMethods(nobody, { otherMeaning: nobody }));
+
+/** As the control node has them on its socket. */
+export function bgpMethods(bgp: ServedBgp | undefined): Methods {
+  const served = (): ServedBgp => bgp ?? nobody();
+  return {
+    ...Object.fromEntries(
+      NAMES.map((method) => [method, (params: unknown) => served().call(method, params)]),
+    ),
+    'bgp.neighbors': async (params) => {
+      const view = (await served().call('bgp.neighbors', params)) as SpeakerView;
+      return withBridge(view, served().federation);
     },
   };
 }

@@ -4,7 +4,9 @@
  */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { NeighbourStatus } from '../bgp/session/status.ts';
+import { VRouterError } from '../errors.ts';
 import type { ServedBgp } from './control-bgp.ts';
+import type { SpeakerView } from './control-bgp-views.ts';
 
 const STATES = ['idle', 'connect', 'active', 'open-sent', 'open-confirm', 'established'] as const;
 const ROUTES = ['received', 'accepted', 'advertised'] as const;
@@ -79,6 +81,7 @@ const SERIES: readonly Series[] = [
 
 export class BgpMetrics {
   readonly #series: readonly { readonly gauge: Gauge; readonly values: Series['values'] }[];
+  readonly #speaker: Gauge;
   readonly #refused: Gauge;
   readonly #bridged: Gauge;
   readonly #leftOut: Gauge;
@@ -94,6 +97,7 @@ export class BgpMetrics {
       gauge: gauge(name, help, ['neighbour', ...labels]),
       values,
     }));
+    this.#speaker = gauge('speaker_up', '1: the speaker answers', []);
     this.#refused = gauge('refused_total', 'Connections of nobody we know, or of too many', [
       'why',
     ]);
@@ -112,8 +116,10 @@ export class BgpMetrics {
     this.#sessions.inc({ state });
   }
 
-  read({ speaker, federation }: ServedBgp): void {
-    const { neighbours, refused, refusedByLimit } = speaker.status();
+  async read({ call, federation }: ServedBgp): Promise<void> {
+    const view = await viewOf(call);
+    this.#speaker.set(view === undefined ? 0 : 1);
+    const { neighbours = [], refused = 0, refusedByLimit = 0 } = view ?? {};
     for (const { gauge, values } of this.#series) {
       gauge.reset();
       for (const neighbour of neighbours) {
@@ -127,5 +133,15 @@ export class BgpMetrics {
     for (const [labels, value] of each('what', { originated, learned, infeasible }))
       this.#bridged.set(labels, value);
     for (const [why, count] of leftOut) this.#leftOut.set({ why }, count);
+  }
+}
+
+/** Undefined: it is away. */
+async function viewOf(call: ServedBgp['call']): Promise<SpeakerView | undefined> {
+  try {
+    return (await call('bgp.neighbors', {})) as SpeakerView;
+  } catch (error) {
+    if (error instanceof VRouterError && error.code === 'NO_SPEAKER') return undefined;
+    throw error;
   }
 }

@@ -43,6 +43,7 @@ export class BgpNeighbours {
   readonly #ranges = new Map<string, RangeFile>();
   readonly #policies = new Map<string, PolicyFile>();
   #made = new Map<string, Policy>();
+  #started = false;
 
   constructor(speaker: BgpSpeaker, as: number, readPassword: (file: string) => string) {
     this.#speaker = speaker;
@@ -59,9 +60,45 @@ export class BgpNeighbours {
   }
 
   start(): void {
+    this.#started = true;
     for (const range of this.#ranges.values()) this.#speaker.setRange(this.#rangeOf(range));
     for (const neighbour of this.#neighbours.values())
       this.#speaker.setNeighbour(this.#neighbourOf(neighbour));
+  }
+
+  /**
+   * The file is another now, or the same: what has changed in it since `before` is changed here. What was changed at
+   * run time and is in both files as it was stays so. Who is the same is not touched.
+   */
+  reload(before: BgpFile, after: BgpFile): void {
+    if (!this.#started) {
+      for (const known of [this.#neighbours, this.#ranges, this.#policies]) known.clear();
+      this.load(after);
+      return;
+    }
+    const policies = differences(before.policies, after.policies, ({ name }) => name);
+    const ranges = differences(before.ranges, after.ranges, ({ name }) => name);
+    const neighbours = differences(before.neighbors, after.neighbors, neighbourName);
+    for (const policy of policies.changed) this.#changePolicy(policy);
+    for (const name of neighbours.gone) {
+      if (this.#neighbours.delete(name)) this.#speaker.removeNeighbour(name);
+    }
+    for (const name of ranges.gone) {
+      if (this.#ranges.delete(name)) this.#speaker.removeRange(name);
+    }
+    for (const range of ranges.changed) {
+      this.#ranges.set(range.name, range);
+      this.#speaker.setRange(this.#rangeOf(range));
+    }
+    for (const neighbour of neighbours.changed) {
+      this.#neighbours.set(neighbourName(neighbour), neighbour);
+      this.#speaker.setNeighbour(this.#neighbourOf(neighbour));
+    }
+    for (const { policy, importOf, exportOf } of this.policies()) {
+      const used = importOf.length + exportOf.length > 0;
+      if (policies.gone.includes(policy.name) && !used) this.#policies.delete(policy.name);
+    }
+    this.#remake();
   }
 
   // --- neighbours ------------------------------------------------------------------------------------
@@ -141,6 +178,10 @@ export class BgpNeighbours {
     if (this.#policies.size >= MAX_POLICIES && !this.#policies.has(policy.name)) {
       throw new VRouterError('TABLE_FULL', `more than ${MAX_POLICIES} policies`);
     }
+    this.#changePolicy(policy);
+  }
+
+  #changePolicy(policy: PolicyFile): void {
     this.#policies.set(policy.name, policy);
     this.#remake();
     const uses = (file: NeighbourFile | RangeFile) =>
@@ -181,6 +222,19 @@ export class BgpNeighbours {
   #passwordOf({ password_file }: NeighbourFile | RangeFile): string | undefined {
     return password_file === undefined ? undefined : this.#readPassword(password_file);
   }
+}
+
+function differences<T>(
+  before: readonly T[] = [],
+  after: readonly T[] = [],
+  nameOf: (each: T) => string,
+): { readonly changed: readonly T[]; readonly gone: readonly string[] } {
+  const known = new Map(before.map((each) => [nameOf(each), JSON.stringify(each)]));
+  const left = new Set(after.map(nameOf));
+  return {
+    changed: after.filter((each) => known.get(nameOf(each)) !== JSON.stringify(each)),
+    gone: [...known.keys()].filter((name) => !left.has(name)),
+  };
 }
 
 function refuse(text: ConfigText, problems: readonly Problem[]): void {

@@ -7,8 +7,9 @@ import type { FamilyName } from '../bgp/wire/family-names.ts';
 import type { BgpNeighboursView, BgpPathView, BgpRouteView } from '../cli/bgp-views.ts';
 import type { Page } from '../cli/protocol.ts';
 import { communityText } from '../config/bgp-policies.ts';
+import type { Federation } from '../control/bgp-federation.ts';
 import { asPathText } from '../control/bgp-paths.ts';
-import type { ServedBgp } from './control-bgp.ts';
+import type { SpeakerPart } from './speaker-part.ts';
 
 /** Routes an answer. */
 const PAGE = 2048;
@@ -17,14 +18,14 @@ const TUNNEL_NAMES = new Map<number, string>(
   Object.entries(TUNNEL_TYPES).map(([name, type]) => [type, name]),
 );
 
-export function neighboursView({
-  speaker,
-  neighbours,
-  federation,
-  own,
-}: ServedBgp): BgpNeighboursView {
+/** What the speaker knows; the rest is the bridge's. */
+export type SpeakerView = Omit<
+  BgpNeighboursView,
+  'originated' | 'learned' | 'infeasible' | 'leftOut'
+>;
+
+export function speakerView({ speaker, neighbours, own }: SpeakerPart): SpeakerView {
   const { neighbours: all, refused, refusedByLimit } = speaker.status();
-  const { originated, learned, infeasible, leftOut } = federation.counts();
   return {
     as: own.as,
     routerId: own.id,
@@ -32,7 +33,15 @@ export function neighboursView({
       const description = neighbours.description(status.name);
       return { ...status, ...(description !== undefined && { description }) };
     }),
-    ...{ refused, refusedByLimit, originated, learned, infeasible },
+    ...{ refused, refusedByLimit },
+  };
+}
+
+export function withBridge(view: SpeakerView, federation: Federation): BgpNeighboursView {
+  const { originated, learned, infeasible, leftOut } = federation.counts();
+  return {
+    ...view,
+    ...{ originated, learned, infeasible },
     leftOut: Object.fromEntries([...leftOut].filter(([, count]) => count > 0)),
   };
 }

@@ -1,137 +1,147 @@
 /**
- * BGP of `vrouter control`: a RIB, a speaker with its sockets, neighbours as the control file has them, and the bridge
- * to the tables (control/bgp-federation.ts). What comes and goes is told to `events`, with the reason.
+ * BGP of `vrouter control`: the bridge to the tables (control/bgp-federation.ts), and the speaker it is a bridge to: in this
+ * process (speaker-part.ts), or, with `bgp.speaker`, in one of its own (speaker-link.ts).
  *
  * Invariants
  *  * After a start neighbours who keep our routes meanwhile are called once agents have had time to say theirs again: the
  *    end of the first table is the end of what is kept.
- *  * What is told of a session is told after the speaker has done with it, so that its reason is there.
+ *  * Methods, views and metrics do not know where the speaker is.
  */
-import { readFileSync } from 'node:fs';
-import { canonicalIp } from '../addr/ip.ts';
+import type { Logger } from 'pino';
 import type { Speaker } from '../bgp/neighbour.ts';
 import type { BgpSpeaker } from '../bgp/session/speaker.ts';
-import type { NeighbourStatus } from '../bgp/session/status.ts';
-import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
-import { type BgpFile, DEFAULT_LISTEN, DEFAULT_SETTLE_SECONDS } from '../config/bgp.ts';
+import { type BgpFile, DEFAULT_SETTLE_SECONDS } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
-import { listenAddress } from '../config/listen.ts';
-import type { Federation, FederationOptions } from '../control/bgp-federation.ts';
-import { federate } from '../control/bgp-speaker.ts';
+import { bestOf, Federation, type FederationOptions } from '../control/bgp-federation.ts';
 import type { RouteTables } from '../control/tables.ts';
-import { loadAddon } from '../dataplane/binding.ts';
-import { VRouterError } from '../errors.ts';
-import { BgpNeighbours, passwordProblems } from './control-bgp-neighbours.ts';
-
-export interface BgpEvents {
-  /** `why`: of one that is down. */
-  onSession(neighbour: string, state: 'up' | 'down', why: string | undefined): void;
-  /** A connection that could not be taken; an error of ours that ended a session. */
-  onError(error: unknown, what: string): void;
-}
+import { speakerMethods } from './control-bgp-methods.ts';
+import { passwordProblems } from './control-bgp-neighbours.ts';
+import type { Method } from './rpc-server.ts';
+import { SpeakerLink, speakerLinkOptions } from './speaker-link.ts';
+import { type BgpEvents, firstLine, type SpeakerPart, startSpeakerPart } from './speaker-part.ts';
 
 export interface ServedBgp {
   readonly own: Speaker;
-  readonly speaker: BgpSpeaker;
   readonly federation: Federation;
-  readonly neighbours: BgpNeighbours;
   /** In the order of `listen`. */
   readonly ports: readonly number[];
-  /** comesBack: neighbours that can are to keep our routes until then; default: if packets go on meanwhile. */
+  /** A method of the speaker's (control-bgp-methods.ts). */
+  call(method: string, params: unknown): unknown;
+  /**
+   * comesBack: neighbours that can are to keep our routes until then (default: if packets go on meanwhile), and a
+   * speaker of its own process goes on for the next control node (default: not).
+   */
   close(comesBack?: boolean): void;
 }
 
-export interface BgpCircumstances extends Pick<FederationOptions, 'indexOf' | 'networkOf'> {
+export interface BgpSetting {
+  /** Of the control node. */
+  readonly name: string;
+  readonly naming: Pick<FederationOptions, 'indexOf' | 'networkOf'>;
+  readonly events: BgpEvents;
+  readonly log: Logger;
+}
+
+export interface HereSetting extends Pick<BgpSetting, 'naming' | 'events'> {
   /** Packets go on while this process is away. Default true: they are the nodes'. */
   readonly forwardingKept?: boolean;
 }
 
-/** Without the addon TTLs are the system's, and signatures cannot be had: who is configured to have them is refused. */
-function sockets(): TcpOptionsSocket | undefined {
-  try {
-    const { addon } = loadAddon();
-    return typeof addon.openTcp === 'function' ? addon : undefined;
-  } catch (error) {
-    if (error instanceof VRouterError) return undefined;
-    throw error;
-  }
-}
-
-const firstLine = (file: string): string => readFileSync(file, 'utf8').split(/\r?\n/)[0] ?? '';
-
-/** Why the last session is over: what was said or found last. */
-export function endOf(status: NeighbourStatus | undefined): string | undefined {
-  const { lastErrorIn, lastErrorOut, lastEnd } = status ?? {};
-  const all = [
-    { said: lastEnd, head: '' },
-    { said: lastErrorOut, head: 'we said: ' },
-    { said: lastErrorIn, head: 'it said: ' },
-  ].flatMap(({ said, head }) =>
-    said === undefined ? [] : [{ at: said.at, text: `${head}${said.text}` }],
-  );
-  // A notification says more than that the connection was closed after it.
-  return all.sort((a, b) => b.at - a.at || all.indexOf(b) - all.indexOf(a))[0]?.text;
+export interface ServedHere extends ServedBgp {
+  readonly speaker: BgpSpeaker;
 }
 
 /** `text`: the control file, for what is wrong with files that it names. */
-export async function serveBgp(
+export function serveBgp(
   tables: RouteTables,
   file: BgpFile,
   text: ConfigText,
-  { forwardingKept = true, ...naming }: BgpCircumstances,
-  events: BgpEvents,
+  setting: BgpSetting,
 ): Promise<ServedBgp> {
+  if (file.speaker === undefined) return serveBgpHere(tables, file, text, setting);
+  checkPasswords(file, text);
+  return inItsOwn(tables, file, setting);
+}
+
+function checkPasswords(file: BgpFile, text: ConfigText): void {
   const problems = passwordProblems(file, firstLine, ['bgp']);
   if (problems.length > 0) text.refuse(problems);
+}
+
+/** The speaker is in this process, whatever the file says. */
+export async function serveBgpHere(
+  tables: RouteTables,
+  file: BgpFile,
+  text: ConfigText,
+  { naming, events, forwardingKept = true }: HereSetting,
+): Promise<ServedHere> {
+  checkPasswords(file, text);
   const own = speakerOf(file);
-  const options = sockets();
-  const transport = await TcpTransport.open({
-    listen: (file.listen ?? DEFAULT_LISTEN).map((each) => {
-      const { host, port } = listenAddress(each);
-      return { address: canonicalIp(host), port };
-    }),
-    ...(options !== undefined && { sockets: options }),
-    onError: (error) => events.onError(error, 'connection not accepted'),
+  const federation: Federation = new Federation(tables, {
+    ...naming,
+    as: own.as,
+    sender: (name) => part.sender(name),
   });
-  const restarts = [...(file.neighbors ?? []), ...(file.ranges ?? [])].some(
-    (each) => each.graceful_restart_seconds !== undefined,
+  const part: SpeakerPart = await startSpeakerPart(
+    file,
+    (changes) => federation.changed(changes),
+    events,
+    forwardingKept,
   );
-  const { speaker, federation } = federate(tables, own, {
-    ...{ transport, naming, forwardingKept, restarted: restarts },
-    onSession: (name, state) =>
-      setImmediate(() => {
-        const why = state === 'down' ? endOf(speaker.neighbour(name)) : undefined;
-        events.onSession(name, state, why);
-      }),
-    onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
+  const { speaker } = part;
+  const { rib } = speaker;
+  federation.connect(rib);
+  const methods = speakerMethods(() => part, {
+    otherMeaning: () => federation.readAgain([...bestOf(rib)]),
   });
-  const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
-  neighbours.load(file);
-  const settle = restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
+  const settle = part.restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
   let settled: NodeJS.Timeout | undefined;
   try {
-    if (settle === 0) neighbours.start();
-    else settled = setTimeout(() => startLate(neighbours, events), settle * 1000);
+    if (settle === 0) part.neighbours.start();
+    else settled = setTimeout(() => startLate(part, events), settle * 1000);
   } catch (error) {
-    speaker.close();
+    part.close();
     throw error;
   }
   return {
-    ...{ own, speaker, federation, neighbours, ports: transport.ports },
-    close: (comesBack = forwardingKept) => {
+    ...{ own, federation, speaker, ports: part.ports },
+    call: (method, params) => (methods[method] as Method)(params),
+    close: (comesBack) => {
       clearTimeout(settled);
-      speaker.close(
-        restarts && comesBack ? { restart: true } : { restart: false, text: 'stopped' },
-      );
+      part.close(comesBack);
     },
   };
 }
 
-function startLate(neighbours: BgpNeighbours, events: BgpEvents): void {
+function startLate({ neighbours }: SpeakerPart, events: BgpEvents): void {
   try {
     neighbours.start();
   } catch (error) {
     events.onError(error, 'neighbours cannot be called');
   }
+}
+
+async function inItsOwn(
+  tables: RouteTables,
+  file: BgpFile,
+  { name, naming, events, log }: BgpSetting,
+): Promise<ServedBgp> {
+  const own = speakerOf(file);
+  const federation: Federation = new Federation(tables, {
+    ...naming,
+    as: own.as,
+    sender: (neighbour) => link.sender(neighbour),
+  });
+  const link = new SpeakerLink(speakerLinkOptions(name, file, log), federation, events);
+  federation.connect(link.rib);
+  await link.open();
+  return {
+    ...{ own, federation },
+    get ports() {
+      return link.ports;
+    },
+    call: (method, params) => link.call(method, params),
+    close: (comesBack = false) => link.close(comesBack),
+  };
 }

@@ -164,10 +164,10 @@ export class ControlMetrics {
     log: Logger,
   ): Promise<MetricsServer> {
     return serveMetrics(at, this.#registry, log, {
-      read: () => {
+      read: async () => {
         this.#read(tables, agents);
         this.#readConfig(config);
-        if (bgp !== undefined) this.#ofBgp().read(bgp);
+        if (bgp !== undefined) await this.#ofBgp().read(bgp);
       },
       notReady: async () => undefined,
     });

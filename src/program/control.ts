@@ -18,7 +18,7 @@ import { type InstanceSpec, RouteExchange } from '../control/exchange.ts';
 import { VRouterError } from '../errors.ts';
 import { type ExchangeServer, serveExchange } from '../rib/serve.ts';
 import { MAX_PEER_NAME_BYTES } from '../xmpp/limits.ts';
-import { type BgpEvents, type ServedBgp, serveBgp } from './control-bgp.ts';
+import { type ServedBgp, serveBgp } from './control-bgp.ts';
 import { bgpMethods } from './control-bgp-methods.ts';
 import { ControlConfig, configMethods } from './control-config.ts';
 import { type ServedAgents, serveAgents } from './control-listener.ts';
@@ -27,6 +27,7 @@ import { routePage, tableViews } from './control-views.ts';
 import type { MetricsServer } from './metrics-server.ts';
 import type { RunningProcess } from './node.ts';
 import { clearStale, type Methods, RpcServer } from './rpc-server.ts';
+import type { BgpEvents } from './speaker-part.ts';
 
 const schemas = {
   none: mapping({}),
@@ -141,7 +142,15 @@ export interface RunningControl extends RunningProcess {
   readonly metricsPort?: number;
 }
 
-export async function startControl(configFile: string): Promise<RunningControl> {
+export interface ControlOptions {
+  /** When told to end, leave a speaker of its own process with its sessions. */
+  readonly leaveSpeaker?: boolean;
+}
+
+export async function startControl(
+  configFile: string,
+  { leaveSpeaker = false }: ControlOptions = {},
+): Promise<RunningControl> {
   const { value: file, text } = loadControl(configFile);
   const log = pino(
     { name: file.name, level: file.log?.level ?? 'info' },
@@ -179,7 +188,10 @@ export async function startControl(configFile: string): Promise<RunningControl> 
   try {
     bgp =
       file.bgp &&
-      (await serveBgp(exchange.tables, file.bgp, text, config, bgpEvents(log, metrics)));
+      (await serveBgp(exchange.tables, file.bgp, text, {
+        ...{ name: file.name, naming: config, log },
+        events: bgpEvents(log, metrics),
+      }));
     xmpp =
       file.xmpp &&
       (await serveAgents(exchange.tables, file.xmpp, {
@@ -235,7 +247,7 @@ export async function startControl(configFile: string): Promise<RunningControl> 
       log.info('stopping');
       await server.close();
       pages?.stop();
-      bgp?.close();
+      bgp?.close(leaveSpeaker);
       await xmpp?.close();
       await agents.close();
     },

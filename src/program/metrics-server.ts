@@ -9,7 +9,7 @@ import type { Registry } from 'prom-client';
 
 export interface Readings {
   /** Brings the registry up to date. */
-  readonly read: () => void;
+  readonly read: () => void | Promise<void>;
   /** After read(): why it is not ready, in words; undefined: it is. */
   readonly notReady: () => Promise<string | undefined>;
 }
@@ -40,12 +40,12 @@ export async function serveMetrics(
 ): Promise<MetricsServer> {
   const pages: Readonly<Record<string, () => Promise<Page>>> = {
     '/metrics': async () => {
-      read();
+      await read();
       return { status: 200, type: registry.contentType, text: await registry.metrics() };
     },
     '/healthz': async () => plain(200, 'alive'),
     '/readyz': async () => {
-      read();
+      await read();
       const why = await notReady();
       return why === undefined ? plain(200, 'ready') : plain(503, why);
     },

@@ -14,7 +14,7 @@ import { BGP_KEYS } from '../config/references.ts';
 import { Gateway } from '../control/gateway.ts';
 import { VRouterError } from '../errors.ts';
 import type { RouteSource } from '../rib/route.ts';
-import { type ServedBgp, serveBgp } from './control-bgp.ts';
+import { type ServedHere, serveBgpHere } from './control-bgp.ts';
 import { bgpMethods } from './control-bgp-methods.ts';
 import type { Methods } from './rpc-server.ts';
 
@@ -26,7 +26,7 @@ export class NodeGateway {
   readonly #file: NodeFile;
   readonly #log: Logger;
   readonly #gateway: Gateway;
-  #bgp: ServedBgp | undefined;
+  #bgp: ServedHere | undefined;
   #looking: NodeJS.Timeout | undefined;
 
   constructor(file: NodeFile, log: Logger) {
@@ -59,17 +59,18 @@ export class NodeGateway {
     const { bgp } = this.#file;
     if (bgp === undefined) throw new VRouterError('BAD_VALUE', 'there is no bgp in this file');
     const log = this.#log;
-    this.#bgp = await serveBgp(
-      this.#gateway.tables,
-      bgp,
-      text,
-      { forwardingKept },
-      {
+    if (bgp.speaker !== undefined) {
+      const message = 'a gateway has its speaker in its own process';
+      text.refuse([{ path: ['bgp', 'speaker'], message }]);
+    }
+    this.#bgp = await serveBgpHere(this.#gateway.tables, bgp, text, {
+      ...{ forwardingKept, naming: {} },
+      events: {
         onSession: (neighbour, state, why) =>
           log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`),
         onError: (error, what) => log.warn({ err: error }, `bgp: ${what}`),
       },
-    );
+    });
     log.info({ bgp: this.#bgp.ports }, 'bgp listens');
     const end = Date.now() + LEARN_MS;
     this.#looking = setInterval(() => {

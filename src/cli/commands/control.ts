@@ -24,15 +24,16 @@ export function registerControl(
     )
     // Not a required option: `show` would need it, too.
     .option('--config <file>', 'control file (vrouter schema control)')
+    .option('--leave-speaker', 'when told to end, leave its BGP speaker with its sessions')
     .addHelpText(
       'after',
       '\nExamples:\n  vrouter control --config cent111.yaml\n' +
         '  vrouter control show routes default-domain:k8s-default:vn-blue:vn-blue\n',
     )
-    .action(async ({ config }: { config?: string }) => {
+    .action(async ({ config, ...options }: { config?: string; leaveSpeaker?: boolean }) => {
       if (config === undefined) throw new UsageError('control: --config <file> is needed');
       const { startControl } = await import('../../program/control.ts');
-      await untilSignal(() => startControl(config));
+      await untilSignal(() => startControl(config, options));
     });
   const shows = control
     .command('show')

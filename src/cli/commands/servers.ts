@@ -1,4 +1,4 @@
-/** `node`, `forwarder` and `control`: the long-running processes. They end on SIGTERM or SIGINT. */
+/** `node`, `forwarder`, `control` and `speaker`: the long-running processes. They end on SIGTERM or SIGINT. */
 import { cpus } from 'node:os';
 import type { Command } from 'commander';
 import { id32, seed, wholeNumber } from '../arguments.ts';
@@ -71,4 +71,21 @@ export function registerServers(program: Command, io: Io): void {
       await runForwarder(options);
     });
   registerControl(program, io, untilSignal);
+  program
+    .command('speaker')
+    .description('BGP as a process of its own, for `vrouter control` to configure')
+    .requiredOption('--socket <path>', 'where it serves its control node')
+    .option('--log-level <level>', 'as in a control file; default info')
+    .addHelpText(
+      'after',
+      '\n`vrouter control` starts one by itself where its file has the key `bgp.speaker`. By hand, so that it\n' +
+        'is under a supervisor of its own:\n' +
+        '  vrouter speaker --socket /run/vrouter/cent111.speaker\n' +
+        '\nIt speaks to nobody before a control node has said to whom, keeps its sessions when the control node\n' +
+        'dies, and ends them and itself on SIGTERM.\n',
+    )
+    .action(async (options: { socket: string; logLevel?: string }) => {
+      const { runSpeaker } = await import('../../program/speaker.ts');
+      await runSpeaker(options);
+    });
 }

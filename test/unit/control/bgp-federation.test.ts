@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { BgpPath } from '../../../src/bgp/rib/contract.ts';
 import { nlriKey } from '../../../src/bgp/wire/family.ts';
-import { BGP_INSTANCE, BGP_PEER, Federation } from '../../../src/control/bgp-federation.ts';
+import { BGP_INSTANCE, BGP_PEER, bestOf, Federation } from '../../../src/control/bgp-federation.ts';
 import type { Sender } from '../../../src/control/bgp-paths.ts';
 import { wholeDigest } from '../../../src/control/digest.ts';
 import type { Said } from '../../../src/control/path.ts';
@@ -277,7 +277,7 @@ describe('in', () => {
     expect(encaps()).toEqual(['gre', 'udp']);
     house.rib.heard.set(`198.51.100.1:1 ${P}`, [route]);
     house.sender = { ...house.sender, encapsulation: ['udp'] };
-    house.federation.readAgain();
+    house.federation.changed([...bestOf(house.rib.rib)]);
     house.flush();
     expect(encaps()).toEqual(['udp']);
   });
