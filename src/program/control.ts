@@ -247,7 +247,7 @@ export async function startControl(
       log.info('stopping');
       await server.close();
       pages?.stop();
-      bgp?.close(leaveSpeaker);
+      bgp?.close(leaveSpeaker || undefined);
       await xmpp?.close();
       await agents.close();
     },
