@@ -44,8 +44,8 @@ export const LIMITS = {
   looksInCall: 65_536,
   /** Routes that are worked out between two breaths. */
   routesInSlice: 16_384,
-  /** Updates that a group keeps so that its other peers are given the same ones. */
-  updatesKept: 16,
+  /** Routes in the Updates that a group keeps so that its other peers are given the same ones. */
+  routesKept: 65_536,
   /** Milliseconds that VPN routes wait for a peer's memberships (RFC 4684 §6). */
   membershipWaitMs: 60_000,
   /** The same of a peer that may never say that it has said them all. */

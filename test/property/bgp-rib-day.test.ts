@@ -6,9 +6,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
-import { History, KINDS, type Step, TRAITS } from '../support/rib-history.ts';
+import { KINDS, TRAITS } from '../support/rib-cast.ts';
+import { History, type Step } from '../support/rib-history.ts';
 
-const SEED = Number(process.env['VROUTER_SEED'] ?? 6);
+const SEED = Number(process.env.VROUTER_SEED ?? 6);
 const HOURS = 24;
 const HOUR_MS = 3_600_000;
 

@@ -4,7 +4,8 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { History, KINDS, type Step } from '../support/rib-history.ts';
+import { KINDS } from '../support/rib-cast.ts';
+import { History, type Step } from '../support/rib-history.ts';
 
 const far = fc.nat({ max: KINDS.length - 1 });
 const traits = fc.oneof(

@@ -99,7 +99,8 @@ export class Group {
   /** Routes of the only member's own have no slots. */
   #skipped = false;
   #onBuilt: (() => void)[] = [];
-  readonly #kept: Kept[] = [];
+  #kept: Kept[] = [];
+  #keptRoutes = 0;
 
   constructor(key: string, table: Table, view: View, interner: Interner) {
     this.key = key;
@@ -211,7 +212,8 @@ export class Group {
     slot.sourceId = path.pathId;
     if (changed && slot.rest !== path.rest) {
       slot.rest = path.rest;
-      this.#kept.length = 0;
+      this.#kept = [];
+      this.#keptRoutes = 0;
     }
     this.#note(slot, changed);
   }
@@ -301,8 +303,11 @@ export class Group {
           };
     // One member keeps nothing for others.
     if (this.members.size > 1) {
-      if (this.#kept.length === LIMITS.updatesKept) this.#kept.shift();
       this.#kept.push({ out, slots, update });
+      this.#keptRoutes += slots.length;
+      while (this.#keptRoutes > LIMITS.routesKept) {
+        this.#keptRoutes -= this.#kept.shift()?.slots.length ?? 0;
+      }
     }
     return update;
   }
