@@ -24,6 +24,8 @@ export const LINGER_MS = 2_000;
 export const MAX_LINGERING = 256;
 /** After too many routes: tried again this much later, or when somebody says so. */
 export const OVERFLOW_RETRY_MS = 300_000;
+/** Who calls from a range and says nothing has one of its places for so long. */
+export const DYNAMIC_OPEN_MS = 30_000;
 /** Of each neighbour, what was wrong with its updates: the last few, with their texts. */
 export const KEPT_FINDINGS = 16;
 /** Of one such text. */

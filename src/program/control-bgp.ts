@@ -2,7 +2,10 @@
  * BGP of `vrouter control`: a RIB, a speaker with its sockets, neighbours as the control file has them, and the bridge
  * to the tables (control/bgp-federation.ts). What comes and goes is told to `events`, with the reason.
  *
- * Invariant: what is told of a session is told after the speaker has done with it, so that its reason is there.
+ * Invariants
+ *  * After a start neighbours who keep our routes meanwhile are called once agents have had time to say theirs again: the
+ *    end of the first table is the end of what is kept.
+ *  * What is told of a session is told after the speaker has done with it, so that its reason is there.
  */
 import { readFileSync } from 'node:fs';
 import { canonicalIp } from '../addr/ip.ts';
@@ -10,7 +13,7 @@ import type { Speaker } from '../bgp/neighbour.ts';
 import type { BgpSpeaker } from '../bgp/session/speaker.ts';
 import type { NeighbourStatus } from '../bgp/session/status.ts';
 import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
-import { type BgpFile, DEFAULT_LISTEN } from '../config/bgp.ts';
+import { type BgpFile, DEFAULT_LISTEN, DEFAULT_SETTLE_SECONDS } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
 import { listenAddress } from '../config/listen.ts';
@@ -42,6 +45,8 @@ export interface ServedBgp {
 export interface BgpCircumstances extends Pick<FederationOptions, 'indexOf' | 'networkOf'> {
   /** Packets go on while this process is away. Default true: they are the nodes'. */
   readonly forwardingKept?: boolean;
+  /** For agents to be back before neighbours are told that all has been said, where the file does not say. */
+  readonly settleSeconds?: number;
 }
 
 /** Without the addon TTLs are the system's, and signatures cannot be had: who is configured to have them is refused. */
@@ -76,7 +81,7 @@ export async function serveBgp(
   tables: RouteTables,
   file: BgpFile,
   text: ConfigText,
-  { forwardingKept = true, ...naming }: BgpCircumstances,
+  { forwardingKept = true, settleSeconds = DEFAULT_SETTLE_SECONDS, ...naming }: BgpCircumstances,
   events: BgpEvents,
 ): Promise<ServedBgp> {
   const problems = passwordProblems(file, firstLine, ['bgp']);
@@ -104,17 +109,31 @@ export async function serveBgp(
     onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
   });
   const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
+  neighbours.load(file);
+  const settle = restarts ? (file.settle_seconds ?? settleSeconds) : 0;
+  let settled: NodeJS.Timeout | undefined;
   try {
-    neighbours.load(file);
+    if (settle === 0) neighbours.start();
+    else settled = setTimeout(() => startLate(neighbours, events), settle * 1000);
   } catch (error) {
     speaker.close();
     throw error;
   }
   return {
     ...{ own, speaker, federation, neighbours, ports: transport.ports },
-    close: (comesBack = forwardingKept) =>
+    close: (comesBack = forwardingKept) => {
+      clearTimeout(settled);
       speaker.close(
         restarts && comesBack ? { restart: true } : { restart: false, text: 'stopped' },
-      ),
+      );
+    },
   };
+}
+
+function startLate(neighbours: BgpNeighbours, events: BgpEvents): void {
+  try {
+    neighbours.start();
+  } catch (error) {
+    events.onError(error, 'neighbours cannot be called');
+  }
 }

@@ -63,7 +63,7 @@ export class NodeGateway {
       this.#gateway.tables,
       bgp,
       text,
-      { forwardingKept },
+      { forwardingKept, settleSeconds: 0 }, // its agent is here
       {
         onSession: (neighbour, state, why) =>
           log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`),

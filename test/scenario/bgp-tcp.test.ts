@@ -77,6 +77,16 @@ describe('TCP', () => {
       .toContain('ECONNREFUSED');
   });
 
+  test.each([true, false])('an address that is taken is named (plain: %s)', async (plain) => {
+    const { address, port } = await speakerAt('127.0.1.1', { plain });
+    const listen = [{ address: ip(address), port }];
+    const again = TcpTransport.open(plain ? { listen } : { listen, sockets });
+    await expect(again).rejects.toMatchObject({
+      code: 'PORT_FAILED',
+      message: expect.stringMatching(new RegExp(`^127.0.1.1 port ${port}: .*(in use|EADDRINUSE)`)),
+    });
+  });
+
   test('IPv6', async () => {
     const a = await speakerAt('::1');
     const b = await speakerAt('127.0.1.2', {

@@ -178,7 +178,16 @@ export type Step =
   | { readonly do: 'want'; readonly targets: readonly string[] }
   | { readonly do: 'import' | 'export'; readonly far: number; readonly policy: number }
   | {
-      readonly do: 'up' | 'down' | 'lose' | 'forgetful' | 'end' | 'block' | 'ask' | 'again';
+      readonly do:
+        | 'up'
+        | 'down'
+        | 'lose'
+        | 'bounce'
+        | 'forgetful'
+        | 'end'
+        | 'block'
+        | 'ask'
+        | 'again';
       readonly far: number;
     }
   | { readonly do: 'pass'; readonly seconds: number }
@@ -203,12 +212,20 @@ const FAMILIES: readonly FamilyName[] = ['ipv4-unicast', 'vpnv4', 'evpn', 'rtc']
 
 export class History {
   readonly lab: RibLab;
-  readonly model: RibModel;
-  readonly pairs: Pair[];
+  model!: RibModel;
+  pairs: Pair[] = [];
+  readonly #multipath: number;
 
   constructor(multipath = 2) {
+    this.#multipath = multipath;
     this.lab = new RibLab({ multipath });
-    this.model = new RibModel(multipath);
+    this.begin();
+  }
+
+  /** Neighbours come, none of them up; again after `end`. */
+  begin(): void {
+    this.model = new RibModel(this.#multipath);
+    this.lab.best.clear();
     this.pairs = KINDS.map((options) => this.#add(options));
     const nlri = { bits: 0, originAs: 0, target: '00'.repeat(8) };
     this.#ours('rtc', nlri, { origin: 'igp', asPath: [] });
@@ -226,7 +243,7 @@ export class History {
       id: far.address,
       addPath: new Set(sends),
       sendPaths: 2,
-      longLived: has('long-lived-restart'),
+      longLived: false,
       canAsk: has('route-refresh'),
       isUp: false,
       said: new Map(),
@@ -340,9 +357,16 @@ export class History {
     } else if (step.do === 'up' || step.do === 'forgetful') {
       if (model.isUp) return;
       const keeps = step.do === 'up';
+      model.longLived = keeps && model.neighbour.longLivedTime !== undefined;
       far.up(keeps ? [] : ['graceful-restart', 'long-lived-restart']);
       this.model.up(model, this.lab.now, keeps && model.neighbour.restartTime !== undefined);
       for (const said of pair.says.values()) this.#tell(pair, said);
+    } else if (step.do === 'bounce') {
+      // It has lost something while it was away.
+      for (const each of ['lose', 'unsay', 'up'] as const) {
+        if (each === 'unsay') this.#unsay(pair, step.far);
+        else this.#session({ do: each, far: step.far });
+      }
     } else if (step.do === 'end') this.#endsOfRib(pair);
     else if (step.do === 'block') pair.isBlocked = !pair.isBlocked;
     else if (step.do === 'down' || step.do === 'lose') {
@@ -465,6 +489,8 @@ export class History {
       this.lab.rib.withdraw(family, said.nlri);
     this.lab.rib.want(new Set());
     this.lab.run();
+    this.lab.fars.length = 0;
+    this.pairs = [];
     expect(this.lab.rib.held).toEqual({ said: 0, entries: 0, slots: 0 });
   }
 }
