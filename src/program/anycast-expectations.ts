@@ -5,6 +5,7 @@
 import type { NextHopView } from '../cli/views.ts';
 import {
   type AnycastPlan,
+  type ClusterPlan,
   clusterOf,
   FLOOR_MS,
   INGRESS_NETWORK,
@@ -65,6 +66,9 @@ export function waysOf(tree: readonly NextHopView[]): Way[] {
     return [{ encap, destination: nextHop.destination ?? '', label: slot.label }];
   });
 }
+
+export const leadsTo = (ways: readonly Way[], { nodes }: ClusterPlan): boolean =>
+  ways.some(({ destination }) => nodes.some(({ ipv4 }) => ipv4 === destination));
 
 const wayText = ({ encap, destination, label }: Way) =>
   `${encap} to ${destination}${label === null ? '' : ` label ${label}`}`;

@@ -29,6 +29,7 @@ import {
   type BgpEnd,
   type ClusterLost,
   type ControlLost,
+  leadsTo,
   type Way,
   waysOf,
 } from './anycast-expectations.ts';
@@ -101,9 +102,6 @@ export function killControl(stage: AnycastStage, control: SimulatedControl): Con
 }
 
 // --- all backends of a cluster die -------------------------------------------------------------
-
-const leadsTo = (ways: readonly Way[], { nodes }: ClusterPlan): boolean =>
-  ways.some(({ destination }) => nodes.some(({ ipv4 }) => ipv4 === destination));
 
 /** Connections are held, all backends of `lost` die at once, connections are opened, and they come back. */
 export function loseCluster(

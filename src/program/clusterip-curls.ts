@@ -5,9 +5,10 @@
 import type { FlowView } from '../cli/views.ts';
 import { CLIENT, NODES, type ServicePlan, WEB, WEB_PORT } from '../sim/clusterip-plan.ts';
 import type { Load } from '../sim/connections.ts';
-import { type NetnsStage, PAGE_FILLER, type PlacedPod } from './clusterip-netns.ts';
-import type { NetnsNode } from './clusterip-netns-processes.ts';
+import { backendsOf, PAGE_FILLER } from './clusterip-netns.ts';
 import type { Service } from './lab.ts';
+import type { NetnsNode } from './netns-processes.ts';
+import type { NetnsStage, PlacedPod } from './netns-stage.ts';
 
 /** At the same time. */
 const PARALLEL = 8;
@@ -152,7 +153,7 @@ export interface Held {
 /** Connects until a backend on the other node answers; that connection stays open until it is stopped. */
 export async function holdRemote(stage: NetnsStage): Promise<Held | undefined> {
   const remote = new Set(
-    stage.backends
+    backendsOf(stage)
       .filter(({ node }) => node.name === NODES.remote.name)
       .map((pod) => pod.plan.name),
   );

@@ -10,10 +10,10 @@ import { FabricAudit } from '../sim/fabric-audit.ts';
 import type { ControlKilled, SessionEnds } from './clusterip-control-expectations.ts';
 import type { CurlLoad } from './clusterip-curls.ts';
 import { everyPacketAccounted } from './clusterip-expectations.ts';
-import { type NetnsStage, NODE_MACS } from './clusterip-netns.ts';
-import type { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
 import { ControlAudit } from './control-audit.ts';
 import type { Expectation } from './demo-report.ts';
+import type { NetnsControl, NetnsNode } from './netns-processes.ts';
+import type { NetnsStage } from './netns-stage.ts';
 
 const QUIET_MS = 10_000;
 const NOTICED_MS = 5_000;
@@ -106,12 +106,12 @@ export async function killControl(
 }
 
 /** Tenants' frames, and control's; and how many of all came from the nodes. */
-export function auditOf(capture: string): {
+export function auditOf({ capture, plan }: Pick<NetnsStage, 'capture' | 'plan'>): {
   readonly audit: FabricAudit;
   readonly control: ControlAudit;
   readonly fromNodes: number;
 } {
-  const names = new Map(Object.entries(NODE_MACS).map(([name, mac]) => [mac, name]));
+  const names = new Map(plan.nodes.map(({ name, mac }) => [mac, name]));
   const audit = new FabricAudit();
   const control = new ControlAudit();
   let fromNodes = 0;

@@ -1,7 +1,8 @@
 /**
- * Frames of the fabric that are control's and no tenant's: XMPP sessions of nodes with control nodes, and the ARP that
- * hosts need to find each other. Decodes with sim/wire.ts, as the audit of tunnels does.
+ * Frames of the fabric that are control's and no tenant's: XMPP sessions of nodes with control nodes, BGP sessions of
+ * control nodes with each other, and the ARP that hosts need to find each other. Decodes with sim/wire.ts, as the audit of tunnels does.
  */
+import { BGP_PORT } from '../config/bgp.ts';
 import { XMPP_PORT } from '../config/node.ts';
 import {
   decodeFrame,
@@ -32,8 +33,11 @@ const countOf = (text: string, piece: string) => text.split(piece).length - 1;
 export class ControlAudit {
   /** Frames. */
   xmpp = 0;
+  bgp = 0;
   arp = 0;
-  /** XMPP frames with a wrong length or checksum. */
+  /** Who spoke BGP to whom, `address address`, the smaller first. */
+  readonly bgpPairs = new Set<string>();
+  /** XMPP and BGP frames with a wrong length or checksum. */
   malformed = 0;
   readonly #sessions = new Map<string, SessionSeen>();
 
@@ -51,6 +55,12 @@ export class ControlAudit {
     const packet = frame?.etherType === ETHERTYPE.ipv4 ? decodeIpv4(frame.payload) : undefined;
     if (packet?.protocol !== PROTOCOL.tcp || packet.payload.length < 4) return false;
     const [from, to] = [packet.payload.readUInt16BE(0), packet.payload.readUInt16BE(2)];
+    if (from === BGP_PORT || to === BGP_PORT) {
+      this.bgp += 1;
+      this.bgpPairs.add([packet.source, packet.destination].map(ipv4Text).sort().join(' '));
+      if (decodeSegment(packet) === undefined) this.malformed += 1;
+      return true;
+    }
     if (from !== XMPP_PORT && to !== XMPP_PORT) return false;
     this.xmpp += 1;
     const segment = decodeSegment(packet);

@@ -99,7 +99,7 @@ export function runAnycast(options: AnycastOptions): DemoReport {
       peering: peering ?? PEERINGS.join(', '),
       sabotage: fault ?? null,
     },
-    topology: topology(anycastPlan(peerings[0] ?? 'ibgp', 2)),
+    topology: topology(anycastPlan(peerings[0] ?? 'ibgp', 'full')),
     narrate: options.narrate,
     colour: options.colour,
   });

@@ -48,7 +48,14 @@ import {
   portsAreServed,
   vifShowsPod,
 } from './clusterip-expectations.ts';
-import { floatingIp, NetnsStage, NODE_PLANS, type PlacedPod } from './clusterip-netns.ts';
+import {
+  backendsOf,
+  floatingIp,
+  NODE_PLANS,
+  serviceMembers,
+  stagedPod,
+  stagePlan,
+} from './clusterip-netns.ts';
 import {
   captureIsTheirs,
   curlsAreServed,
@@ -58,12 +65,13 @@ import {
   unmappedFails,
 } from './clusterip-netns-expectations.ts';
 import { accountsOf, auditOf, killControl, sessionsOf } from './clusterip-netns-observed.ts';
-import type { NetnsControl, NetnsNode } from './clusterip-netns-processes.ts';
 import { type ClusteripOptions, findSabotage } from './demo-clusterip.ts';
 import { DemoRecorder, type DemoReport } from './demo-report.ts';
 import { flowTable, labelTable, nextHopTable, routeTable, vifTable } from './demo-tables.ts';
-import { Lab } from './lab.ts';
-import { interruption, missingForNetns } from './netns-needs.ts';
+import type { Lab } from './lab.ts';
+import { inLab, thisProgram } from './netns-needs.ts';
+import type { NetnsControl, NetnsNode } from './netns-processes.ts';
+import { NetnsStage, type PlacedPod } from './netns-stage.ts';
 import { askTshark } from './tshark.ts';
 
 export interface ClusteripNetnsOptions extends Omit<ClusteripOptions, 'connections'> {
@@ -86,13 +94,6 @@ const ROUTES_MS = 10_000;
 /** Faults that can be put into real processes, by the ways an operator has. */
 const POSSIBLE_SABOTAGE: readonly string[] = ['drop-nat', 'no-policy'];
 
-function thisProgram(): string[] {
-  const script = process.argv[1];
-  if (script === undefined)
-    throw new UsageError('demo clusterip: --netns: not started from a script');
-  return [process.execPath, ...process.execArgv, script];
-}
-
 export async function runClusteripNetns(options: ClusteripNetnsOptions): Promise<DemoReport> {
   const { sabotage, connections = CURLS } = options;
   if (!Number.isInteger(connections) || connections < MIN_CURLS || connections > MAX_CURLS) {
@@ -109,24 +110,7 @@ export async function runClusteripNetns(options: ClusteripNetnsOptions): Promise
       );
     }
   }
-  const missing = await missingForNetns();
-  if (missing.length > 0) {
-    throw new UsageError(
-      `demo clusterip: --netns needs what is not there:\n  ${missing.join('\n  ')}`,
-    );
-  }
-  const { signalled, forget } = interruption();
-  const lab = new Lab();
-  try {
-    const demo = new ClusteripNetnsDemo(options, connections, lab);
-    const running = demo.run();
-    // It fails too when it is interrupted; whoever is first tells why.
-    running.catch(() => {});
-    return await Promise.race([running, lab.broken, signalled]);
-  } finally {
-    await lab.close();
-    forget();
-  }
+  return inLab('clusterip', (lab) => new ClusteripNetnsDemo(options, connections, lab).run());
 }
 
 class ClusteripNetnsDemo {
@@ -155,9 +139,9 @@ class ClusteripNetnsDemo {
     });
     this.#stage = new NetnsStage({
       lab,
-      program: options.program ?? thisProgram(),
+      program: options.program ?? thisProgram('clusterip'),
       seed: options.seed,
-      connectNetworks: options.sabotage !== 'no-policy',
+      plan: stagePlan(options.sabotage !== 'no-policy'),
     });
   }
 
@@ -195,16 +179,17 @@ class ClusteripNetnsDemo {
       const { pid } = await stage.startControl(control);
       say(`${control.name}: vrouter control, process ${pid}, namespace ${control.namespace.name}`);
     }
-    const near = await stage.startNode(client.name, [CLIENT, web1]);
-    const far = await stage.startNode(remote.name, [web2]);
+    const near = await stage.startNode(client.name, [CLIENT, web1].map(stagedPod));
+    const far = await stage.startNode(remote.name, [stagedPod(web2)]);
     for (const [name, { pid }] of [
       [client.name, near],
       [remote.name, far],
     ] as const) {
       say(`${name}: vrouter node, process ${pid}, namespace ${stage.node(name).namespace.name}`);
     }
-    for (const pod of stage.backends) {
-      const { pid } = await stage.startServer(pod);
+    for (const pod of backendsOf(stage)) {
+      await stage.startServer(pod);
+      const pid = pod.server?.pid;
       say(`${pod.plan.name}: HTTP server, process ${pid}, namespace ${pod.namespace.name}`);
     }
   }
@@ -214,7 +199,7 @@ class ClusteripNetnsDemo {
     const stage = this.#stage;
     this.#recorder.step('Networks, pods and services; routes travel');
     const near = stage.node(NODES.client.name);
-    const [service] = await stage.serviceMembers(near, 2, ROUTES_MS);
+    const [service] = await serviceMembers(stage, near, 2, ROUTES_MS);
     // What did not come at first is not waited for again.
     if (service === undefined) this.#patienceMs = 0;
     for (const { plan, node, vif } of stage.pods.values()) {
@@ -245,7 +230,8 @@ class ClusteripNetnsDemo {
     const { address, vrf } = floatingIp(WEB);
     await node.call('fip.remove', { vif, address, vrf });
     await node.call('fip.add', { vif, address, vrf, ports: [] });
-    await this.#stage.serviceMembers(this.#stage.node(NODES.client.name), 2, this.#patienceMs);
+    const near = this.#stage.node(NODES.client.name);
+    await serviceMembers(this.#stage, near, 2, this.#patienceMs);
   }
 
   async #gateway(): Promise<void> {
@@ -328,13 +314,13 @@ class ClusteripNetnsDemo {
     const far = stage.node(NODES.remote.name);
     this.#recorder.step(`${pod.name} joins on ${pod.node} while all runs, and leaves again`);
     const members = async (count: number) => {
-      const [top] = await stage.serviceMembers(far, count, this.#patienceMs);
+      const [top] = await serviceMembers(stage, far, count, this.#patienceMs);
       return top?.slots?.filter((slot) => slot !== null).length ?? 0;
     };
-    await stage.addBackend(pod);
+    await stage.addPod(stagedPod(pod));
     const membersWith = await members(3);
     const before = await this.#curls(WEB, WEB_PORT, FEW_CURLS);
-    await stage.removeBackend(pod.name);
+    await stage.removePod(pod.name);
     const membersAfter = await members(2);
     const after = await this.#curls(WEB, WEB_PORT, FEW_CURLS);
     for (const [what, load] of [
@@ -358,7 +344,7 @@ class ClusteripNetnsDemo {
     let sent = 0;
     for (const node of nodes) sent += Number((await node.vif('fabric'))?.tx.packets ?? 0);
     await this.#stage.stopCapture();
-    const { audit, control, fromNodes } = auditOf(this.#stage.capture);
+    const { audit, control, fromNodes } = auditOf(this.#stage);
     const http = [WEB, MULTI_PORT].flatMap(({ ports }) => ports.map(({ port }) => port));
     const { lab, capture } = this.#stage;
     const opinion = await askTshark((argv) => lab.run(argv), capture, [...new Set(http)]);

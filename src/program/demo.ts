@@ -38,8 +38,13 @@ async function reported(
 async function anycast(options: AnycastOptions, write: (text: string) => void): Promise<void> {
   const { seed, sabotage, peering, connections = 2000 } = options;
   await reported(options, write, async (how) => {
+    const run = { ...how, seed, connections, sabotage, peering };
+    if (options.netns === true) {
+      const { runAnycastNetns } = await import('./demo-anycast-netns.ts');
+      return runAnycastNetns(run);
+    }
     const { runAnycast } = await import('./demo-anycast.ts');
-    return runAnycast({ ...how, seed, connections, sabotage, peering });
+    return runAnycast(run);
   });
 }
 
@@ -92,6 +97,7 @@ export function registerDemo(program: Command): void {
   demo
     .command('anycast')
     .description('one external address in two clusters, its clients in a third: federation by BGP')
+    .option('--netns', 'with real processes, network namespaces, BGP over TCP; needs root')
     .addOption(
       new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
     )
@@ -113,7 +119,7 @@ export function registerDemo(program: Command): void {
       'after',
       '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
         '\nExamples:\n  vrouter demo anycast\n  vrouter demo anycast --peering ebgp --seed 7 --json\n' +
-        '  vrouter demo anycast --sabotage leaky-spoke\n',
+        '  vrouter demo anycast --sabotage leaky-spoke\n  vrouter demo anycast --netns --peering ibgp\n',
     )
     .action((options: AnycastOptions) => anycast(options, write));
 }

@@ -52,7 +52,12 @@ export interface AnycastPlan {
 
 /** Of one in each cluster; 16 bits of prefix join them all. */
 export const FABRIC_LENGTH = 16;
-const CONTROLS_OF = [2, 1, 2] as const;
+/** How many there are in each cluster. */
+const SIZES = {
+  full: { controls: [2, 1, 2], nodes: [2, 2, 2] },
+  /** As many processes as a machine with two cores starts in good time. */
+  small: { controls: [2, 1, 1], nodes: [1, 1, 2] },
+} as const;
 const ONE_AS = 64512;
 
 export const POD_NETWORK = 'k8s-default-pod-network';
@@ -137,14 +142,14 @@ function memberOf(network: string, third: number, node: NodePlan | undefined): P
   };
 }
 
-/** `nodes`: in clusters 1 and 2, each. Cluster 3 has two. */
-export function anycastPlan(peering: Peering, nodesEach: 1 | 2): AnycastPlan {
+export function anycastPlan(peering: Peering, size: keyof typeof SIZES): AnycastPlan {
+  const sizes = SIZES[size];
   const at = (cluster: number) => {
-    const controls = Array.from({ length: CONTROLS_OF[cluster - 1] ?? 1 }, (_, i) => ({
+    const controls = Array.from({ length: sizes.controls[cluster - 1] ?? 1 }, (_, i) => ({
       name: `control-${cluster}${'ab'[i]}`,
       ipv4: `172.16.${cluster}.${11 + i}`,
     }));
-    const nodes = Array.from({ length: cluster === 3 ? 2 : nodesEach }, (_, i) => ({
+    const nodes = Array.from({ length: sizes.nodes[cluster - 1] ?? 1 }, (_, i) => ({
       name: `node-${cluster}${'ab'[i]}`,
       ipv4: `172.16.${cluster}.${21 + i}`,
       mac: macOf(16, cluster, 0, 21 + i),

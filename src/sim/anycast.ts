@@ -27,7 +27,7 @@ export class AnycastStage {
   readonly clients: Clients;
 
   constructor(seed: bigint, peering: Peering) {
-    this.plan = anycastPlan(peering, 2);
+    this.plan = anycastPlan(peering, 'full');
     const { clusters } = this.plan;
     this.cluster = new SimulatedCluster({
       seed,

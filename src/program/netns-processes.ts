@@ -1,7 +1,8 @@
 /**
- * Nodes and control nodes of the `clusterip` scenario on real kernels, as they are asked: over their own sockets, and
+ * Nodes and control nodes of a scenario on real kernels, as they are asked: over their own sockets, and
  * by their namespaces.
  */
+import type { BgpNeighboursView } from '../cli/bgp-views.ts';
 import type { Client } from '../cli/client.ts';
 import type { SessionView } from '../cli/control-views.ts';
 import type {
@@ -16,9 +17,12 @@ import type {
   VifView,
   VrfStatsView,
 } from '../cli/views.ts';
+import type { InstanceSpec } from '../control/instances.ts';
 import type { Route } from '../rib/route.ts';
 import { LabError, type Service } from './lab.ts';
 import type { NetworkNamespace } from './netns.ts';
+
+const NEXT_HOP_TRIES = 5;
 
 export class NetnsNode {
   readonly name: string;
@@ -79,8 +83,16 @@ export class NetnsNode {
   /** What an address's route leads to, and what that is composed of. */
   async nextHopsTo(vrf: number, address: string): Promise<NextHopView[]> {
     const prefix = `${address}/32`;
-    const route = (await this.routes(vrf)).routes.find((r) => r.prefix === prefix);
-    return route === undefined ? [] : this.call('nh.get', { id: route.nextHop });
+    for (let tries = 1; ; tries += 1) {
+      const route = (await this.routes(vrf)).routes.find((r) => r.prefix === prefix);
+      if (route === undefined) return [];
+      try {
+        return await this.call('nh.get', { id: route.nextHop });
+      } catch (error) {
+        // It may have changed between the two questions.
+        if (tries === NEXT_HOP_TRIES) throw error;
+      }
+    }
   }
 
   /** Both halves of a connection, the initiator's first. */
@@ -123,6 +135,15 @@ export class NetnsControl {
 
   routes(instance: string): Promise<Route[]> {
     return this.#client().call('instance.routes', { instance });
+  }
+
+  neighbours(): Promise<BgpNeighboursView> {
+    return this.#client().call('bgp.neighbors');
+  }
+
+  /** Other targets than before. */
+  updateInstance(spec: InstanceSpec): Promise<unknown> {
+    return this.#client().call('instance.update', spec);
   }
 
   /** As kill -9. */
