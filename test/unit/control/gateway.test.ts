@@ -115,7 +115,7 @@ describe('what BGP is told', () => {
     six.say('0.0.0.0/0', { address: '2001:db8::204' });
     const [route] = [...six.rib.said.values()];
     expect(route?.nextHop.address).toBe('2001:db8::204');
-    expect((route?.nlri as { rd: string }).rd).toMatch(/^\d+\.\d+\.\d+\.\d+:1$/);
+    expect((route?.nlri as { rd: string } | undefined)?.rd).toMatch(/^\d+\.\d+\.\d+\.\d+:1$/);
   });
 
   test('nothing of a VRF without targets, which hears nothing either', () => {
