@@ -427,20 +427,16 @@ function gatewaysOf({ gateway4, gateway6 }: Checked): string[] {
   return [gateway4, gateway6].filter((g) => g !== '');
 }
 
-function ownPrefixes({ ipv4, ipv6 }: Checked): string[] {
+function ownPrefixes({ ipv4, ipv6 }: Pick<Checked, 'ipv4' | 'ipv6'>): string[] {
   return [ipv4, ipv6].filter((a) => a !== '').map(hostPrefix);
 }
 
-/** None of its own addresses twice. */
-function behindTenant({ prefixes = [], ipv4, ipv6 }: VifIntent, owner: string): string[] {
-  const taken = new Set([ipv4, ipv6].flatMap((a) => (a === undefined ? [] : [hostPrefix(a)])));
-  return prefixes.map((text) => {
-    const prefix = canonicalPrefix(text);
-    if (taken.size === taken.add(prefix).size) {
-      throw new VRouterError('CONFLICT', `${owner}: prefixes: ${prefix} is its own already`);
-    }
-    return prefix;
-  });
+function behindTenant({ prefixes = [], ...own }: VifIntent, owner: string): string[] {
+  const behind = prefixes.map(canonicalPrefix);
+  const all = [...ownPrefixes({ ipv4: own.ipv4 ?? '', ipv6: own.ipv6 ?? '' }), ...behind];
+  if (new Set(all).size === all.length) return behind;
+  const twice = all.find((prefix, i) => all.indexOf(prefix) < i);
+  throw new VRouterError('CONFLICT', `${owner}: prefixes: ${twice} is its own already`);
 }
 
 function tenantMac(text: string, owner: string): string {

@@ -46,6 +46,8 @@ export interface BgpSetting {
 export interface HereSetting extends Pick<BgpSetting, 'naming' | 'events'> {
   /** Packets go on while this process is away. Default true: they are the nodes'. */
   readonly forwardingKept?: boolean;
+  /** For agents to be back before neighbours are told that all has been said, where the file does not say. */
+  readonly settleSeconds?: number;
 }
 
 export interface ServedHere extends ServedBgp {
@@ -74,7 +76,7 @@ export async function serveBgpHere(
   tables: RouteTables,
   file: BgpFile,
   text: ConfigText,
-  { naming, events, forwardingKept = true }: HereSetting,
+  { naming, events, forwardingKept = true, settleSeconds = DEFAULT_SETTLE_SECONDS }: HereSetting,
 ): Promise<ServedHere> {
   checkPasswords(file, text);
   const own = speakerOf(file);
@@ -95,7 +97,7 @@ export async function serveBgpHere(
   const methods = speakerMethods(() => part, {
     otherMeaning: () => federation.readAgain([...bestOf(rib)]),
   });
-  const settle = part.restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
+  const settle = part.restarts ? (file.settle_seconds ?? settleSeconds) : 0;
   let settled: NodeJS.Timeout | undefined;
   try {
     if (settle === 0) part.neighbours.start();

@@ -48,6 +48,14 @@ async function anycast(options: AnycastOptions, write: (text: string) => void): 
   });
 }
 
+async function loadbalancer(options: Options, write: (text: string) => void): Promise<void> {
+  const { seed, sabotage, connections = 500 } = options;
+  await reported(options, write, async (how) => {
+    const { runLoadbalancer } = await import('./demo-loadbalancer.ts');
+    return runLoadbalancer({ ...how, seed, connections, sabotage });
+  });
+}
+
 async function clusterip(options: Options, write: (text: string) => void): Promise<void> {
   const { seed, sabotage, pcap } = options;
   // A simulated connection is cheap; a real one is a curl.
@@ -94,6 +102,26 @@ export function registerDemo(program: Command): void {
         '  vrouter demo clusterip --pcap wires && tshark -r wires/fabric.pcap\n',
     )
     .action((options: Options) => clusterip(options, write));
+  demo
+    .command('loadbalancer')
+    .description('an external address behind a BGP gateway, reached by MPLS over GRE')
+    .addOption(
+      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
+    )
+    .addOption(
+      new Option('--connections <n>', 'connections from the Internet (500)').argParser(
+        wholeNumber(20_000),
+      ),
+    )
+    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
+    .option('--json', 'print the report as one JSON document')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
+        '\nExamples:\n  vrouter demo loadbalancer\n  vrouter demo loadbalancer --sabotage no-target\n',
+    )
+    .action((options: Options) => loadbalancer(options, write));
   demo
     .command('anycast')
     .description('one external address in two clusters, its clients in a third: federation by BGP')

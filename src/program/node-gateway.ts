@@ -64,7 +64,7 @@ export class NodeGateway {
       text.refuse([{ path: ['bgp', 'speaker'], message }]);
     }
     this.#bgp = await serveBgpHere(this.#gateway.tables, bgp, text, {
-      ...{ forwardingKept, naming: {} },
+      ...{ forwardingKept, naming: {}, settleSeconds: 0 }, // its agent is here
       events: {
         onSession: (neighbour, state, why) =>
           log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`),

@@ -50,3 +50,22 @@ export const UPSTREAM = {
   gateway: '203.0.113.254',
   prefix: '0.0.0.0/0',
 } as const;
+
+/** The picture at the top of the report. */
+export function topology(): string {
+  const [web1, web2] = BACKENDS;
+  const { first, second } = NODES;
+  return [
+    `  ${INTERNET_HOST.name} ${INTERNET_HOST.ipv4}`,
+    '        |',
+    `  router ${UPSTREAM.ipv4} -- ${GATEWAY.name} ${GATEWAY.ipv4} -- BGP -- ${CONTROL.name} ${CONTROL.ipv4}`,
+    '                            |   MPLS over GRE            | XMPP',
+    '                            +====== fabric ==============+',
+    `                            |                            |`,
+    `                  ${first.name} ${first.ipv4}    ${second.name} ${second.ipv4}`,
+    `                  ${web1.name} ${web1.ipv4}     ${web2.name} ${web2.ipv4}`,
+    '',
+    `  ${EXTERNAL_NETWORK} ${EXTERNAL_SUBNET}, route target ${EXTERNAL_TARGET}, imported by the gateway`,
+    `  service ${SERVICE.ipv4}:${SERVICE.port} -> ${SERVICE.toPort}, a floating IP of both pods`,
+  ].join('\n');
+}

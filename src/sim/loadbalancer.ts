@@ -28,7 +28,8 @@ const MACS = {
   second: '52:54:00:00:03:33',
   gateway: '52:54:00:00:02:04',
 } as const;
-const FIRST_PORT = 32_768;
+/** Past those that connections.ts takes. */
+const FIRST_PORT = 61_000;
 /** A session, and the first retry of one that was refused. */
 const SESSION_MS = 10_000;
 const GRE = 47;
@@ -41,6 +42,8 @@ export interface LoadbalancerOptions {
   readonly encaps?: {
     readonly [K in 'first' | 'second' | 'gateway']?: readonly EncapName[];
   };
+  /** What the gateway's VRF imports and exports; default: what the network of the external IPs does. */
+  readonly gatewayTarget?: string;
   /** Of both ends of the BGP session. */
   readonly session?: Partial<Omit<NeighbourFile, 'address'>>;
 }
@@ -49,7 +52,8 @@ export class LoadbalancerStage {
   readonly cluster: SimulatedCluster;
   #nextPort = FIRST_PORT;
 
-  constructor({ seed, maximumPaths, encaps = {}, session = {} }: LoadbalancerOptions) {
+  constructor(options: LoadbalancerOptions) {
+    const { seed, maximumPaths, encaps = {}, session = {}, gatewayTarget } = options;
     const neighbour = (address: string): NeighbourFile => ({ ...session, address, as: AS });
     const cluster = new SimulatedCluster({
       seed,
@@ -81,7 +85,8 @@ export class LoadbalancerStage {
     const targets = { import: [EXTERNAL_TARGET], export: [EXTERNAL_TARGET] };
     cluster.createInstance({ name: EXTERNAL_NETWORK, ...targets });
     for (const { agent, gateway } of cluster.nodes.values()) {
-      gateway?.addVrf({ name: INTERNET, ...targets });
+      const its = [gatewayTarget ?? EXTERNAL_TARGET];
+      gateway?.addVrf({ name: INTERNET, import: its, export: its });
       const vrfs = gateway === undefined ? [POD_NETWORK, EXTERNAL_NETWORK] : [INTERNET];
       for (const name of vrfs) agent.addVrf({ name });
     }

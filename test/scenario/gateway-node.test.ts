@@ -90,10 +90,10 @@ afterEach(async () => {
   rmSync(work, { recursive: true });
 });
 
-const say = (label: number) =>
+const say = (label: number, address = NODE) =>
   agent.publish({
     ...{ instance: 'vn-ns-default', family: 'inet', prefix: VIP },
-    hops: [{ address: NODE, label, encaps: ['udp', 'gre'] }],
+    hops: [{ address, label, encaps: ['udp', 'gre'] }],
   });
 
 async function until<T>(what: string, ask: () => Promise<T | undefined>): Promise<T> {
@@ -164,6 +164,27 @@ test('routes cross both ways, and follow what is said', async () => {
   expect(await seenByControl()).toEqual(own);
   agent.withdraw({ instance: 'vn-ns-default', family: 'inet', prefix: VIP });
   await until('its end', async () => ((await way()) === undefined ? true : undefined));
+});
+
+test('ends with IPv6 addresses are reached from the one of the same family', async () => {
+  const far = '2001:db8::20';
+  say(18, far);
+  const { underlay } = gatewayFile();
+  const neighbours = { ...underlay.neighbours, '2001:db8::/64': '52:54:00:00:00:01' };
+  await start({ underlay: { ...underlay, ipv6: '2001:db8::204', neighbours } });
+  expect(await until('the service', () => way())).toBe(`MPLSoGRE ${far} label 18`);
+  await gateway.stop();
+  const { ipv4: _, ...six } = underlay;
+  await start({ underlay: { ...six, ipv6: '2001:db8::204', neighbours } });
+  expect(await until('the service', () => way())).toBe(`MPLSoGRE ${far} label 18`);
+  const seen = async () => {
+    const routes = await callAt<{ prefix: string; hops: { address: string }[] }[]>(
+      ...([control.socket, 'instance.routes', { instance: 'vn-ns-default' }] as const),
+    );
+    return routes.find(({ prefix }) => prefix === '0.0.0.0/0')?.hops[0]?.address;
+  };
+  await until('own routes', seen);
+  expect(await seen()).toBe('2001:db8::204');
 });
 
 test('neighbours and routes are shown, and neighbours that are away are no good', async () => {

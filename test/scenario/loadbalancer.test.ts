@@ -3,6 +3,8 @@
  * sessions and tunnels on the virtual clock. What is expected is read off wires, tenants and tables.
  */
 import { afterEach, describe, expect, test } from 'vitest';
+import { LOADBALANCER_SABOTAGE, runLoadbalancer } from '../../src/program/demo-loadbalancer.ts';
+import { reportJson } from '../../src/program/demo-report.ts';
 import {
   type LoadbalancerOptions,
   LoadbalancerStage,
@@ -257,5 +259,40 @@ describe('the session with the control node is lost', () => {
     stage.cluster.advance(1000);
     expect(hopsAt(stage)).toEqual([]);
     expect(servedBy(stage.open(3))).toEqual([undefined, undefined, undefined]);
+  });
+});
+
+describe('vrouter demo loadbalancer', () => {
+  const report = (seed: bigint, sabotage?: string) =>
+    runLoadbalancer({ seed, connections: 100, sabotage });
+
+  test('is as expected in everything, and the same for the same seed', () => {
+    const first = report(1n);
+    expect(first.failed).toEqual([]);
+    expect(first.ok).toBe(true);
+    expect(first.expectations.map(({ id }) => id)).toEqual([
+      ...['bgp-routes', 'tunnels', 'both-tunnels', 'served', 'caller', 'answers', 'stale'],
+      ...['not-missed', 'back', 'withdrawn', 'survivors', 'tunnel-left', 'served-on'],
+      ...['accounted-cent222', 'accounted-cent333', 'accounted-gateway'],
+      ...['one-tunnel', 'one-served'],
+    ]);
+    expect(reportJson(report(1n))).toBe(reportJson(first));
+    expect(report(7n).failed).toEqual([]);
+  });
+
+  test.each([
+    ['no-target', ['bgp-routes', 'tunnels', 'served', 'one-served']],
+    ['one-path', ['tunnels', 'both-tunnels', 'served']],
+    ['no-grace', ['stale', 'not-missed']],
+    ['other-tunnel', ['tunnels', 'both-tunnels', 'one-tunnel']],
+  ])('turns with %s', (name, failed) => {
+    const found = report(1n, name);
+    expect(found.ok).toBe(false);
+    expect(found.failed).toEqual(expect.arrayContaining(failed));
+  });
+
+  test('each sabotage is tried above; others are refused', () => {
+    expect(Object.keys(LOADBALANCER_SABOTAGE)).toHaveLength(4);
+    expect(() => report(1n, 'no-targt')).toThrow(/did you mean "no-target"/);
   });
 });

@@ -126,7 +126,7 @@ export class LoadbalancerLab {
     const file: ControlFile = {
       ...{ name, socket: this.lab.path(`${name}.exchange`), cli: this.socket(name) },
       xmpp: { listen: `${ipv4}:5269` },
-      bgp: { as: AS, router_id: ipv4, neighbors: [this.#neighbour()] },
+      bgp: { as: AS, router_id: ipv4, settle_seconds: 1, neighbors: [this.#neighbour()] },
       instances: [{ name: POD_NETWORK }, { name: EXTERNAL_NETWORK, ...targets }],
     };
     await this.#start('control', name, file);
