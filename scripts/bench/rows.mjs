@@ -43,6 +43,7 @@ export const JOBS = [
   { name: 'program', script: 'program.bench', extra: true },
   { name: 'routes', script: 'routes.bench', extra: true },
   { name: 'control', script: 'control.bench', extra: true },
+  { name: 'bgp-rib', script: 'bgp-rib.bench', extra: true },
   { name: 'route-change', script: 'route-change.bench', extra: true },
   { name: 'lpm_bench', program: 'lpm_bench', filter: '', extra: true },
   { name: 'flow_table_bench', program: 'flow_table_bench', filter: '', extra: true },

@@ -20,8 +20,12 @@ export const MAX_WAITING_BYTES = 128 << 10;
 export const SEND_HOLD_MS = 480_000;
 /** How long what has been written may take to go out once we have closed. */
 export const LINGER_MS = 2_000;
+/** Connections that linger so; any more are closed as soon as our last words are with the kernel. */
+export const MAX_LINGERING = 256;
 /** After too many routes: tried again this much later, or when somebody says so. */
 export const OVERFLOW_RETRY_MS = 300_000;
+/** Who calls from a range and says nothing has one of its places for so long. */
+export const DYNAMIC_OPEN_MS = 30_000;
 /** Of each neighbour, what was wrong with its updates: the last few, with their texts. */
 export const KEPT_FINDINGS = 16;
 /** Of one such text. */

@@ -15,6 +15,7 @@ import { suggestion } from './nearest.ts';
 
 export const BGP_PORT = 179;
 export const DEFAULT_HOLD_SECONDS = 90;
+export const DEFAULT_SETTLE_SECONDS = 10;
 export const DEFAULT_RANGE_LIMIT = 64;
 /** TCP_MD5SIG_MAXKEYLEN. */
 const MAX_PASSWORD_BYTES = 80;
@@ -101,6 +102,12 @@ export const bgpSchema = mapping({
     .optional()
     .describe(
       `Address:port; default 0.0.0.0:${BGP_PORT} and [::]:${BGP_PORT}; empty: nobody calls`,
+    ),
+  settle_seconds: whole(0, 4095)
+    .optional()
+    .describe(
+      'With graceful_restart_seconds: after a start agents have so long to say what they have before neighbours ' +
+        `are told that it is all; default ${DEFAULT_SETTLE_SECONDS}`,
     ),
   neighbors: z.array(neighbourSchema).max(MAX_NEIGHBOURS).optional(),
   ranges: z.array(rangeSchema).max(256).optional().describe('Who calls from there is a neighbour'),

@@ -14,15 +14,8 @@ import type { BestChange, BgpPath, BgpRib } from '../bgp/rib/contract.ts';
 import { nlriKey } from '../bgp/wire/family.ts';
 import type { FamilyName } from '../bgp/wire/family-names.ts';
 import { MASTER_INSTANCE } from '../xmpp/stanza.ts';
-import {
-  type LeftOut,
-  type Naming,
-  rdOf,
-  type Sender,
-  saidOfBgp,
-  type VpnRoute,
-  vpnRouteOf,
-} from './bgp-routes.ts';
+import { type KnownAttributes, type Sender, saidOfBgp } from './bgp-paths.ts';
+import { type LeftOut, type Naming, rdOf, type VpnRoute, vpnRouteOf } from './bgp-routes.ts';
 import type { Prefix } from './entry.ts';
 import { type Path, type Said, sameSaid } from './path.ts';
 import { ownTargets } from './reach.ts';
@@ -67,6 +60,7 @@ export class Federation implements Watcher {
   readonly #out = new Map<string, ReadonlyMap<string, Origination>>();
   /** By the route's key in BGP. */
   readonly #in = new Map<string, Learnt>();
+  #known: KnownAttributes = new WeakMap();
   #originated = 0;
   #infeasible = 0;
   readonly #leftOut = new Map<LeftOut, number>();
@@ -156,8 +150,9 @@ export class Federation implements Watcher {
     }
   }
 
-  /** What neighbours say is read anew: they are others now (their encapsulation, their id). */
+  /** What neighbours say is read anew: they, or what it is read by, are others now. */
   readAgain(): void {
+    this.#known = new WeakMap();
     for (const family of FAMILIES) {
       for (const { key, paths, best } of this.#rib?.routes(family) ?? []) {
         this.#learn(`${family} ${key}`, paths.slice(0, best));
@@ -168,7 +163,9 @@ export class Federation implements Watcher {
   #learn(key: string, paths: readonly BgpPath[]): void {
     const before = this.#in.get(key);
     const ours = paths.length === 0 || paths.some(({ from }) => from === undefined);
-    const said = ours ? undefined : saidOfBgp(key, paths, this.#senderOf, this.#options);
+    const said = ours
+      ? undefined
+      : saidOfBgp(key, paths, this.#senderOf, this.#options, this.#known);
     this.#infeasible += Number(said?.infeasible !== undefined);
     this.#infeasible -= Number(before?.infeasible !== undefined);
     if (said !== undefined) {

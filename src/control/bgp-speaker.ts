@@ -8,7 +8,8 @@ import type { Speaker } from '../bgp/neighbour.ts';
 import { createRib } from '../bgp/rib/rib.ts';
 import { BgpSpeaker, type BgpSpeakerOptions } from '../bgp/session/speaker.ts';
 import { Federation } from './bgp-federation.ts';
-import type { Naming, Sender } from './bgp-routes.ts';
+import type { Sender } from './bgp-paths.ts';
+import type { Naming } from './bgp-routes.ts';
 import type { RouteTables } from './tables.ts';
 
 export interface FederateOptions
@@ -21,12 +22,21 @@ export interface Federated {
   readonly federation: Federation;
 }
 
+/** So many may be kept of neighbours that are gone, or as many as there are. */
+const FIRST_SWEEP = 64;
 const UNKNOWN: Sender = { external: false, id: '' };
 
 export function federate(tables: RouteTables, own: Speaker, options: FederateOptions): Federated {
   const { naming, onSession, ...others } = options;
-  /** Of neighbours that are up or have been. */
+  /** Of neighbours that are up or have been, and of some that are gone: of ranges there come ever new ones. */
   const senders = new Map<string, Sender>();
+  let sweepAt = FIRST_SWEEP;
+  const sweep = () => {
+    for (const name of senders.keys()) {
+      if (speaker.ribPeer(name) === undefined) senders.delete(name);
+    }
+    sweepAt = Math.max(FIRST_SWEEP, 2 * senders.size);
+  };
   const federation = new Federation(tables, {
     ...naming,
     as: own.as,
@@ -48,6 +58,7 @@ export function federate(tables: RouteTables, own: Speaker, options: FederateOpt
         alwaysCompareMed: true,
       }),
     onSession: (name, state) => {
+      if (state === 'up' && senders.size >= sweepAt) sweep();
       const peer = state === 'up' ? speaker.neighbour(name)?.peer : undefined;
       if (peer !== undefined) senders.set(name, { external: peer.as !== own.as, id: peer.id });
       onSession?.(name, state);

@@ -9,6 +9,7 @@
 import { compareIp, parseIp } from '../addr/ip.ts';
 import { byText } from '../rib/best-path.ts';
 import type { RouteFamily } from '../rib/route.ts';
+import { UNRESOLVED_VN } from '../xmpp/routes.ts';
 
 export interface Hop {
   /** Tunnel end, the agent's own address; labels are opaque here. */
@@ -96,6 +97,41 @@ export interface Path extends Said {
   readonly waits: boolean;
   /** Its peer is away and may come back. */
   readonly stale: boolean;
+}
+
+export type SaidKey = Pick<Said, 'family' | 'prefix' | 'rd' | 'apart' | 'learned'>;
+
+/** What another path of its peer, in its instance, replaces it by. `key`: of the prefix. */
+export function slotOf(key: string, { apart, rd, learned }: SaidKey): string {
+  if (learned !== undefined) return `${key} ${learned.key}`;
+  return apart === true ? `${key} ${rd}` : key;
+}
+
+/** `prefix`: the text that all paths of it share. What comes by BGP is of whichever network it names. */
+export function pathOf(
+  said: Said,
+  prefix: string,
+  peer: { readonly name: string; readonly address?: string; readonly waits: boolean },
+  instance: { readonly name: string; readonly originVn: string },
+): Path {
+  const { attributes, infeasible, apart, learned } = said;
+  const home = learned === undefined ? instance.originVn : UNRESOLVED_VN;
+  return {
+    family: said.family,
+    prefix,
+    rd: said.rd,
+    hops: said.hops,
+    attributes,
+    ...(infeasible !== undefined && { infeasible }),
+    ...(apart === true && { apart: true }),
+    ...(learned !== undefined && { learned }),
+    peer: peer.name,
+    address: learned?.router ?? peer.address ?? '',
+    instance: instance.name,
+    originVn: attributes.originVn ?? home,
+    waits: peer.waits,
+    stale: false,
+  };
 }
 
 const DEFAULT_LOCAL_PREFERENCE = 100;

@@ -21,10 +21,9 @@ import { VRouterError } from '../errors.ts';
 import { byText } from '../rib/best-path.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import type { RouteFamily } from '../rib/route.ts';
-import { UNRESOLVED_VN } from '../xmpp/routes.ts';
 import type { Entry, Prefix, TableChange } from './entry.ts';
 import { type Instance, type InstanceSpec, Instances, type InstanceView } from './instances.ts';
-import { type Path, type Said, sameSaid } from './path.ts';
+import { type Path, pathOf, type Said, type SaidKey, sameSaid, slotOf } from './path.ts';
 import { difference, entryOf, ownTargets, reach } from './reach.ts';
 import {
   attempt,
@@ -41,26 +40,16 @@ import {
   type Table,
   tellPending,
   tellRest,
+  type Watcher,
 } from './telling.ts';
 
-export type { Peer, PeerSink, PeerSpec } from './telling.ts';
+export type { Peer, PeerSink, PeerSpec, Watcher } from './telling.ts';
 
 export interface TablesOptions {
   /** Called once when there is something to deliver; must call `run` later, not at once. */
   readonly schedule?: (run: () => void) => void;
   /** Of automatic route targets, `AS:8000001` on. Default 64512. */
   readonly autonomousSystem?: number;
-}
-
-/** Who takes to others what leaves its instance: BGP. Called in a flush. */
-export interface Watcher {
-  /** What is passed on of a prefix now, best first, with what is exported where it was said. */
-  passedOn(
-    prefix: Prefix,
-    paths: readonly { readonly path: Path; readonly exports: ReadonlySet<RouteTarget> }[],
-  ): void;
-  /** All targets that are imported here. */
-  wanted(targets: ReadonlySet<RouteTarget>): void;
 }
 
 export class RouteTables {
@@ -193,22 +182,7 @@ export class RouteTables {
     const slot = slotOf(prefix.key, said);
     const before = slots.get(slot);
     if (before !== undefined && !before.stale && sameSaid(before, said)) return;
-    const path: Path = {
-      family: said.family,
-      prefix: prefix.prefix,
-      rd: said.rd,
-      hops: said.hops,
-      attributes: said.attributes,
-      ...(said.infeasible !== undefined && { infeasible: said.infeasible }),
-      ...(said.apart === true && { apart: true }),
-      ...(said.learned !== undefined && { learned: said.learned }),
-      peer: peer.spec.name,
-      address: said.learned?.router ?? peer.spec.address ?? '',
-      instance: table.instance.name,
-      originVn: said.attributes.originVn ?? originVnOf(said, table.instance),
-      waits: peer.spec.waits,
-      stale: false,
-    };
+    const path = pathOf(said, prefix.prefix, peer.spec, table.instance);
     slots.set(slot, path);
     if (before === undefined) peer.paths++;
     this.#replace(table, prefix, before, path);
@@ -528,18 +502,6 @@ export class RouteTables {
       });
     }
   }
-}
-
-type SaidKey = Pick<Said, 'family' | 'prefix' | 'rd' | 'apart' | 'learned'>;
-
-function slotOf(key: string, { apart, rd, learned }: SaidKey): string {
-  if (learned !== undefined) return `${key} ${learned.key}`;
-  return apart === true ? `${key} ${rd}` : key;
-}
-
-/** What comes by BGP is of whichever network it names. */
-function originVnOf({ learned }: Said, instance: Instance): string {
-  return learned === undefined ? instance.originVn : UNRESOLVED_VN;
 }
 
 function meets(a: ReadonlySet<RouteTarget>, b: Iterable<RouteTarget>): boolean {

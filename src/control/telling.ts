@@ -3,6 +3,7 @@
  * changed is kept by key, with what they had been told before, and told as it is once they take more. A table is told
  * to a new subscriber in the same way, in slices if it is large.
  */
+import type { RouteTarget } from '../addr/route-target.ts';
 import { byText } from '../rib/best-path.ts';
 import { getOrCreate } from '../rib/map-entry.ts';
 import type { RouteFamily } from '../rib/route.ts';
@@ -60,6 +61,17 @@ export interface Peer {
   /** How many it has published. */
   paths: number;
   attached: boolean;
+}
+
+/** Who takes to others what leaves its instance: BGP. Called in a flush. */
+export interface Watcher {
+  /** What is passed on of a prefix now, best first, with what is exported where it was said. */
+  passedOn(
+    prefix: Prefix,
+    paths: readonly { readonly path: Path; readonly exports: ReadonlySet<RouteTarget> }[],
+  ): void;
+  /** All targets that are imported here. */
+  wanted(targets: ReadonlySet<RouteTarget>): void;
 }
 
 /** A table up to this size is told in one change, which all who subscribe at once share. */

@@ -50,18 +50,18 @@ export class BgpNeighbours {
     this.#readPassword = readPassword;
   }
 
-  /** A file that has been checked. */
+  /** A file that has been checked. Nobody is called, and nobody who calls is known, before `start`. */
   load({ neighbors = [], ranges = [], policies = [] }: BgpFile): void {
     for (const policy of policies) this.#policies.set(policy.name, policy);
     this.#remake();
-    for (const range of ranges) {
-      this.#ranges.set(range.name, range);
-      this.#speaker.setRange(this.#rangeOf(range));
-    }
-    for (const neighbour of neighbors) {
-      this.#neighbours.set(neighbourName(neighbour), neighbour);
+    for (const range of ranges) this.#ranges.set(range.name, range);
+    for (const neighbour of neighbors) this.#neighbours.set(neighbourName(neighbour), neighbour);
+  }
+
+  start(): void {
+    for (const range of this.#ranges.values()) this.#speaker.setRange(this.#rangeOf(range));
+    for (const neighbour of this.#neighbours.values())
       this.#speaker.setNeighbour(this.#neighbourOf(neighbour));
-    }
   }
 
   // --- neighbours ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import type { FamilyName } from '../bgp/wire/family-names.ts';
 import type { BgpNeighboursView, BgpPathView, BgpRouteView } from '../cli/bgp-views.ts';
 import type { Page } from '../cli/protocol.ts';
 import { communityText } from '../config/bgp-policies.ts';
-import { asPathText } from '../control/bgp-routes.ts';
+import { asPathText } from '../control/bgp-paths.ts';
 import type { ServedBgp } from './control-bgp.ts';
 
 /** Routes an answer. */

@@ -2,7 +2,10 @@
  * BGP of `vrouter control`: a RIB, a speaker with its sockets, neighbours as the control file has them, and the bridge
  * to the tables (control/bgp-federation.ts). What comes and goes is told to `events`, with the reason.
  *
- * Invariant: what is told of a session is told after the speaker has done with it, so that its reason is there.
+ * Invariants
+ *  * After a start neighbours who keep our routes meanwhile are called once agents have had time to say theirs again: the
+ *    end of the first table is the end of what is kept.
+ *  * What is told of a session is told after the speaker has done with it, so that its reason is there.
  */
 import { readFileSync } from 'node:fs';
 import { canonicalIp } from '../addr/ip.ts';
@@ -10,7 +13,7 @@ import type { Speaker } from '../bgp/neighbour.ts';
 import type { BgpSpeaker } from '../bgp/session/speaker.ts';
 import type { NeighbourStatus } from '../bgp/session/status.ts';
 import { type TcpOptionsSocket, TcpTransport } from '../bgp/session/tcp.ts';
-import { type BgpFile, DEFAULT_LISTEN } from '../config/bgp.ts';
+import { type BgpFile, DEFAULT_LISTEN, DEFAULT_SETTLE_SECONDS } from '../config/bgp.ts';
 import { speakerOf } from '../config/bgp-neighbours.ts';
 import type { ConfigText } from '../config/document.ts';
 import { listenAddress } from '../config/listen.ts';
@@ -98,14 +101,29 @@ export async function serveBgp(
     onFault: (error) => events.onError(error, 'a session ended by an error of ours'),
   });
   const neighbours = new BgpNeighbours(speaker, own.as, firstLine);
+  neighbours.load(file);
+  const settle = restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
+  let settled: NodeJS.Timeout | undefined;
   try {
-    neighbours.load(file);
+    if (settle === 0) neighbours.start();
+    else settled = setTimeout(() => startLate(neighbours, events), settle * 1000);
   } catch (error) {
     speaker.close();
     throw error;
   }
   return {
     ...{ own, speaker, federation, neighbours, ports: transport.ports },
-    close: () => speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' }),
+    close: () => {
+      clearTimeout(settled);
+      speaker.close(restarts ? { restart: true } : { restart: false, text: 'stopped' });
+    },
   };
+}
+
+function startLate(neighbours: BgpNeighbours, events: BgpEvents): void {
+  try {
+    neighbours.start();
+  } catch (error) {
+    events.onError(error, 'neighbours cannot be called');
+  }
 }

@@ -23,7 +23,10 @@ export class ControlMetrics {
   readonly #prefixes = this.#gauge('vrouter_control_prefixes', 'Prefixes in all tables', [
     'family',
   ]);
-  readonly #paths = this.#gauge('vrouter_control_paths', 'Paths that agents have published');
+  readonly #paths = this.#gauge(
+    'vrouter_control_paths',
+    'Paths that agents have published, and that came by BGP',
+  );
   readonly #digest = this.#gauge(
     'vrouter_control_digest',
     'Of all tables and their configuration: equal at two control nodes that are in step',

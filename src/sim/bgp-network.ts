@@ -78,21 +78,21 @@ interface Place {
 
 export class BgpNetwork {
   readonly #places = new Map<IpText, Place>();
-  /** The connections there are, those that called first. */
+  /** Those there are, and some that were: by the end that called. */
   readonly connections = new Set<MemoryPeerStream>();
   /** Nobody reaches anybody while it says so. */
   mayConnect: (from: IpText, to: IpText) => boolean = () => true;
   #port = FIRST_PORT;
 
-  /** Of a process at `address`, whose time is `clock`. */
+  /** Of a process at `address`, whose time is `clock`. Who listens there last is called. */
   transport(address: IpText, clock: Clock): Transport {
     const plugged = this.#places.get(address)?.plugged ?? true;
     const place: Place = { address, clock, listener: undefined, keys: [], plugged };
-    this.#places.set(address, place);
     return {
       connect: (target, attempt) => this.#connect(place, target, attempt),
       listen: (listener) => {
         place.listener = listener;
+        this.#places.set(address, place);
       },
       setKeys: (keys) => {
         place.keys = keys;
@@ -149,6 +149,7 @@ export class BgpNetwork {
     const near: Endpoint = { address: from.address, port: this.#port++ };
     const [a, b] = streamPair(from.clock, [near.address, remote.address], to.clock);
     const ours = new MemoryPeerStream(a, near, remote);
+    for (const old of this.connections) if (!old.bytes.open) this.connections.delete(old);
     this.connections.add(ours);
     to.clock.after(0, () => {
       const theirs = new MemoryPeerStream(b, remote, near);

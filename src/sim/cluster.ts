@@ -20,6 +20,7 @@ import type { Dataplane } from '../dataplane/api.ts';
 import { openDataplane } from '../dataplane/dataplane.ts';
 import type { RouteSource, RouteUpdate } from '../rib/route.ts';
 import { ControlNodes } from '../xmpp/control-nodes.ts';
+import type { Clock } from '../xmpp/transport/byte-stream.ts';
 import { BgpNetwork } from './bgp-network.ts';
 import { VirtualClock } from './clock.ts';
 import { type ControlOptions, type SeenMessage, SimulatedControl } from './control.ts';
@@ -122,6 +123,11 @@ export class SimulatedCluster {
       const surroundings = { clock: this.#clock, bgp: this.bgp, seed: seedOf(~seed, index), show };
       this.controls.set(options.name, new SimulatedControl(surroundings, options));
     }
+  }
+
+  /** For what else is to happen in this cluster's time. */
+  get clock(): Clock {
+    return this.#clock;
   }
 
   get nowNs(): bigint {

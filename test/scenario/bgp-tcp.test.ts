@@ -77,6 +77,16 @@ describe('TCP', () => {
       .toContain('ECONNREFUSED');
   });
 
+  test.each([true, false])('an address that is taken is named (plain: %s)', async (plain) => {
+    const { address, port } = await speakerAt('127.0.1.1', { plain });
+    const listen = [{ address: ip(address), port }];
+    const again = TcpTransport.open(plain ? { listen } : { listen, sockets });
+    await expect(again).rejects.toMatchObject({
+      code: 'PORT_FAILED',
+      message: expect.stringMatching(new RegExp(`^127.0.1.1 port ${port}: .*(in use|EADDRINUSE)`)),
+    });
+  });
+
   test('IPv6', async () => {
     const a = await speakerAt('::1');
     const b = await speakerAt('127.0.1.2', {
@@ -132,6 +142,28 @@ describe('TCP MD5 signatures', () => {
     expect(() => a.speaker.setNeighbour(neighbour('127.0.2.2', { password: 'secret' }))).toThrow(
       /the addon is needed/,
     );
+  });
+});
+
+describe('the addon', () => {
+  const { openTcp, setTcpHops, setTcpKey, closeDescriptor } = sockets;
+  const four = Uint8Array.of(127, 0, 0, 1);
+  const key = Uint8Array.of(1, 2, 3);
+
+  test('refuses what is no address, prefix, key or socket, by name', () => {
+    expect(() => openTcp(new Uint8Array(5))).toThrow(/Address family not supported/);
+    expect(() => openTcp(Uint8Array.of(203, 0, 113, 1), 0)).toThrow(/Cannot assign/);
+    expect(() => openTcp(four, 65_536)).toThrow(/port must be/);
+    expect(() => openTcp('127.0.0.1' as never)).toThrow(/address must be/);
+    expect(() => setTcpHops(1 << 19, 64, 0)).toThrow(/Bad file descriptor/);
+    const fd = openTcp(four);
+    expect(() => setTcpHops(fd, 256, 0)).toThrow(/ttl must be/);
+    expect(() => setTcpKey(fd, four, 33, key)).toThrow(/Invalid argument/);
+    expect(() => setTcpKey(fd, four, 32, new Uint8Array(81))).toThrow(/Invalid argument/);
+    expect(() => setTcpKey(fd, four, 24, key)).not.toThrow();
+    expect(() => setTcpKey(fd, four, 24, new Uint8Array(0))).not.toThrow();
+    expect(() => setTcpKey(fd, four, 24, new Uint8Array(0))).toThrow(/No such file/);
+    closeDescriptor(fd);
   });
 });
 
@@ -294,6 +326,19 @@ describe('a hostile peer', () => {
     },
     20_000,
   );
+
+  test('hears why it is over, though it has said much more', async () => {
+    const hub = await speakerAt('127.0.5.1');
+    hub.speaker.setNeighbour(neighbour('127.0.5.66', { passive: true }));
+    const socket = raw(hub, '127.0.5.66');
+    const heard: Buffer[] = [];
+    socket.on('data', (bytes) => heard.push(bytes));
+    for (let n = 0; n < 32; n++) socket.write(flood(0, 65_536));
+    await new Promise((resolve) => socket.once('close', resolve));
+    const all = Buffer.concat(heard).toString('hex');
+    // Header error, connection not synchronized.
+    expect(all.endsWith(`${'ff'.repeat(16)}0015030101`)).toBe(true);
+  });
 
   test('who accepts and says nothing is given up, and tried again', async () => {
     const silent = createServer((socket) => socket.on('error', () => undefined));

@@ -148,7 +148,7 @@ export class Lab {
     const { clock } = this;
     const speaker = new BgpSpeaker({
       speaker: { as: 65000, id: address },
-      transport: network.transport(address, clock),
+      transport: more.transport ?? network.transport(address, clock),
       makeRib: (options) => new RecordingRib(options),
       clock,
       random: randomOf(BigInt(last)),

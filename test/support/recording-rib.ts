@@ -6,6 +6,8 @@ export class RecordingRib {
   readonly said = new Map<string, Omit<BgpPath, 'from' | 'stale'>>();
   readonly calls: string[] = [];
   wanted: string[] = [];
+  /** What neighbours have said, by key; for whoever asks. */
+  readonly heard = new Map<string, BgpPath[]>();
   readonly rib = {
     originate: (path: Omit<BgpPath, 'from' | 'stale'>) => {
       const key = `${path.family} ${nlriKey(path.family, path.nlri)}`;
@@ -20,6 +22,10 @@ export class RecordingRib {
     want: (targets: ReadonlySet<string>) => {
       this.wanted = [...targets].sort();
     },
+    routes: (family: BgpPath['family']) =>
+      [...this.heard].flatMap(([key, paths]) =>
+        paths[0]?.family === family ? [{ key, paths, best: 1 }] : [],
+      ),
   } as Partial<BgpRib> as BgpRib;
 
   /** Calls since last time. */

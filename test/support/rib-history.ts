@@ -178,13 +178,23 @@ export type Step =
   | { readonly do: 'want'; readonly targets: readonly string[] }
   | { readonly do: 'import' | 'export'; readonly far: number; readonly policy: number }
   | {
-      readonly do: 'up' | 'down' | 'lose' | 'forgetful' | 'end' | 'block' | 'ask' | 'again';
+      readonly do:
+        | 'up'
+        | 'down'
+        | 'lose'
+        | 'bounce'
+        | 'forgetful'
+        | 'end'
+        | 'block'
+        | 'ask'
+        | 'again';
       readonly far: number;
     }
   | { readonly do: 'pass'; readonly seconds: number }
   | { readonly do: 'flush' | 'check' };
 
-type RouteStep = Extract<Step, { do: 'announce' | 'withdraw' }>;
+type RouteStep = Extract<Step, { route: number; far: number }>;
+type SessionStep = Exclude<Extract<Step, { far: number }>, RouteStep>;
 
 interface Pair {
   readonly far: Far;
@@ -202,12 +212,20 @@ const FAMILIES: readonly FamilyName[] = ['ipv4-unicast', 'vpnv4', 'evpn', 'rtc']
 
 export class History {
   readonly lab: RibLab;
-  readonly model: RibModel;
-  readonly pairs: Pair[];
+  model!: RibModel;
+  pairs: Pair[] = [];
+  readonly #multipath: number;
 
   constructor(multipath = 2) {
+    this.#multipath = multipath;
     this.lab = new RibLab({ multipath });
-    this.model = new RibModel(multipath);
+    this.begin();
+  }
+
+  /** Neighbours come, none of them up; again after `end`. */
+  begin(): void {
+    this.model = new RibModel(this.#multipath);
+    this.lab.best.clear();
     this.pairs = KINDS.map((options) => this.#add(options));
     const nlri = { bits: 0, originAs: 0, target: '00'.repeat(8) };
     this.#ours('rtc', nlri, { origin: 'igp', asPath: [] });
@@ -225,7 +243,7 @@ export class History {
       id: far.address,
       addPath: new Set(sends),
       sendPaths: 2,
-      longLived: has('long-lived-restart'),
+      longLived: false,
       canAsk: has('route-refresh'),
       isUp: false,
       said: new Map(),
@@ -242,8 +260,7 @@ export class History {
 
   run(step: Step): void {
     const { rib } = this.lab;
-    if (step.do === 'announce') this.#say(step);
-    else if (step.do === 'withdraw') this.#say(step);
+    if (step.do === 'announce' || step.do === 'withdraw') this.#say(step as RouteStep);
     else if (step.do === 'originate' || step.do === 'retract') {
       const family = FAMILIES[step.family % 3] as FamilyName;
       const nlri = (ROUTES[family] as Nlri[])[step.route % 3] as Nlri;
@@ -261,7 +278,7 @@ export class History {
       this.#pass(step.seconds * 1000);
     } else if (step.do === 'flush') this.#flow();
     else if (step.do === 'check') this.check();
-    else this.#session(step);
+    else this.#session(step as SessionStep);
   }
 
   #attributes(traits: readonly number[], as: number): Attributes {
@@ -276,24 +293,32 @@ export class History {
 
   #say(step: RouteStep): void {
     const pair = this.pairs[step.far % this.pairs.length] as Pair;
-    const { far, model } = pair;
+    const { model } = pair;
+    if (step.do === 'withdraw') {
+      this.#unsay(pair, step.route);
+      return;
+    }
     const families = model.neighbour.families.map(({ family }) => family);
     const family = families[step.family % families.length] as FamilyName;
     const routes = ROUTES[family] as readonly Nlri[];
     const route = routes[step.route % routes.length] as Nlri;
     const nlri = model.addPath.has(family) ? { ...route, pathId: step.pathId } : route;
     const key = `${family} ${nlriKey(family, nlri)}`;
-    if (step.do === 'withdraw') {
-      pair.says.delete(key);
-      if (!model.isUp) return;
-      far.withdraw(family, nlri);
-      this.model.withdraw(model, family, nlri);
-      return;
-    }
     const attributes = this.#attributes(step.traits, model.as);
     const said = { family, nlri, attributes, hop: HOPS[step.hop % HOPS.length] as string };
     pair.says.set(key, said);
     if (model.isUp) this.#tell(pair, said);
+  }
+
+  /** One of those that it says. */
+  #unsay({ far, model, says }: Pair, which: number): void {
+    const all = [...says];
+    const [key, said] = all[which % Math.max(1, all.length)] ?? [];
+    if (key === undefined || said === undefined) return;
+    says.delete(key);
+    if (!model.isUp) return;
+    far.withdraw(said.family, said.nlri);
+    this.model.withdraw(model, said.family, said.nlri);
   }
 
   #tell(
@@ -314,8 +339,7 @@ export class History {
     }
   }
 
-  #session(step: Extract<Step, { far: number }>): void {
-    if (step.do === 'announce' || step.do === 'withdraw') return;
+  #session(step: SessionStep): void {
     const pair = this.pairs[step.far % this.pairs.length] as Pair;
     const { far, model } = pair;
     const { rib } = this.lab;
@@ -333,9 +357,16 @@ export class History {
     } else if (step.do === 'up' || step.do === 'forgetful') {
       if (model.isUp) return;
       const keeps = step.do === 'up';
+      model.longLived = keeps && model.neighbour.longLivedTime !== undefined;
       far.up(keeps ? [] : ['graceful-restart', 'long-lived-restart']);
       this.model.up(model, this.lab.now, keeps && model.neighbour.restartTime !== undefined);
       for (const said of pair.says.values()) this.#tell(pair, said);
+    } else if (step.do === 'bounce') {
+      // It has lost something while it was away.
+      for (const each of ['lose', 'unsay', 'up'] as const) {
+        if (each === 'unsay') this.#unsay(pair, step.far);
+        else this.#session({ do: each, far: step.far });
+      }
     } else if (step.do === 'end') this.#endsOfRib(pair);
     else if (step.do === 'block') pair.isBlocked = !pair.isBlocked;
     else if (step.do === 'down' || step.do === 'lose') {
@@ -458,6 +489,8 @@ export class History {
       this.lab.rib.withdraw(family, said.nlri);
     this.lab.rib.want(new Set());
     this.lab.run();
+    this.lab.fars.length = 0;
+    this.pairs = [];
     expect(this.lab.rib.held).toEqual({ said: 0, entries: 0, slots: 0 });
   }
 }

@@ -82,7 +82,7 @@ export class Far {
     const ours = openOf(US, SPEAKER.id, families, [
       ...capabilities,
       ...addPathOf(this.options),
-      ...restartOf(this.options),
+      ...restartOf(this.options).filter(({ kind }) => !without.includes(kind)),
     ]);
     const open = this.open();
     this.held.clear();

@@ -26,7 +26,8 @@ export interface ModelPeer {
   readonly id: string;
   readonly addPath: ReadonlySet<FamilyName>;
   readonly sendPaths: number;
-  readonly longLived: boolean;
+  /** This session. */
+  longLived: boolean;
   /** It can be asked to say all again. */
   readonly canAsk: boolean;
   isUp: boolean;

@@ -54,7 +54,7 @@ const FIRST: readonly Row[] = [
   { name: 'router-id', compare: (a, b) => routerId(a) - routerId(b) },
   { name: 'cluster-list', compare: (a, b) => a.said.facts.clusters - b.said.facts.clusters },
   { name: 'peer-address', compare: (a, b) => comparePeers(a, b) },
-  { name: 'path-id', compare: (a, b) => (a.nlri.pathId ?? 0) - (b.nlri.pathId ?? 0) },
+  { name: 'path-id', compare: (a, b) => (a.pathId ?? 0) - (b.pathId ?? 0) },
 ];
 
 function routerId({ said, source }: Path): number {

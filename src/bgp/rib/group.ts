@@ -14,8 +14,20 @@ import type { Update } from '../wire/update.ts';
 import type { Nlri } from './contract.ts';
 import type { Member } from './member.ts';
 import type { Interner, Said } from './said.ts';
-import { type Entry, type Path, type Source, sameNlri, slotsOf, type Table } from './table.ts';
+import {
+  type Entry,
+  nlriOf,
+  type Path,
+  type Rest,
+  type Source,
+  sameRest,
+  slotsOf,
+  type Table,
+} from './table.ts';
 import type { View } from './view.ts';
+
+/** Shorter logs are not worth going through. */
+const SHORTEST_LOG = 1024;
 
 export class Slot {
   readonly entry: Entry;
@@ -27,10 +39,13 @@ export class Slot {
   /** Whose path it is; with `sourceId`, which of them. */
   source: Source;
   sourceId: number | undefined;
-  /** As it is told. */
-  nlri: Nlri;
+  rest: Rest;
   out: Said | undefined = undefined;
   holders = 0;
+  /** Where in the group's log; -1: all members have read that, or it never was there. */
+  logged = -1;
+  /** What the log says of it: the words are others, not only whose they are. */
+  changed = false;
 
   constructor(entry: Entry, group: Group, id: number, ordinal: number, path: SlotOf) {
     this.entry = entry;
@@ -38,16 +53,29 @@ export class Slot {
     this.id = id;
     this.ordinal = ordinal;
     this.source = path.source;
-    this.sourceId = path.nlri.pathId;
-    this.nlri = path.nlri;
+    this.sourceId = path.pathId;
+    this.rest = path.rest;
+  }
+
+  get pathId(): number | undefined {
+    return this.sourceId;
+  }
+
+  /** As it is told. */
+  get nlri(): Nlri {
+    if (this.id === 0 && this.sourceId === undefined) {
+      return nlriOf(this.group.table.family, this.entry.key, this.rest);
+    }
+    const { pathId: _, ...nlri } = nlriOf(this.group.table.family, this.entry.key, this.rest);
+    return (this.id === 0 ? nlri : { ...nlri, pathId: this.id }) as Nlri;
   }
 }
 
-type SlotOf = Pick<Path, 'source' | 'nlri'>;
+type SlotOf = Pick<Path, 'source' | 'rest' | 'pathId'>;
 
 interface Kept {
   readonly out: Said | undefined;
-  readonly nlri: readonly Nlri[];
+  readonly slots: readonly Slot[];
   readonly update: Update;
 }
 
@@ -58,11 +86,18 @@ export class Group {
   readonly view: View;
   readonly members = new Set<Member>();
   readonly slots: (Slot | undefined)[] = [];
+  /** Slots in the order they last changed in; a slot is in it once. Members have read as far as their cursors. */
+  log: (Slot | undefined)[] = [];
+  #shorten: number = SHORTEST_LOG;
+  /** The log has grown since `stir`. */
+  #stirred = false;
   /** Members, and those who are to be. */
   users = 0;
   readonly #interner: Interner;
   readonly #free: number[] = [];
   #building: Iterator<Entry> | undefined;
+  /** Routes of the only member's own have no slots. */
+  #skipped = false;
   #onBuilt: (() => void)[] = [];
   readonly #kept: Kept[] = [];
 
@@ -109,7 +144,24 @@ export class Group {
       if (slot?.out !== undefined) this.#clear(slot);
       return;
     }
-    this.#set(slot ?? this.#add(entry, 0, path), path, out);
+    if (slot === undefined && this.#isOwn(path)) this.#skipped = true;
+    else this.#set(slot ?? this.#add(entry, 0, path), path, out);
+  }
+
+  /** The only one who could be told has said it. */
+  #isOwn(path: Path): boolean {
+    if (this.users !== 1 || this.members.size !== 1 || this.view.toSender) return false;
+    const [only] = this.members;
+    return only?.source === path.source;
+  }
+
+  /** Another user: what was left out for there was nobody to tell is worked out. Returns whether there is such. */
+  welcome(): boolean {
+    this.users++;
+    if (!this.#skipped) return false;
+    this.#skipped = false;
+    this.#building = this.table.entries.values();
+    return true;
   }
 
   #settleAll(entry: Entry): void {
@@ -141,7 +193,6 @@ export class Group {
   #add(entry: Entry, id: number, path: SlotOf): Slot {
     const ordinal = this.#free.pop() ?? this.slots.length;
     const slot = new Slot(entry, this, id, ordinal, path);
-    if ('sourceId' in path) slot.sourceId = path.sourceId as number | undefined;
     this.slots[ordinal] = slot;
     const { slots } = entry;
     if (slots === undefined) entry.slots = slot;
@@ -152,28 +203,57 @@ export class Group {
 
   #set(slot: Slot, path: Path, words: Said): void {
     const out = this.#interner.hold(words);
-    const changed = slot.out !== out || !sameNlri(this.table.family, slot.nlri, path.nlri);
+    const changed = slot.out !== out || !sameRest(slot.rest, path.rest);
     if (slot.out !== undefined) this.#interner.release(slot.out);
     slot.out = out;
     if (!changed && slot.source === path.source) return;
     slot.source = path.source;
-    slot.sourceId = path.nlri.pathId;
-    if (changed) slot.nlri = this.#told(path.nlri, slot.id);
-    for (const member of this.members) member.onSlot(slot, changed);
+    slot.sourceId = path.pathId;
+    if (changed && slot.rest !== path.rest) {
+      slot.rest = path.rest;
+      this.#kept.length = 0;
+    }
+    this.#note(slot, changed);
   }
 
-  #told(nlri: Nlri, id: number): Nlri {
-    if (id !== 0) return { ...nlri, pathId: id };
-    if (nlri.pathId === undefined) return nlri;
-    const { pathId: _, ...rest } = nlri;
-    return rest as Nlri;
+  #note(slot: Slot, changed: boolean): void {
+    const { logged } = slot;
+    slot.changed = changed || (logged >= 0 && slot.changed);
+    if (logged >= 0) this.log[logged] = undefined;
+    if (this.log.length >= this.#shorten) this.#compact();
+    slot.logged = this.log.push(slot) - 1;
+    this.#stirred = true;
+  }
+
+  /** Without what all have read, and what has changed again since. */
+  #compact(): void {
+    const { log } = this;
+    const started = [...this.members].filter((member) => member.started);
+    const read = started.reduce((least, { cursor }) => Math.min(least, cursor), log.length);
+    const kept: Slot[] = [];
+    const before = new Uint32Array(log.length + 1);
+    for (const [at, slot] of log.entries()) {
+      if (slot !== undefined && at >= read) slot.logged = kept.push(slot) - 1;
+      else if (slot !== undefined) slot.logged = -1;
+      before[at + 1] = kept.length;
+    }
+    for (const member of started) member.cursor = before[member.cursor] as number;
+    this.log = kept;
+    this.#shorten = Math.max(SHORTEST_LOG, kept.length * 2);
+  }
+
+  /** Members that have something to read are told so. */
+  stir(): void {
+    if (!this.#stirred) return;
+    this.#stirred = false;
+    for (const member of this.members) member.stir();
   }
 
   #clear(slot: Slot): void {
     this.#interner.release(slot.out as Said);
     slot.out = undefined;
-    for (const member of this.members) member.onSlot(slot, true);
-    this.tidy(slot);
+    if (slot.holders > 0) this.#note(slot, true);
+    else this.tidy(slot);
   }
 
   /** Nobody holds it and there is nothing to tell: it goes. */
@@ -183,6 +263,7 @@ export class Group {
     this.slots[slot.ordinal] = undefined;
     this.#free.push(slot.ordinal);
     slot.ordinal = -1;
+    if (slot.logged >= 0) this.log[slot.logged] = undefined;
     const { slots } = entry;
     if (!Array.isArray(slots)) entry.slots = undefined;
     else {
@@ -205,9 +286,10 @@ export class Group {
   }
 
   /** The same object for all who are told the same; `out` undefined: they are withdrawn. */
-  updateOf(nlri: readonly Nlri[], out: Said | undefined): Update {
-    const kept = this.#kept.find((each) => each.out === out && sameList(each.nlri, nlri));
+  updateOf(slots: readonly Slot[], out: Said | undefined): Update {
+    const kept = this.#kept.find((each) => each.out === out && sameList(each.slots, slots));
     if (kept !== undefined) return kept.update;
+    const nlri = slots.map((slot) => slot.nlri);
     const routes = { family: this.table.family, nlri } as unknown as Routes;
     const update: Update =
       out === undefined
@@ -220,7 +302,7 @@ export class Group {
     // One member keeps nothing for others.
     if (this.members.size > 1) {
       if (this.#kept.length === LIMITS.updatesKept) this.#kept.shift();
-      this.#kept.push({ out, nlri, update });
+      this.#kept.push({ out, slots, update });
     }
     return update;
   }
@@ -232,7 +314,7 @@ export class Group {
 }
 
 const isOf = (slot: Slot, path: Path): boolean =>
-  slot.source === path.source && slot.sourceId === path.nlri.pathId;
+  slot.source === path.source && slot.sourceId === path.pathId;
 
 /** The one this path has already, or the lowest that nobody has. */
 function pathId(entry: Entry, path: Path): number {
@@ -244,7 +326,7 @@ function pathId(entry: Entry, path: Path): number {
   return id;
 }
 
-function sameList(a: readonly Nlri[], b: readonly Nlri[]): boolean {
+function sameList(a: readonly Slot[], b: readonly Slot[]): boolean {
   if (a.length !== b.length) return false;
   for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false;
   return true;

@@ -1,20 +1,21 @@
 /**
- * A peer in a group: which of the group's slots it has been told, and what it is still to be told. What waits are
- * slots, never messages: words are looked up when a message is made. A walk over all slots is the first dump, a
- * refresh, and what follows when the peer wants other targets than before.
+ * A peer in a group: which of the group's slots it has been told, and how far it has read the group's log of slots
+ * that have changed. What waits are slots, never messages: words are looked up when a message is made. A walk over all
+ * slots is the first dump, a refresh, and what follows when the peer wants other targets than before.
  *
- * Invariants, for a slot whose walk is behind it:
- *  * told and allowed, or neither; else it is in `#gone` or `#dirty`, or in `#packs` and on its way.
+ * Invariants
+ *  * A slot that the peer should be told otherwise than it has been is ahead in the log or the walk, or in `#todo`,
+ *    `#gone` or `#packs`. So what those say is true when they are emptied, or somebody else will say it again.
  *  * A bit that is set is counted in the slot's `holders`.
  */
 import { LIMITS } from '../limits.ts';
 import type { FamilyName } from '../wire/family-names.ts';
 import type { Update } from '../wire/update.ts';
-import type { Nlri, Outgoing } from './contract.ts';
+import type { Outgoing } from './contract.ts';
 import type { Group, Slot } from './group.ts';
 import type { Memberships } from './memberships.ts';
 import type { Said } from './said.ts';
-import type { Source } from './table.ts';
+import { type Source, sameRest } from './table.ts';
 
 /** The peer, as its members know it. */
 export interface MemberPeer {
@@ -55,13 +56,19 @@ interface Pack {
 
 export class Member {
   readonly group: Group;
+  /** What the peer has said itself. */
+  readonly source: Source;
   told = 0;
   readonly #peer: MemberPeer;
-  readonly #source: Source;
   readonly #bits = new Bits();
-  readonly #gone = new Set<Slot>();
-  readonly #dirty = new Set<Slot>();
+  /** As far as the group's log has been read. */
+  cursor = 0;
+  /** Slots to be looked at that are not in the log. */
+  #todo: Slot[] = [];
+  #gone: Slot[] = [];
   #packs: Pack[] = [];
+  /** The log and the walk take turns. */
+  #walks = false;
   /** Where the walk is, how far the slots it walks over go, and how many it has to go: in all, */
   #at = 0;
   #end = 0;
@@ -78,7 +85,7 @@ export class Member {
   constructor(group: Group, peer: MemberPeer) {
     this.group = group;
     this.#peer = peer;
-    this.#source = peer.sourceOf(group.table.family);
+    this.source = peer.sourceOf(group.table.family);
     group.members.add(this);
   }
 
@@ -90,6 +97,7 @@ export class Member {
   start(): void {
     if (this.#started) return;
     this.#started = true;
+    this.cursor = this.group.log.length;
     this.#end = this.group.slots.length;
     this.#left = this.#end;
     this.#first = this.#end;
@@ -124,72 +132,59 @@ export class Member {
     const { out } = slot;
     if (out === undefined) return false;
     const { view, table } = this.group;
-    if (slot.source === this.#source && !view.toSender) return false;
+    if (slot.source === this.source && !view.toSender) return false;
     const wanted = this.#peer.constraintOf(table.family);
     return wanted === undefined || wanted.wants(out.facts.targets);
   }
 
-  /** A slot has other words or another source, or `changed` not: the words are what they were. */
-  onSlot(slot: Slot, changed: boolean): void {
-    if (!this.#started) return;
-    const told = this.#bits.has(slot.ordinal);
-    const allowed = this.allows(slot);
-    if (told ? allowed && !changed : !allowed) return;
-    if (told && !allowed) this.#gone.add(slot);
-    else this.#dirty.add(slot);
-    this.#peer.wake();
+  /** The group's log has grown. */
+  stir(): void {
+    if (this.#started && this.cursor < this.group.log.length) this.#peer.wake();
   }
 
-  withdrawals(): Update | undefined {
-    if (this.#gone.size === 0) return undefined;
-    const nlri: Nlri[] = [];
-    for (const slot of this.#gone) {
-      if (nlri.length === LIMITS.routesInUpdate) break;
-      this.#gone.delete(slot);
-      if (slot.ordinal < 0 || !this.#bits.has(slot.ordinal)) continue;
-      if (this.allows(slot)) this.#dirty.add(slot);
-      else {
-        nlri.push(slot.nlri);
-        this.#forget(slot);
-      }
-    }
-    return nlri.length === 0 ? undefined : this.group.updateOf(nlri, undefined);
-  }
-
-  /** Announcements and marks; `later`: so much was looked at that it is time to give way. */
-  rest(): Outgoing | 'later' | undefined {
+  /** `later`: so much was looked at that it is time to give way. */
+  next(): Outgoing | 'later' | undefined {
     if (!this.#started) return undefined;
     let looks: number = LIMITS.looksInCall;
     for (;;) {
-      const update = this.#packed();
+      const update = this.#withdrawals() ?? this.#packed();
       if (update !== undefined) return { kind: 'update', update };
       const mark = this.#mark();
       if (mark !== undefined) return mark;
-      if (this.#left === 0 && this.#dirty.size === 0) return undefined;
+      const reads = this.#todo.length > 0 || this.cursor < this.group.log.length;
+      if (this.#left === 0 && !reads) return undefined;
       if (looks <= 0) return 'later';
-      looks -= this.#fill(looks);
-      const gone = this.withdrawals();
-      if (gone !== undefined) return { kind: 'update', update: gone };
+      this.#walks = this.#left > 0 && (!this.#walks || !reads);
+      looks -= this.#walks ? this.#walkOn(looks) : this.#read();
     }
   }
 
-  /** The next pack, of slots that are still what they were when it was made: others are dirty again. */
+  #withdrawals(): Update | undefined {
+    while (this.#gone.length > 0) {
+      const slots = this.#gone
+        .splice(0, LIMITS.routesInUpdate)
+        .filter((slot) => slot.ordinal >= 0 && this.#bits.has(slot.ordinal) && !this.allows(slot));
+      for (const slot of slots) this.#forget(slot);
+      if (slots.length > 0) return this.group.updateOf(slots, undefined);
+    }
+    return undefined;
+  }
+
+  /** The next pack, of slots that are still what they were when it was made: others are in the log again. */
   #packed(): Update | undefined {
     for (;;) {
       const pack = this.#packs.shift();
       if (pack === undefined) return undefined;
-      const nlri: Nlri[] = [];
+      const slots: Slot[] = [];
       for (const slot of pack.slots) {
         if (slot.ordinal < 0 || slot.out !== pack.out || !this.allows(slot)) continue;
-        this.#dirty.delete(slot);
-        this.#gone.delete(slot);
-        nlri.push(slot.nlri);
+        slots.push(slot);
         if (this.#bits.has(slot.ordinal)) continue;
         this.#bits.set(slot.ordinal);
         slot.holders++;
         this.told++;
       }
-      if (nlri.length > 0) return this.group.updateOf(nlri, pack.out);
+      if (slots.length > 0) return this.group.updateOf(slots, pack.out);
     }
   }
 
@@ -218,45 +213,53 @@ export class Member {
     return undefined;
   }
 
-  /** Takes slots that wait, and goes on with the walk. Returns how many it looked at. */
-  #fill(limit: number): number {
+  /** Goes on in the log. Returns how much of it. */
+  #read(): number {
     const packs = new Map<Said, Slot[]>();
-    let looked = 0;
-    const add = (slot: Slot): void => {
-      const list = packs.get(slot.out as Said);
-      if (list === undefined) packs.set(slot.out as Said, [slot]);
-      else list.push(slot);
-    };
-    for (const slot of this.#dirty) {
-      if (looked === LIMITS.routesInUpdate) break;
-      looked++;
-      this.#dirty.delete(slot);
-      if (slot.ordinal < 0) continue;
-      if (this.allows(slot)) add(slot);
-      else if (this.#bits.has(slot.ordinal)) this.#gone.add(slot);
+    const { log } = this.group;
+    const todo = this.#todo.splice(0, LIMITS.routesInUpdate);
+    for (const slot of todo) if (slot.ordinal >= 0) this.#judge(slot, true, packs);
+    if (todo.length === 0) {
+      const end = Math.min(log.length, this.cursor + LIMITS.routesInUpdate);
+      const from = this.cursor;
+      for (; this.cursor < end; this.cursor++) {
+        const slot = log[this.cursor];
+        if (slot !== undefined) this.#judge(slot, slot.changed, packs);
+      }
+      todo.length = end - from;
     }
-    let found = 0;
+    for (const [out, slots] of packs) this.#packs.push({ out, slots });
+    return todo.length;
+  }
+
+  #walkOn(limit: number): number {
+    const packs = new Map<Said, Slot[]>();
+    let [looked, found] = [0, 0];
     while (this.#left > 0 && looked < limit && found < LIMITS.routesInUpdate) {
       looked++;
-      if (this.#look(add)) found++;
+      if (this.#at === this.#end) this.#at = 0;
+      const slot = this.group.slots[this.#at++];
+      const again = this.#again > 0;
+      this.#left--;
+      if (again) this.#again--;
+      if (this.#first > 0) this.#first--;
+      if (slot !== undefined && this.#judge(slot, again, packs)) found++;
     }
     for (const [out, slots] of packs) this.#packs.push({ out, slots });
     return looked;
   }
 
-  #look(add: (slot: Slot) => void): boolean {
-    if (this.#at === this.#end) this.#at = 0;
-    const slot = this.group.slots[this.#at++];
-    const again = this.#again > 0;
-    this.#left--;
-    if (again) this.#again--;
-    if (this.#first > 0) this.#first--;
-    if (slot === undefined) return false;
+  /** Whether there is something to tell of it: it has `changed`, or is allowed and was not, or the reverse. */
+  #judge(slot: Slot, changed: boolean, packs: Map<Said, Slot[]>): boolean {
     const told = this.#bits.has(slot.ordinal);
     const allowed = this.allows(slot);
-    if (told && !allowed) this.#gone.add(slot);
-    if (!allowed || (told && !again)) return false;
-    add(slot);
+    if (told ? allowed && !changed : !allowed) return false;
+    if (!allowed) this.#gone.push(slot);
+    else {
+      const list = packs.get(slot.out as Said);
+      if (list === undefined) packs.set(slot.out as Said, [slot]);
+      else list.push(slot);
+    }
     return true;
   }
 
@@ -280,26 +283,29 @@ export class Member {
     for (const slot of [...this.group.slots]) {
       if (slot !== undefined && this.#bits.has(slot.ordinal)) this.#forget(slot);
     }
-    this.#gone.clear();
-    this.#dirty.clear();
+    this.#todo = [];
+    this.#gone = [];
     this.#packs = [];
   }
 
   /** Takes over what `old`, of another group of the same family and peer, has told; what differs is told. */
   takeOver(old: Member): void {
     this.#started = old.#started;
+    this.cursor = this.group.log.length;
     this.#endOfRib = old.#endOfRib;
     this.#refresh = old.#refresh === 'running' ? 'asked' : old.#refresh;
-    const onTheWay = new Set(old.#packs.flatMap(({ slots }) => slots));
-    for (const slot of old.group.slots) {
+    const { log, slots } = old.group;
+    const unread = log.slice(old.cursor).filter((slot) => slot !== undefined);
+    const packed = old.#packs.flatMap((pack) => pack.slots);
+    const waiting = new Set([...old.#todo, ...old.#gone, ...packed, ...unread]);
+    for (const slot of slots) {
       if (slot === undefined || !old.#bits.has(slot.ordinal)) continue;
       const mine = this.group.adopt(slot);
       this.#bits.set(mine.ordinal);
       mine.holders++;
       this.told++;
-      const same = mine.out === slot.out && mine.nlri === slot.nlri;
-      if (!this.allows(mine)) this.#gone.add(mine);
-      else if (!same || old.#dirty.has(slot) || onTheWay.has(slot)) this.#dirty.add(mine);
+      const same = mine.out === slot.out && sameRest(mine.rest, slot.rest) && !waiting.has(slot);
+      if (!same || !this.allows(mine)) this.#todo.push(mine);
     }
     this.#end = this.group.slots.length;
     this.#left = this.#end;

@@ -229,13 +229,9 @@ export class Peer implements RibPeer, MemberPeer {
   next(): Outgoing | undefined {
     const refresh = this.#asks.shift();
     if (refresh !== undefined) return { kind: 'route-refresh', refresh };
-    for (const member of this.#members.values()) {
-      const update = member.withdrawals();
-      if (update !== undefined) return { kind: 'update', update };
-    }
     let later = false;
     for (const member of this.#members.values()) {
-      const told = member.rest();
+      const told = member.next();
       if (told === 'later') later = true;
       else if (told !== undefined) return told;
     }

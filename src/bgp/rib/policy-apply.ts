@@ -2,8 +2,7 @@
  * Runs a policy: the first term that matches a route, and what attributes are under it. Pure; a policy is made
  * ready once (prefixes as bytes) and kept with its value.
  */
-import type { IpFamily } from '../../addr/ip.ts';
-import { parsePrefix } from '../../addr/prefix.ts';
+import { contains, parsePrefix } from '../../addr/prefix.ts';
 import type { Attributes } from '../wire/attributes.ts';
 import type { NlriOf } from '../wire/family.ts';
 import type { FamilyName } from '../wire/family-names.ts';
@@ -12,12 +11,6 @@ import type { Policy, Term } from './policy.ts';
 
 type Nlri = NlriOf[FamilyName];
 type Matches = (family: FamilyName, nlri: Nlri, attributes: Attributes) => boolean;
-
-interface Range {
-  readonly family: IpFamily;
-  readonly length: number;
-  readonly bytes: Uint8Array;
-}
 
 export interface ReadyPolicy {
   /** Whether the answer depends on the route itself and not on its family and attributes alone. */
@@ -35,17 +28,6 @@ function addressed(family: FamilyName, nlri: Nlri): string | undefined {
   return `${route.ip}/${route.ip.includes(':') ? 128 : 32}`;
 }
 
-function contains(outer: Range, inner: Range, orLonger: boolean): boolean {
-  if (outer.family !== inner.family || inner.length < outer.length) return false;
-  if (!orLonger && inner.length !== outer.length) return false;
-  for (let bit = 0; bit < outer.length; bit += 8) {
-    const mask = outer.length - bit >= 8 ? 0xff : (0xff00 >> (outer.length - bit)) & 0xff;
-    const at = bit >> 3;
-    if ((((outer.bytes[at] as number) ^ (inner.bytes[at] as number)) & mask) !== 0) return false;
-  }
-  return true;
-}
-
 function some<T>(wanted: readonly T[], there: readonly T[] | undefined): boolean {
   return there !== undefined && wanted.some((each) => there.includes(each));
 }
@@ -57,14 +39,16 @@ const CONDITIONS: {
   families: (families) => (family) => families.includes(family),
   prefixes(prefixes) {
     const ranges = prefixes.map(({ prefix, orLonger }) => ({
-      range: parsePrefix(prefix) as Range,
+      range: parsePrefix(prefix),
       orLonger,
     }));
     return (family, nlri) => {
       const text = addressed(family, nlri);
       if (text === undefined) return false;
-      const route = parsePrefix(text) as Range;
-      return ranges.some(({ range, orLonger }) => contains(range, route, orLonger));
+      const route = parsePrefix(text);
+      return ranges.some(({ range, orLonger }) => {
+        return contains(range, route) && (orLonger || route.length === range.length);
+      });
     };
   },
   communities: (wanted) => (_family, _nlri, attributes) => some(wanted, attributes.communities),

@@ -145,7 +145,10 @@ export class Rib implements BgpRib, PeerHome {
       this.#building.add(group);
       this.#schedule();
     }
-    group.users++;
+    if (group.welcome()) {
+      this.#building.add(group);
+      this.#schedule();
+    }
     return group;
   }
 
@@ -197,6 +200,8 @@ export class Rib implements BgpRib, PeerHome {
       if (group.built) this.#building.delete(group);
       else more = true;
     }
+    for (const { groups } of this.#tables.values())
+      for (const group of groups.values()) group.stir();
     if (changes.length > 0) this.#options.onChanges?.(changes);
     const ready = this.#ready;
     this.#ready = new Set();
@@ -275,10 +280,10 @@ export class Rib implements BgpRib, PeerHome {
     const slots = [...this.#mine(peer).advertised(family)].sort(
       (a, b) => byText(a.entry.key, b.entry.key) || a.id - b.id,
     );
-    return slots.flatMap(({ nlri, out, source: { from } }) => {
-      if (out === undefined) return [];
-      const { attributes, nextHop } = out;
-      return [{ family, nlri, attributes, nextHop, ...(from === undefined ? {} : { from }) }];
+    return slots.flatMap((slot) => {
+      if (slot.out === undefined) return [];
+      const { attributes, nextHop } = slot.out;
+      return [{ family, nlri: slot.nlri, attributes, nextHop, from: slot.source.from }];
     });
   }
 
@@ -300,5 +305,5 @@ export class Rib implements BgpRib, PeerHome {
 const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function byKey(a: Path, b: Path): number {
-  return byText(a.entry.key, b.entry.key) || (a.nlri.pathId ?? 0) - (b.nlri.pathId ?? 0);
+  return byText(a.entry.key, b.entry.key) || (a.pathId ?? 0) - (b.pathId ?? 0);
 }

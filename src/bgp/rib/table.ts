@@ -8,10 +8,11 @@
  *  * An entry is there while it has a path, or a slot: something a peer was told and may still hold.
  * Written by adj-in.ts and rib.ts, read by views.
  */
+import type { PrefixText } from '../../addr/prefix.ts';
 import type { Attributes } from '../wire/attributes.ts';
 import { type NextHop, routeKey } from '../wire/family.ts';
 import type { FamilyName } from '../wire/family-names.ts';
-import type { RtcNlri } from '../wire/nlri.ts';
+import type { RtcNlri, VpnNlri, WireRd } from '../wire/nlri.ts';
 import type { BgpPath, Nlri } from './contract.ts';
 import type { Group, Slot } from './group.ts';
 import type { Memberships } from './memberships.ts';
@@ -46,8 +47,34 @@ export class Source {
   }
 }
 
+/**
+ * What of a route its key does not say: nothing of a prefix, the label of a VPN route; the route itself where there
+ * is more. A table of a million routes is mostly made of this.
+ */
+export type Rest = number | Nlri;
+
+const UNICAST_REST = 0;
+
+export function restOf(family: FamilyName, nlri: Nlri): Rest {
+  if (nlri.pathId !== undefined) return nlri;
+  if (family === 'ipv4-unicast' || family === 'ipv6-unicast') return UNICAST_REST;
+  if (family === 'vpnv4' || family === 'vpnv6') return (nlri as VpnNlri).label ?? nlri;
+  return nlri;
+}
+
+export function nlriOf(family: FamilyName, key: string, rest: Rest): Nlri {
+  if (typeof rest !== 'number') return rest;
+  if (family !== 'vpnv4' && family !== 'vpnv6') return { prefix: key as PrefixText };
+  const space = key.indexOf(' ');
+  const [rd, prefix] = [key.slice(0, space) as WireRd, key.slice(space + 1) as PrefixText];
+  return { rd, prefix, label: rest };
+}
+
+const pathIdOf = (rest: Rest): number | undefined =>
+  typeof rest === 'number' ? undefined : rest.pathId;
+
 export class Path implements BgpPath {
-  readonly nlri: Nlri;
+  readonly rest: Rest;
   /** As it came, before our policy. */
   readonly raw: Said;
   readonly said: Said;
@@ -57,13 +84,22 @@ export class Path implements BgpPath {
   before: Path | undefined = undefined;
   after: Path | undefined = undefined;
 
-  constructor(nlri: Nlri, raw: Said, said: Said, source: Source, entry: Entry) {
-    this.nlri = nlri;
+  constructor(rest: Rest, raw: Said, said: Said, source: Source, entry: Entry) {
+    this.rest = rest;
     this.raw = raw;
     this.said = said;
     this.source = source;
     this.entry = entry;
     this.generation = source.generation;
+  }
+
+  /** RFC 7911, as it came. */
+  get pathId(): number | undefined {
+    return pathIdOf(this.rest);
+  }
+
+  get nlri(): Nlri {
+    return nlriOf(this.family, this.entry.key, this.rest);
   }
 
   get family(): FamilyName {
@@ -112,18 +148,14 @@ export const bestOf = ({ paths }: Entry): Path | undefined =>
 export const slotsOf = ({ slots }: Entry): readonly Slot[] =>
   slots === undefined ? [] : Array.isArray(slots) ? slots : [slots];
 
-const idOf = (nlri: Nlri): number | undefined => nlri.pathId;
-
 /** Whether two routes of one key say the same: labels, gateways and segments are no part of it. */
-export function sameNlri(family: FamilyName, a: Nlri, b: Nlri): boolean {
+export function sameRest(a: Rest, b: Rest): boolean {
   if (a === b) return true;
-  if (family === 'vpnv4' || family === 'vpnv6') {
-    return (a as { label?: number }).label === (b as { label?: number }).label;
-  }
-  return family !== 'evpn' || evpnText(a) === evpnText(b);
+  if (typeof a === 'number' || typeof b === 'number') return false;
+  return textOf(a) === textOf(b);
 }
 
-const evpnText = (nlri: Nlri): string => JSON.stringify({ ...nlri, pathId: undefined });
+const textOf = (nlri: Nlri): string => JSON.stringify({ ...nlri, pathId: undefined });
 
 export class Table {
   readonly family: FamilyName;
@@ -141,7 +173,7 @@ export class Table {
 
   find(source: Source, nlri: Nlri): Path | undefined {
     const entry = this.entries.get(routeKey(this.family, nlri));
-    return entry === undefined ? undefined : pathOf(entry, source, idOf(nlri));
+    return entry === undefined ? undefined : pathOf(entry, source, nlri.pathId);
   }
 
   /** Returns the path that was put, or undefined where nothing is new. */
@@ -152,14 +184,15 @@ export class Table {
       entry = new Entry(key);
       this.entries.set(key, entry);
     }
-    const known = entry.paths === undefined ? undefined : pathOf(entry, source, idOf(nlri));
+    const known = entry.paths === undefined ? undefined : pathOf(entry, source, nlri.pathId);
+    const rest = restOf(this.family, nlri);
     if (known !== undefined && known.said === said && known.raw === raw) {
-      if (sameNlri(this.family, known.nlri, nlri)) {
+      if (sameRest(known.rest, rest)) {
         known.generation = source.generation;
         return undefined;
       }
     }
-    const path = new Path(nlri, this.#interner.hold(raw), this.#interner.hold(said), source, entry);
+    const path = new Path(rest, this.#interner.hold(raw), this.#interner.hold(said), source, entry);
     if (known === undefined) {
       addTo(entry, path);
       source.memberships?.add(nlri as RtcNlri, 1);
@@ -211,9 +244,9 @@ export class Table {
 function pathOf({ paths }: Entry, source: Source, id: number | undefined): Path | undefined {
   if (paths === undefined) return undefined;
   if (!Array.isArray(paths)) {
-    return paths.source === source && idOf(paths.nlri) === id ? paths : undefined;
+    return paths.source === source && paths.pathId === id ? paths : undefined;
   }
-  return paths.find((path) => path.source === source && idOf(path.nlri) === id);
+  return paths.find((path) => path.source === source && path.pathId === id);
 }
 
 function addTo(entry: Entry, path: Path): void {

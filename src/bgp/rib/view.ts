@@ -115,14 +115,16 @@ export class View {
     return out;
   }
 
-  #mayTell({ source, said, nlri }: Path): boolean {
+  #mayTell(path: Path): boolean {
     const { options } = this;
+    const { source, said } = path;
     const { facts, nextHop, attributes } = said;
     if (facts.noAdvertise || (facts.noExport && options.external)) return false; // RFC 1997
     if (facts.llgrStale && !options.longLived) return false; // RFC 9494 §4.3
     if (options.family === 'rtc') {
       // RFC 4684 §3.2: the default is said to whom it is to be said, by us.
-      if ((nlri as RtcNlri).bits === 0) return options.defaultRoute && source.from === undefined;
+      if ((path.nlri as RtcNlri).bits === 0)
+        return options.defaultRoute && source.from === undefined;
       if (options.external && passes(attributes.asPath, options.peerAs)) return false;
     }
     // RFC 4271 §9.2, RFC 4456 §6: from within to within by way of a client only.

@@ -4,7 +4,7 @@ import type { Hops } from './transport.ts';
 
 export const MAX_TTL = 255;
 
-/** RFC 5082 has its packets sent with 255. Of whom it is not known in which AS it is: as the system has it. */
+/** RFC 5082 has its packets sent with 255. Of whom it is not known in which AS it is: left as it is. */
 export function hopsOf(
   { ttl, ttlSecurity, as }: Pick<Neighbour, 'ttl' | 'ttlSecurity' | 'as'>,
   speaker: Speaker,

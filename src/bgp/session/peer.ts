@@ -7,11 +7,10 @@
  *  * The RIB's `up` and `down` alternate, and between them, only there, it is given updates and asked for some.
  *  * Whatever a peer sends ends its own session at most.
  */
-import type { Clock } from '../../codec/byte-stream.ts';
 import { Session, type SessionAction, type SessionEvent } from '../fsm.ts';
-import { OVERFLOW_RETRY_MS } from '../limits.ts';
-import type { Neighbour, Speaker } from '../neighbour.ts';
-import type { BgpRib, RibPeer } from '../rib/contract.ts';
+import { DYNAMIC_OPEN_MS, OVERFLOW_RETRY_MS } from '../limits.ts';
+import type { Neighbour } from '../neighbour.ts';
+import type { RibPeer } from '../rib/contract.ts';
 import type { Agreed } from '../wire/agree.ts';
 import { isFamily } from '../wire/family-names.ts';
 import {
@@ -30,30 +29,11 @@ import { Connection } from './connection.ts';
 import { disabledBy, type Established, keptMs } from './established.ts';
 import { hopsOf } from './hops.ts';
 import { Journal } from './journal.ts';
-import { type Circumstances, ourOpen } from './our-open.ts';
+import { ourOpen } from './our-open.ts';
+import type { PeerSetting } from './peer-setting.ts';
 import { Sender } from './sender.ts';
 import { Tally } from './status.ts';
-import type { Hops, PeerStream, Transport } from './transport.ts';
-
-export interface PeerSetting {
-  readonly speaker: Speaker;
-  readonly rib: BgpRib;
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly soon: (run: () => void) => void;
-  readonly circumstances: () => Circumstances;
-  /** Called us, and is of a range. */
-  readonly dynamic: boolean;
-  /** The RIB may have something due earlier. */
-  readonly ribCalled: () => void;
-  /** Of a dynamic one: nothing is left of it. */
-  readonly idle: () => void;
-  /** It is up, or it was. */
-  readonly session: (state: 'up' | 'down') => void;
-  /** An error of ours; the session that met it is over. */
-  readonly fault: (error: unknown) => void;
-}
+import type { Hops, PeerStream } from './transport.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const { cease, update: updateError } = NOTIFICATIONS;
@@ -96,8 +76,9 @@ export class Peer {
     this.#setting = setting;
     this.#since = setting.clock.now();
     this.journal = new Journal(setting.clock);
-    // What has arrived by now counts, though nobody has looked at it yet: sockets first.
-    this.#alarm = new Alarm(setting.clock, () => setting.soon(() => this.#tick()));
+    // What has arrived by now counts, though nobody has read it yet: sockets are looked at, then read, and then the time.
+    const { soon } = setting;
+    this.#alarm = new Alarm(setting.clock, () => soon(() => soon(() => this.#tick())));
     const { speaker, circumstances } = setting;
     const open = () => ourOpen(speaker, this.neighbour, circumstances());
     this.#machine = new Session(
@@ -106,6 +87,7 @@ export class Peer {
           return open();
         },
         passive: neighbour.passive,
+        ...(setting.dynamic ? { openHoldMs: DYNAMIC_OPEN_MS } : {}),
         ...(neighbour.as === undefined ? {} : { peerAs: neighbour.as }),
       },
       setting.random,
@@ -132,6 +114,11 @@ export class Peer {
   /** After too many routes. */
   get restartAt(): number | undefined {
     return this.#restartAt === NEVER ? undefined : this.#restartAt;
+  }
+
+  /** Ours, if we are away for a while (RFC 4724). */
+  get keepsRoutes(): boolean {
+    return this.#up?.agreed.gracefulRestart !== undefined;
   }
 
   get since(): number {

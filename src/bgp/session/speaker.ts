@@ -11,6 +11,7 @@ import { type IpText, parseIp } from '../../addr/ip.ts';
 import { contains, hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import { type Clock, systemClock } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
+import { MAX_PASSWORD_BYTES } from '../limits.ts';
 import type { Neighbour, NeighbourRange, Speaker } from '../neighbour.ts';
 import type { BgpRib, RibOptions, RibPeer } from '../rib/contract.ts';
 import type { Notification } from '../wire/notification.ts';
@@ -18,7 +19,8 @@ import { Alarm } from './alarm.ts';
 import { CEASE, ceased } from './cease.ts';
 import { hopsOf } from './hops.ts';
 import { type Host, sessionText } from './our-open.ts';
-import { Peer, type PeerSetting } from './peer.ts';
+import { Peer } from './peer.ts';
+import type { PeerSetting } from './peer-setting.ts';
 import { neighbourStatus } from './peer-status.ts';
 import type { NeighbourStatus, SpeakerStatus } from './status.ts';
 import type { Hops, Key, PeerStream, Transport } from './transport.ts';
@@ -92,6 +94,7 @@ export class BgpSpeaker {
   /** Added, or changed: found by its name. */
   setNeighbour(neighbour: Neighbour): void {
     const { speaker } = this.#options;
+    mayHavePassword(neighbour.name, neighbour.password);
     const old = this.#peers.get(neighbour.name);
     if (
       old !== undefined &&
@@ -129,6 +132,7 @@ export class BgpSpeaker {
 
   /** Added, or changed: those that are here by it stay where what they are is still so. */
   setRange(range: NeighbourRange): void {
+    mayHavePassword(range.name, range.template.password);
     this.#ranges.set(range.name, range);
     const { speaker } = this.#options;
     for (const peer of this.#dynamic(range.name)) {
@@ -189,13 +193,13 @@ export class BgpSpeaker {
     return this.#peers.get(name)?.rib;
   }
 
-  /** `restart`: without a word, for peers that keep our routes until we are back; else they are told, with `text`. */
+  /** `restart`: without a word to peers that keep our routes until we are back; else they are told, with `text`. */
   close(how: { readonly restart: boolean; readonly text?: string } = { restart: false }): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#options.transport.close();
     for (const peer of this.#peers.values()) {
-      if (how.restart) peer.leave();
+      if (how.restart && peer.keepsRoutes) peer.leave();
       else peer.remove(ceased(CEASE.shutdown, how.text));
     }
     this.#peers.clear();
@@ -351,6 +355,14 @@ const CLEARINGS: { readonly [K in Clearing]: (peer: Peer, text?: string) => bool
   in: (peer) => peer.refreshIn(),
   out: (peer) => peer.refreshOut(),
 };
+
+function mayHavePassword(name: string, password = ''): void {
+  if (Buffer.byteLength(password) <= MAX_PASSWORD_BYTES) return;
+  throw new VRouterError(
+    'BAD_NEIGHBOUR',
+    `${name}: a password has ${MAX_PASSWORD_BYTES} bytes at most`,
+  );
+}
 
 function covers({ prefix }: NeighbourRange, address: IpText): boolean {
   const { family, bytes } = parseIp(address);

@@ -10,7 +10,7 @@ import { canonicalIp, type IpFamily, type IpText, parseIp } from '../../addr/ip.
 import { hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import type { StreamListener } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
-import { LINGER_MS } from '../limits.ts';
+import { LINGER_MS, MAX_LINGERING } from '../limits.ts';
 import { MAX_TTL } from './hops.ts';
 import type {
   Attempt,
@@ -44,7 +44,10 @@ function descriptorOf(socket: Socket): number {
   return (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
 }
 
+const KEEPALIVE_MS = 60_000;
+
 class SocketStream implements PeerStream {
+  static #lingering = 0;
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly #socket: Socket;
@@ -58,6 +61,7 @@ class SocketStream implements PeerStream {
     this.local = { address: addressOf(localAddress), port: localPort ?? 0 };
     this.remote = { address: addressOf(remoteAddress), port: remotePort ?? 0 };
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEPALIVE_MS); // hold times may be 0
     socket.pause();
     socket.on('error', (error) => {
       this.#why = error.message;
@@ -110,11 +114,18 @@ class SocketStream implements PeerStream {
   end(): void {
     this.#listener = undefined;
     const socket = this.#socket;
+    if (socket.destroyed) return;
     socket.resume(); // unread bytes would make it a reset, and the last words be lost
-    socket.end(() => socket.destroy());
+    // For the same reason the peer's end is waited for, by so many at once.
+    if (SocketStream.#lingering >= MAX_LINGERING) socket.end(() => socket.destroy());
+    else socket.end();
+    SocketStream.#lingering += 1;
     const timer = setTimeout(() => socket.destroy(), LINGER_MS);
     timer.unref();
-    socket.once('close', () => clearTimeout(timer));
+    socket.once('close', () => {
+      SocketStream.#lingering -= 1;
+      clearTimeout(timer);
+    });
   }
 
   destroy(): void {
@@ -228,7 +239,7 @@ export class TcpTransport implements Transport {
   }
 
   close(): void {
-    for (const { server } of this.#listening) server.close();
+    for (const { server } of this.#listening.splice(0)) server.close();
   }
 
   #socketFor({ remote, password, ttl, minTtl }: Target): Socket {
@@ -258,13 +269,19 @@ export class TcpTransport implements Transport {
     const { sockets, onError } = this.#options;
     const { family, bytes } = parseIp(address);
     const server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
-    const fd = sockets === undefined ? -1 : sockets.openTcp(bytes, port);
-    // Its answers to those who call must be heard by those who hear only what is near.
-    sockets?.setTcpHops(fd, MAX_TTL, 0);
     return new Promise((resolve, reject) => {
-      server.once('error', (error) =>
-        reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`)),
-      );
+      const failed = (error: Error) =>
+        reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`));
+      server.once('error', failed);
+      let fd = -1;
+      try {
+        fd = sockets?.openTcp(bytes, port) ?? -1;
+        // Its answers to those who call must be heard by those who hear only what is near.
+        sockets?.setTcpHops(fd, MAX_TTL, 0);
+      } catch (error) {
+        failed(error as Error);
+        return;
+      }
       const listening = () => {
         server.removeAllListeners('error');
         server.on('error', (error) => onError?.(error));

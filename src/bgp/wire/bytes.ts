@@ -19,18 +19,16 @@ export function bytesOf(hex: Hex): Uint8Array {
 
 export class NetReader extends Reader {
   u16(what: string): number {
-    const b = this.take(2, what);
-    return ((b[0] as number) << 8) | (b[1] as number);
+    return this.view.getUint16(this.claim(2, what));
   }
 
   u24(what: string): number {
-    const b = this.take(3, what);
-    return ((b[0] as number) << 16) | ((b[1] as number) << 8) | (b[2] as number);
+    const at = this.claim(3, what);
+    return (this.view.getUint16(at) << 8) | this.view.getUint8(at + 2);
   }
 
   u32(what: string): number {
-    const high = this.u16(what);
-    return high * 0x1_0000 + this.u16(what);
+    return this.view.getUint32(this.claim(4, what));
   }
 
   /** The next `length` bytes as a reader of their own. */
@@ -68,9 +66,23 @@ export class NetWriter extends Writer {
   }
 }
 
+/** Writers in use by `written`, one inside the other; their buffers have grown and are used again. */
+const writers: NetWriter[] = [];
+let depth = 0;
+
 /** What `write` writes, in a buffer of its own. */
 export function written(write: (writer: NetWriter) => void): Uint8Array {
-  const writer = new NetWriter(64);
-  write(writer);
-  return writer.bytes();
+  let writer = writers[depth];
+  if (writer === undefined) {
+    writer = new NetWriter();
+    writers.push(writer);
+  }
+  depth += 1;
+  try {
+    writer.reset();
+    write(writer);
+    return writer.bytes().slice();
+  } finally {
+    depth -= 1;
+  }
 }

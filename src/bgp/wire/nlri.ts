@@ -52,10 +52,34 @@ const LABEL_BITS = 24;
 const WITHDRAWN_LABEL = 0x800000;
 const BOTTOM = 1;
 
+/** Texts of distinguishers that were read, for routes come by the thousand with the same one. */
+const rdTexts = new Map<number, WireRd>();
+const MAX_RD_TEXTS = 4096;
+/** Types 0 to 2, which we can spell. */
+const LAST_KNOWN_RD = 0x0002ffff;
+
 export function readRd(reader: NetReader): WireRd {
-  const bytes = reader.take(RD_BYTES, 'route distinguisher');
-  const known = bytes[0] === 0 && (bytes[1] as number) <= 2;
-  return known ? formatRd(bytes) : `0x${hexOf(bytes)}`;
+  if (reader.left < RD_BYTES) reader.take(RD_BYTES, 'route distinguisher');
+  const high = reader.u32('route distinguisher');
+  const low = reader.u32('route distinguisher');
+  if (high > LAST_KNOWN_RD) return `0x${hexOf(rdBytes(high, low))}`;
+  // 50 bits: a number has room for them.
+  const number = high * 0x1_0000_0000 + low;
+  let text = rdTexts.get(number);
+  if (text === undefined) {
+    text = formatRd(rdBytes(high, low));
+    if (rdTexts.size === MAX_RD_TEXTS) rdTexts.clear();
+    rdTexts.set(number, text);
+  }
+  return text;
+}
+
+function rdBytes(high: number, low: number): Uint8Array {
+  const bytes = new Uint8Array(RD_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, high);
+  view.setUint32(4, low);
+  return bytes;
 }
 
 export function writeRd(writer: NetWriter, rd: WireRd): void {
@@ -66,9 +90,22 @@ export function readPrefix(reader: NetReader, family: IpFamily, bits: number): P
   if (bits < 0 || bits > addressBits(family)) {
     throw new Malformed(`an IPv${family} prefix of ${bits} bits`);
   }
-  const bytes = new Uint8Array(family === 4 ? 4 : 16);
-  bytes.set(reader.take((bits + 7) >> 3, 'prefix'));
+  const field = reader.take((bits + 7) >> 3, 'prefix');
+  if (family === 4) return ipv4Prefix(field, bits);
+  const bytes = new Uint8Array(16);
+  bytes.set(field);
   return `${formatIp(family, maskBytes(bytes, bits))}/${bits}` as PrefixText;
+}
+
+/** The many: no copy is made of their bytes. */
+function ipv4Prefix(field: Uint8Array, bits: number): PrefixText {
+  const last = field.length - 1;
+  const spare = (8 - (bits & 7)) & 7;
+  const at = (index: number): number => {
+    const byte = field[index] ?? 0;
+    return index === last ? (byte >> spare) << spare : byte;
+  };
+  return `${at(0)}.${at(1)}.${at(2)}.${at(3)}/${bits}` as PrefixText;
 }
 
 function prefixBytes(text: PrefixText, family: IpFamily): { bits: number; bytes: Uint8Array } {

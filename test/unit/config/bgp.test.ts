@@ -1,6 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import type { BgpFile } from '../../../src/config/bgp.ts';
+import { type BgpFile, neighbourName } from '../../../src/config/bgp.ts';
 import { neighbourOf, rangeOf, speakerOf } from '../../../src/config/bgp-neighbours.ts';
 import { communityText, parseCommunity, policyOf } from '../../../src/config/bgp-policies.ts';
 import { loadControl } from '../../../src/config/load.ts';
@@ -129,6 +130,12 @@ describe('what becomes of it', () => {
     for (const text of ['65536:1', '1:65536', '1', 'no-exports', '1:2:3', '-1:2'])
       expect(parseCommunity(text)).toBeUndefined();
   });
+});
+
+test('the example', () => {
+  const file = fileURLToPath(new URL('../../../examples/control/federated.yaml', import.meta.url));
+  const bgp = loadControl(file).value.bgp as BgpFile;
+  expect(bgp.neighbors?.map(neighbourName)).toEqual(['10.169.25.20', 'west', 'border']);
 });
 
 describe('refused, with the key', () => {

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { BgpPath } from '../../../src/bgp/rib/contract.ts';
 import { nlriKey } from '../../../src/bgp/wire/family.ts';
 import { BGP_INSTANCE, BGP_PEER, Federation } from '../../../src/control/bgp-federation.ts';
+import type { Sender } from '../../../src/control/bgp-paths.ts';
 import { wholeDigest } from '../../../src/control/digest.ts';
 import type { Said } from '../../../src/control/path.ts';
 import { type Peer, RouteTables } from '../../../src/control/tables.ts';
@@ -16,8 +17,9 @@ class House {
   readonly rib = new RecordingRib();
   readonly federation = new Federation(this.tables, {
     as: 64512,
-    sender: () => ({ external: false, id: '192.0.2.250' }),
+    sender: () => this.sender,
   });
+  sender: Sender = { external: false, id: '192.0.2.250' };
   readonly #peers = new Map<string, Peer>();
 
   constructor() {
@@ -153,6 +155,18 @@ describe('out', () => {
     expect(house.flush(), 'as good as it').toEqual([`+vpnv4 192.0.2.1:1 ${P}`]);
   });
 
+  test('of two under one RD the better one has the name', () => {
+    house.say('192.0.2.1', 'red', { rd: '192.0.2.9:1', attributes: { localPreference: 50 } });
+    house.tables.createInstance({ name: 'blue', import: [], export: ['2:2'] });
+    house.say('192.0.2.2', 'blue', { rd: '192.0.2.9:1' });
+    expect(house.flush()).toEqual([`+vpnv4 192.0.2.9:1 ${P}`]);
+    const told = () => [...house.rib.said.values()].map(({ nextHop }) => nextHop.address);
+    expect(told()).toEqual(['192.0.2.2']);
+    house.tables.detach(house.agent('192.0.2.2'));
+    house.flush();
+    expect(told()).toEqual(['192.0.2.1']);
+  });
+
   test('what a route cannot say is left out, counted, and told once it can be', () => {
     house.say('192.0.2.1', 'red', { hops: [{ address: '192.0.2.1', label: 0, encaps: ['udp'] }] });
     expect(house.flush()).toEqual([]);
@@ -254,6 +268,29 @@ describe('in', () => {
     house.tables.subscribe(peer, BGP_INSTANCE, 1);
     house.hear(vpn('198.51.100.1:1'));
     expect(told).toEqual([]);
+  });
+
+  test('its neighbour is configured to take other tunnels: what it has said is read anew', () => {
+    const route = vpn('198.51.100.1:1');
+    const encaps = () => house.tables.entries('red')[0]?.paths[0]?.hops[0]?.encaps;
+    house.hear(route);
+    expect(encaps()).toEqual(['gre', 'udp']);
+    house.rib.heard.set(`198.51.100.1:1 ${P}`, [route]);
+    house.sender = { ...house.sender, encapsulation: ['udp'] };
+    house.federation.readAgain();
+    house.flush();
+    expect(encaps()).toEqual(['udp']);
+  });
+
+  test('where they are shown may be configured: nothing of theirs changes by that', () => {
+    house.tables.createInstance({ name: BGP_INSTANCE, import: ['1:1', '2:2'], export: ['7:7'] });
+    house.tables.createInstance({ name: 'green', import: ['7:7'], export: [] });
+    house.tables.createInstance({ name: 'blue', import: ['2:2'], export: [] });
+    house.say('192.0.2.1', 'red', { attributes: { localPreference: 500 } });
+    house.hear(vpn('198.51.100.2:1', '2:2'));
+    expect(house.hops('blue')).toEqual(['198.51.100.2 70']);
+    expect(house.hops('green')).toEqual([]);
+    expect(house.tables.entries('blue')[0]?.targets).toBe('2:2');
   });
 
   test('two routes of one RD that differ by tag are two paths', () => {

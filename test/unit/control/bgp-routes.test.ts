@@ -12,15 +12,8 @@ import {
 import { nlriKey } from '../../../src/bgp/wire/family.ts';
 import { FAMILY_NAMES } from '../../../src/bgp/wire/family-names.ts';
 import { type AnnouncedRoutes, readUpdate, writeUpdates } from '../../../src/bgp/wire/update.ts';
-import {
-  asPathText,
-  type Naming,
-  rdOf,
-  type Sender,
-  saidOfBgp,
-  type VpnRoute,
-  vpnRouteOf,
-} from '../../../src/control/bgp-routes.ts';
+import { asPathText, type Sender, saidOfBgp } from '../../../src/control/bgp-paths.ts';
+import { type Naming, rdOf, type VpnRoute, vpnRouteOf } from '../../../src/control/bgp-routes.ts';
 import type { Attributes, Hop, Path, Said } from '../../../src/control/path.ts';
 
 const NAMES = ['', 'dom:proj:red'];
