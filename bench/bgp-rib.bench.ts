@@ -1,7 +1,8 @@
 /**
  * The BGP RIB: what it takes to hear 1,000,000 VPNv4 routes, as values and as messages, and what one costs; and how long
  * a withdrawal takes from one peer to a hundred others, written to bytes for each. No sockets: those are the session's.
- * Routes come 200 a message, as 4096 bytes take, of 500 route distinguishers, each with attributes of its own.
+ * Routes come 200 a message, as 4096 bytes take, or one, as some speakers
+ * send them; of 500 route distinguishers, each with attributes of its own.
  * VROUTER_BENCH_ROUTES: other than 1,000,000.
  */
 import { setFlagsFromString } from 'node:v8';
@@ -75,12 +76,12 @@ function join({ rib }: Fed, peer: number): [RibPeer, Agreed] {
   return [joined, agreed];
 }
 
-function* updates(routes = ROUTES): Iterable<Update> {
+function* updates(routes = ROUTES, inMessage = IN_MESSAGE): Iterable<Update> {
   const each = routes / DISTINGUISHERS;
   for (let rd = 0; rd < DISTINGUISHERS; rd++) {
-    for (let from = 0; from < each; from += IN_MESSAGE) {
+    for (let from = 0; from < each; from += inMessage) {
       const nlri: VpnNlri[] = [];
-      for (let at = from; at < Math.min(each, from + IN_MESSAGE); at++) {
+      for (let at = from; at < Math.min(each, from + inMessage); at++) {
         const prefix = `${10 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}.0/24` as PrefixText;
         nlri.push({ rd: `65000:${rd + 1}` as WireRd, prefix, label: 16 + rd });
       }
@@ -139,9 +140,14 @@ function hear(name: string, feed: (peer: RibPeer, fed: Fed, options: WireOptions
   report({ name: `${MANY} routes gone with their peer, ${name}`, value: took, unit: 's' });
 }
 
-function messages(): Uint8Array[] {
+function messages(inMessage: number): Uint8Array[] {
   const { send } = agree(open('10.0.0.2'), open(SPEAKER.id));
-  return [...updates()].flatMap((update) => updateMessages(update, send));
+  const all: Uint8Array[] = [];
+  // As a socket gives them: some in one buffer.
+  for (const update of updates(ROUTES, inMessage)) {
+    for (const bytes of updateMessages(update, send)) all.push(Buffer.from(bytes));
+  }
+  return all;
 }
 
 function fanOut(): void {
@@ -204,14 +210,18 @@ if (only === undefined || only === 'values') {
     }
   });
 }
-if (only === undefined || only === 'messages') {
-  const all = messages();
-  hear('as messages', (peer, into, options) => {
+for (const [name, inMessage] of [
+  ['messages', IN_MESSAGE],
+  ['single', 1],
+] as const) {
+  if (only !== undefined && only !== name) continue;
+  const all = messages(inMessage);
+  hear(inMessage === 1 ? 'each a message' : 'as messages', (peer, into, options) => {
     let turn = 0;
     for (const bytes of all) {
       peer.take(readUpdate(bytes.subarray(HEADER), options).update);
       // As many as one read of a socket brings.
-      if (++turn % 16 === 0) run(into);
+      if (++turn % (inMessage === 1 ? 512 : 16) === 0) run(into);
     }
   });
 }

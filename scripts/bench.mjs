@@ -126,7 +126,8 @@ async function measure() {
         other !== undefined && existsSync(join(other, job.program ?? '-'))
           ? Object.assign(besides, await runJob(job, besides, other))
           : undefined;
-      for (const job of jobs.filter(({ name }) => !why.has(name))) {
+      const due = ({ name, trials: most = trials }) => !why.has(name) && trial <= most;
+      for (const job of jobs.filter(due)) {
         for (const turn of trial % 2 === 1 ? [ours, theirs] : [theirs, ours]) await turn(job);
         watched.look();
       }

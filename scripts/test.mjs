@@ -37,7 +37,13 @@ const PEERS = {
   iperf3: 'throughput between pods',
   'openvswitch-switch': 'a far end that is not ours',
   nftables: 'firewalls inside the namespaces',
+  frr: 'a BGP speaker that is not ours',
+  gobgpd: 'another one, which has route target memberships',
+  bird2: 'another one',
+  exabgp: 'another one',
 };
+// Packages whose installation may start a daemon, which would have port 179 of the machine: the tests start their own.
+const DAEMONS = { frr: 'frr', gobgpd: 'gobgpd', bird2: 'bird', exabgp: 'exabgp' };
 // Inputs for each fuzz target. A packet input may be too short to be a frame: more than a million, so that a
 // million frames get in (the target says how many did). A Program input is a whole Program.
 const FUZZ_INPUTS = { packet: 1_200_000, print: 500_000, program: 4_000, offload: 200_000 };
@@ -67,7 +73,17 @@ async function installPeers() {
       console.log(result.output.trimEnd());
       console.log('apt-get install failed; going on with what there is.');
     }
+    await stopDaemons(missing);
   });
+}
+
+/** Those of packages that were not there before, now and after the next start of the machine. */
+async function stopDaemons(installed) {
+  const names = installed.flatMap((name) => DAEMONS[name] ?? []);
+  for (const name of names) {
+    if (existsSync('/run/systemd/system')) await run('systemctl', ['disable', '--now', name]);
+    else if (existsSync(`/etc/init.d/${name}`)) await run('service', [name, 'stop']);
+  }
 }
 
 async function buildNative(target, directory = 'out/test', sanitizers = 'ASan, UBSan') {

@@ -19,7 +19,9 @@ const pipeline = (workload, size, bytes) => ({
   bytes,
 });
 
-/** `program`: of bench/native; `script`: of bench/. Only with `--all`, or named by `--only`: `extra`. */
+/**
+ * `program`: of bench/native; `script`: of bench/. Only with `--all`, or named by `--only`: `extra`. `trials`: at most.
+ */
 export const JOBS = [
   ...['1k', '100k', '1M'].map((size) => pipeline('forward', size)),
   ...['1k', '100k', '1M'].map((size) => pipeline('nat', size)),
@@ -40,6 +42,8 @@ export const JOBS = [
   { name: 'flow-hold', program: 'flow_hold_bench', args: ['4000000'] },
   { name: 'lpm', program: 'lpm_bench', filter: '^lookup(_burst)?/v[46]/1000000$' },
   { name: 'commit', script: 'commit.bench' },
+  // Minutes: a million paths twice.
+  { name: 'bgp', script: 'bgp.bench', trials: 1 },
   { name: 'program', script: 'program.bench', extra: true },
   { name: 'routes', script: 'routes.bench', extra: true },
   { name: 'control', script: 'control.bench', extra: true },
@@ -250,6 +254,32 @@ export const ROWS = [
       scale: 1e-6,
     },
   ]),
+  {
+    ...ratio,
+    id: 'bgp-import',
+    title: '1 M VPNv4 paths in over BGP, time over gobgpd',
+    of: ['bgp.ours-seconds', 'bgp.gobgpd-seconds'],
+    floor: 1,
+  },
+  {
+    ...ratio,
+    id: 'bgp-import-memory',
+    title: '  memory over gobgpd',
+    of: ['bgp.ours-rss-mb', 'bgp.gobgpd-rss-mb'],
+    floor: 1,
+  },
+  { unit: 's', less: true, id: 'bgp-import-ours', title: '  time', of: 'bgp.ours-seconds' },
+  { unit: 's', less: true, id: 'bgp-import-gobgpd', title: '  gobgpd', of: 'bgp.gobgpd-seconds' },
+  { unit: 'MB', less: true, id: 'bgp-memory-ours', title: '  memory', of: 'bgp.ours-rss-mb' },
+  { unit: 'MB', less: true, id: 'bgp-memory-gobgpd', title: '  gobgpd', of: 'bgp.gobgpd-rss-mb' },
+  {
+    unit: 'ms',
+    less: true,
+    id: 'bgp-withdrawal',
+    title: 'a withdrawal in, out to each of 100 peers, p99',
+    of: 'bgp.withdrawal-p99',
+    floor: 20,
+  },
 ];
 
 /** What `--gate` holds: packets a second, and what of. */

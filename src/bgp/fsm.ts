@@ -39,6 +39,8 @@ export interface SessionConfig {
   readonly peerAs?: number;
   /** Waits to be called. */
   readonly passive: boolean;
+  /** For the peer's OPEN; default OPEN_HOLD_MS. */
+  readonly openHoldMs?: number;
 }
 
 export type SessionEvent =
@@ -266,8 +268,9 @@ export class Session {
     for (const other of [...this.#connections.values()]) {
       if (other.ours === ours && other.state !== 'established') this.#refuse(other, COLLISION);
     }
+    const holdMs = this.#config.openHoldMs ?? OPEN_HOLD_MS;
     this.#connections.set(id, {
-      ...{ id, ours, state: 'open-sent', holdMs: OPEN_HOLD_MS, holdAt: now + OPEN_HOLD_MS },
+      ...{ id, ours, state: 'open-sent', holdMs, holdAt: now + holdMs },
       ...{ keepaliveAt: NEVER, settleAt: NEVER, peer: undefined, agreed: undefined },
     });
     this.#do({ kind: 'send-open', connection: id, open: this.#config.open });

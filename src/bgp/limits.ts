@@ -24,6 +24,8 @@ export const LINGER_MS = 2_000;
 export const MAX_LINGERING = 256;
 /** After too many routes: tried again this much later, or when somebody says so. */
 export const OVERFLOW_RETRY_MS = 300_000;
+/** Who calls from a range and says nothing has one of its places for so long. */
+export const DYNAMIC_OPEN_MS = 30_000;
 /** Of each neighbour, what was wrong with its updates: the last few, with their texts. */
 export const KEPT_FINDINGS = 16;
 /** Of one such text. */
@@ -63,4 +65,6 @@ export const LIMITS = {
   updatesKept: 16,
   /** Milliseconds that VPN routes wait for a peer's memberships (RFC 4684 §6). */
   membershipWaitMs: 60_000,
+  /** The same of a peer that may never say that it has said them all. */
+  endlessMembershipWaitMs: 1_000,
 } as const;

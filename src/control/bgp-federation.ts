@@ -14,7 +14,7 @@ import type { BestChange, BgpPath, BgpRib } from '../bgp/rib/contract.ts';
 import { nlriKey } from '../bgp/wire/family.ts';
 import type { FamilyName } from '../bgp/wire/family-names.ts';
 import { MASTER_INSTANCE } from '../xmpp/stanza.ts';
-import { type Sender, saidOfBgp } from './bgp-paths.ts';
+import { type KnownAttributes, type Sender, saidOfBgp } from './bgp-paths.ts';
 import { type LeftOut, type Naming, rdOf, type VpnRoute, vpnRouteOf } from './bgp-routes.ts';
 import type { Prefix } from './entry.ts';
 import { type Path, type Said, sameSaid } from './path.ts';
@@ -65,6 +65,7 @@ export class Federation implements Watcher {
   readonly #in = new Map<string, Learnt>();
   /** Of these, told by a speaker that is away. */
   #stale = new Set<string>();
+  #known: KnownAttributes = new WeakMap();
   #originated = 0;
   #infeasible = 0;
   readonly #leftOut = new Map<LeftOut, number>();
@@ -154,6 +155,12 @@ export class Federation implements Watcher {
     }
   }
 
+  /** What neighbours say is read anew: they, or what it is read by, are others now. */
+  readAgain(all: Iterable<BestChange>): void {
+    this.#known = new WeakMap();
+    this.changed([...all]);
+  }
+
   /** Who tells of best paths is away: what was told stays in use, marked, until it is told again or swept. */
   lost(): void {
     this.#tables.markStale(this.#peer);
@@ -172,7 +179,9 @@ export class Federation implements Watcher {
     const before = this.#in.get(key);
     this.#stale.delete(key);
     const ours = paths.length === 0 || paths.some(({ from }) => from === undefined);
-    const said = ours ? undefined : saidOfBgp(key, paths, this.#senderOf, this.#options);
+    const said = ours
+      ? undefined
+      : saidOfBgp(key, paths, this.#senderOf, this.#options, this.#known);
     this.#infeasible += Number(said?.infeasible !== undefined);
     this.#infeasible -= Number(before?.infeasible !== undefined);
     if (said !== undefined) {

@@ -171,6 +171,7 @@ export function saidOfBgp(
   paths: readonly BgpPath[],
   senderOf: (path: BgpPath) => Sender,
   naming: Naming,
+  known: KnownAttributes = new WeakMap(),
 ): Said | undefined {
   const best = paths[0] as BgpPath;
   const kind = kindOf(best);
@@ -181,7 +182,7 @@ export function saidOfBgp(
     if ('hop' in each) hops.set(`${each.hop.address} ${each.hop.label}`, each.hop);
   }
   const { family, prefix, rd, tag = 0 } = kind;
-  const { attributes, tooMany } = saidAttributes(best, naming);
+  const { attributes, tooMany } = knownAttributes(best, naming, known);
   const first = hops.values().next().value;
   const ethernetTag = family === 'evpn' ? tag || (first?.vni ?? 0) : 0;
   const lost = found.find((each) => 'infeasible' in each)?.infeasible;
@@ -192,16 +193,31 @@ export function saidOfBgp(
     prefix,
     rd,
     hops: [...hops.values()],
-    attributes: { ...attributes, ...(ethernetTag !== 0 && { ethernetTag }) },
+    attributes: ethernetTag === 0 ? attributes : { ...attributes, ethernetTag },
     ...(infeasible !== undefined && { infeasible }),
     learned: { key, external, router: best.attributes.originatorId ?? id },
   };
 }
 
-function saidAttributes(
-  { attributes, stale }: BgpPath,
-  { as, networkOf }: Naming,
-): { readonly attributes: Attributes; readonly tooMany?: string } {
+interface SaidAttributes {
+  readonly attributes: Attributes;
+  readonly tooMany?: string;
+}
+
+/** Routes that say the same share it: the RIB has one object for all of them. */
+export type KnownAttributes = WeakMap<BgpPath['attributes'], SaidAttributes>;
+
+function knownAttributes(path: BgpPath, naming: Naming, known: KnownAttributes): SaidAttributes {
+  if (path.stale === 'long') return saidAttributes(path, naming);
+  let said = known.get(path.attributes);
+  if (said === undefined) {
+    said = saidAttributes(path, naming);
+    known.set(path.attributes, said);
+  }
+  return said;
+}
+
+function saidAttributes({ attributes, stale }: BgpPath, { as, networkOf }: Naming): SaidAttributes {
   const { asPath = [], origin, localPref, communities = [], extendedCommunities = [] } = attributes;
   const targets = new Set<RouteTarget>();
   const groups = new Set<number>();

@@ -114,10 +114,14 @@ export function pathOf(
   peer: { readonly name: string; readonly address?: string; readonly waits: boolean },
   instance: { readonly name: string; readonly originVn: string },
 ): Path {
-  const { family, rd, hops, attributes, infeasible, apart, learned } = said;
+  const { attributes, infeasible, apart, learned } = said;
   const home = learned === undefined ? instance.originVn : UNRESOLVED_VN;
   return {
-    ...{ family, prefix, rd, hops, attributes },
+    family: said.family,
+    prefix,
+    rd: said.rd,
+    hops: said.hops,
+    attributes,
     ...(infeasible !== undefined && { infeasible }),
     ...(apart === true && { apart: true }),
     ...(learned !== undefined && { learned }),

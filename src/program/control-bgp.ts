@@ -72,7 +72,7 @@ async function inThisProcess(
   const { rib } = part.speaker;
   federation.connect(rib);
   const methods = speakerMethods(() => part, {
-    otherMeaning: () => federation.changed([...bestOf(rib)]),
+    otherMeaning: () => federation.readAgain(bestOf(rib)),
   });
   const settle = part.restarts ? (file.settle_seconds ?? DEFAULT_SETTLE_SECONDS) : 0;
   let settled: NodeJS.Timeout | undefined;

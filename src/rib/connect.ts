@@ -176,8 +176,9 @@ class ExchangeClient implements RouteSource {
   #greet(): void {
     this.#welcome = true;
     this.#retryMs = this.#options.retryMs ?? 100;
-    for (const route of this.#published.values()) this.#send({ type: 'publish', route });
+    // Whose id is in the route distinguishers of what is published in it.
     for (const [instance, id] of this.#subscribed) this.#send({ type: 'subscribe', instance, id });
+    for (const route of this.#published.values()) this.#send({ type: 'publish', route });
     this.#options.onState?.('connected');
   }
 

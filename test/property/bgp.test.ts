@@ -7,9 +7,9 @@ import { nlriKey } from '../../src/bgp/wire/family.ts';
 import { FAMILY_NAMES, type FamilyName } from '../../src/bgp/wire/family-names.ts';
 import { openMessage, readMessage, updateMessages } from '../../src/bgp/wire/message.ts';
 import { NotificationError } from '../../src/bgp/wire/notification.ts';
-import type { ReadUpdate, Update } from '../../src/bgp/wire/update.ts';
+import { type ReadUpdate, readUpdate, type Update } from '../../src/bgp/wire/update.ts';
 import { announcement, extended, open } from '../support/bgp-arbitrary.ts';
-import { INTERNAL } from '../support/bgp-messages.ts';
+import { INTERNAL, MESSAGES } from '../support/bgp-messages.ts';
 
 function reread(update: Update, options: WireOptions): ReadUpdate[] {
   return updateMessages(update, options).map((bytes) => {
@@ -123,5 +123,26 @@ test('no bytes throw anything but what is to be sent', () => {
       }
     }),
     { numRuns: 3000 },
+  );
+});
+
+test('a message that is read again, or whose attributes were seen before, says what it says alone', () => {
+  const bodies = MESSAGES.filter(({ kind }) => kind === 'update').map(({ body }) => body);
+  const place = fc.record({
+    of: fc.nat({ max: bodies.length - 1 }),
+    at: fc.nat(),
+    to: fc.nat(255),
+  });
+  // One session's options for all: what was read before may be found.
+  const shared: WireOptions = { ...INTERNAL };
+  fc.assert(
+    fc.property(place, fc.boolean(), ({ of, at, to }, whole) => {
+      const body = Uint8Array.from(bodies[of] as Uint8Array);
+      if (!whole) body[at % body.length] = to;
+      const alone = readUpdate(body, { ...INTERNAL });
+      expect(readUpdate(body, shared)).toEqual(alone);
+      expect(readUpdate(body, shared)).toEqual(alone);
+    }),
+    { numRuns: 1000 },
   );
 });

@@ -53,6 +53,7 @@ export class Peer implements RibPeer, MemberPeer {
   readonly #members = new Map<FamilyName, Member>();
   readonly #memberships = new Memberships();
   readonly #asks: RouteRefresh[] = [];
+  readonly #contexts = new Map<FamilyName, InContext>();
   readonly #disabled = new Set<FamilyName>();
   /** When stale paths of a family are to go, or to be stale for long. */
   readonly #until = new Map<FamilyName, number>();
@@ -96,10 +97,16 @@ export class Peer implements RibPeer, MemberPeer {
     this.#peer = peer;
     this.#local = local ?? this.neighbour.localAddress ?? this.#home.speaker.id;
     this.#disabled.clear();
+    this.#contexts.clear();
     this.#asks.length = 0;
     this.#identify(idNumber(peer.id));
     for (const [family, into] of this.#ins) this.#receiveBack(family, into, now);
-    if (agreed.send.families.has('rtc')) this.#membershipsUntil = now + LIMITS.membershipWaitMs;
+    if (agreed.send.families.has('rtc')) {
+      // Who does not restart gracefully need not say where his memberships end (RFC 4724 §2).
+      const ends = peer.capabilities.some(({ kind }) => kind === 'graceful-restart');
+      const wait = ends ? LIMITS.membershipWaitMs : LIMITS.endlessMembershipWaitMs;
+      this.#membershipsUntil = now + wait;
+    }
     for (const family of IN_ORDER) {
       if (!agreed.send.families.has(family)) continue;
       const group = this.#home.join(this.#view(family, agreed));
@@ -154,6 +161,7 @@ export class Peer implements RibPeer, MemberPeer {
     this.#asks.length = 0;
     this.#membershipsUntil = undefined;
     this.#agreed = undefined;
+    this.#contexts.clear();
     this.idle = true;
     if (agreed === undefined) return;
     const { restartTime, longLivedTime } = this.neighbour;
@@ -293,6 +301,7 @@ export class Peer implements RibPeer, MemberPeer {
 
   reconfigure(neighbour: Neighbour): void {
     this.neighbour = neighbour;
+    this.#contexts.clear();
     const agreed = this.#agreed;
     for (const [family, into] of this.#ins) {
       this.#name(into.source, into.source.routerId);
@@ -359,7 +368,16 @@ export class Peer implements RibPeer, MemberPeer {
     return this.neighbour.families.find((each) => each.family === family);
   }
 
+  /** Made once for a session and configuration: some send an update a route. */
   #context(family: FamilyName, agreed: Agreed | undefined): InContext {
+    const known = this.#contexts.get(family);
+    if (known !== undefined) return known;
+    const context = this.#newContext(family, agreed);
+    this.#contexts.set(family, context);
+    return context;
+  }
+
+  #newContext(family: FamilyName, agreed: Agreed | undefined): InContext {
     const { speaker } = this.#home;
     const { as, id, clusterId = id } = speaker;
     const { allowAsIn, localAddress } = this.neighbour;

@@ -104,8 +104,13 @@ function textOf(attributes: Attributes, nextHop: NextHop): string {
   return JSON.stringify(parts, plain);
 }
 
+const sameHop = (a: NextHop, b: NextHop): boolean =>
+  a === b || (a.address === b.address && a.linkLocal === b.linkLocal);
+
 export class Interner {
   readonly #held = new Map<string, Said>();
+  /** The last one for the very object: the codec gives one and the same for what is said again. */
+  readonly #byAttributes = new WeakMap<Attributes, Said>();
 
   /** Different ones that somebody holds. */
   get size(): number {
@@ -114,8 +119,12 @@ export class Interner {
 
   /** The one that is held, or one that nobody holds yet. */
   find(attributes: Attributes, nextHop: NextHop): Said {
+    const known = this.#byAttributes.get(attributes);
+    if (known !== undefined && known.held > 0 && sameHop(known.nextHop, nextHop)) return known;
     const text = textOf(attributes, nextHop);
-    return this.#held.get(text) ?? new Said(attributes, nextHop, text);
+    const said = this.#held.get(text) ?? new Said(attributes, nextHop, text);
+    this.#byAttributes.set(attributes, said);
+    return said;
   }
 
   /** Returns the one to keep: another than `said`, where that had been let go and said anew since. */

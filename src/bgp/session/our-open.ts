@@ -4,7 +4,8 @@
  */
 import { isIpv6 } from '../../addr/ip.ts';
 import type { Neighbour, Speaker } from '../neighbour.ts';
-import type { Capability, ExtendedNextHop } from '../wire/capabilities.ts';
+import { written } from '../wire/bytes.ts';
+import { type Capability, type ExtendedNextHop, writeCapability } from '../wire/capabilities.ts';
 import type { Open } from '../wire/open.ts';
 
 export interface Host {
@@ -54,7 +55,7 @@ export function ourOpen(speaker: Speaker, neighbour: Neighbour, around: Circumst
   const { as, id } = speaker;
   const nextHops = extendedNextHops(neighbour);
   const { host } = around;
-  const capabilities: Capability[] = [
+  const all: Capability[] = [
     ...neighbour.families.map(({ family }): Capability => ({ kind: 'multiprotocol', family })),
     { kind: 'route-refresh' },
     ...(nextHops.length === 0
@@ -69,7 +70,19 @@ export function ourOpen(speaker: Speaker, neighbour: Neighbour, around: Circumst
       ? []
       : [{ kind: 'fqdn', host: host.name, domain: host.domain } satisfies Capability]),
   ];
+  // Not everybody reads the long form of RFC 9072, and nobody needs our name.
+  const capabilities = isShort(all) ? all : all.filter(({ kind }) => kind !== 'fqdn');
   return { as, holdTime: neighbour.holdTime, id, capabilities };
+}
+
+/** All in one parameter, which has a head of two bytes. */
+const MAX_SHORT = 0xff - 2;
+
+function isShort(capabilities: readonly Capability[]): boolean {
+  const value = written((writer) => {
+    for (const capability of capabilities) writeCapability(writer, capability);
+  });
+  return value.length <= MAX_SHORT;
 }
 
 const NOWHERE: Circumstances = { restarting: false, forwardingKept: false };

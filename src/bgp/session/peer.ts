@@ -8,7 +8,7 @@
  *  * Whatever a peer sends ends its own session at most.
  */
 import { Session, type SessionAction, type SessionEvent } from '../fsm.ts';
-import { OVERFLOW_RETRY_MS } from '../limits.ts';
+import { DYNAMIC_OPEN_MS, OVERFLOW_RETRY_MS } from '../limits.ts';
 import type { Neighbour } from '../neighbour.ts';
 import type { RibPeer } from '../rib/contract.ts';
 import type { Agreed } from '../wire/agree.ts';
@@ -87,6 +87,7 @@ export class Peer {
           return open();
         },
         passive: neighbour.passive,
+        ...(setting.dynamic ? { openHoldMs: DYNAMIC_OPEN_MS } : {}),
         ...(neighbour.as === undefined ? {} : { peerAs: neighbour.as }),
       },
       setting.random,

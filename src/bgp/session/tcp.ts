@@ -239,7 +239,7 @@ export class TcpTransport implements Transport {
   }
 
   close(): void {
-    for (const { server } of this.#listening) server.close();
+    for (const { server } of this.#listening.splice(0)) server.close();
   }
 
   #socketFor({ remote, password, ttl, minTtl }: Target): Socket {
@@ -269,13 +269,19 @@ export class TcpTransport implements Transport {
     const { sockets, onError } = this.#options;
     const { family, bytes } = parseIp(address);
     const server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
-    const fd = sockets === undefined ? -1 : sockets.openTcp(bytes, port);
-    // Its answers to those who call must be heard by those who hear only what is near.
-    sockets?.setTcpHops(fd, MAX_TTL, 0);
     return new Promise((resolve, reject) => {
-      server.once('error', (error) =>
-        reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`)),
-      );
+      const failed = (error: Error) =>
+        reject(new VRouterError('PORT_FAILED', `${address} port ${port}: ${error.message}`));
+      server.once('error', failed);
+      let fd = -1;
+      try {
+        fd = sockets?.openTcp(bytes, port) ?? -1;
+        // Its answers to those who call must be heard by those who hear only what is near.
+        sockets?.setTcpHops(fd, MAX_TTL, 0);
+      } catch (error) {
+        failed(error as Error);
+        return;
+      }
       const listening = () => {
         server.removeAllListeners('error');
         server.on('error', (error) => onError?.(error));

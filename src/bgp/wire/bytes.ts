@@ -12,6 +12,11 @@ export function hexOf(bytes: Uint8Array): Hex {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
+/** A character a byte: for keys of maps, as short as can be. */
+export function latin1Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
 export function bytesOf(hex: Hex): Uint8Array {
   if (!/^(?:[0-9a-f]{2})*$/.test(hex)) throw new RangeError(`"${hex.slice(0, 64)}" is not hex`);
   return Buffer.from(hex, 'hex');

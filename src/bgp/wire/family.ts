@@ -3,7 +3,7 @@
  * is in them. Everything that differs between families is here; `readRoutes` and `writeNlri` know none.
  */
 import { formatIp, type IpText, parseIp } from '../../addr/ip.ts';
-import { NetReader, type NetWriter } from './bytes.ts';
+import { latin1Of, NetReader, type NetWriter } from './bytes.ts';
 import type { FamilyName } from './family-names.ts';
 import { Malformed } from './finding.ts';
 import {
@@ -70,7 +70,22 @@ const sizeOf = (parts: readonly Part[]): number =>
 
 const MAPPED = '::ffff:';
 
+/** Those that were read lately: there are few, and one comes with every announcement. */
+const nextHops = new Map<string, NextHop>();
+const MAX_NEXT_HOPS = 1024;
+
 export function readNextHop(family: FamilyName, bytes: Uint8Array): NextHop {
+  const key = `${family} ${latin1Of(bytes)}`;
+  let nextHop = nextHops.get(key);
+  if (nextHop === undefined) {
+    nextHop = readNewNextHop(family, bytes);
+    if (nextHops.size === MAX_NEXT_HOPS) nextHops.clear();
+    nextHops.set(key, nextHop);
+  }
+  return nextHop;
+}
+
+function readNewNextHop(family: FamilyName, bytes: Uint8Array): NextHop {
   const parts = FAMILIES[family].nextHops.find((candidate) => sizeOf(candidate) === bytes.length);
   if (parts === undefined) {
     throw new Malformed(`a next hop of ${bytes.length} bytes for ${family}`);

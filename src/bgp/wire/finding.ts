@@ -52,6 +52,8 @@ export function isMalformed(error: unknown): error is VRouterError {
 
 export class Findings {
   readonly list: Finding[] = [];
+  /** Those left out of the list too. */
+  count = 0;
   strongest: Consequence | undefined;
   /** Of the first `session-reset`. */
   notification: Notification | undefined;
@@ -65,6 +67,7 @@ export class Findings {
 
   add(finding: Finding): void {
     const { strongest } = this;
+    this.count++;
     this.#seen.add(finding.consequence);
     const rank = CONSEQUENCES.indexOf(finding.consequence);
     if (strongest === undefined || rank > CONSEQUENCES.indexOf(strongest)) {

@@ -6,22 +6,26 @@
  * gives the same bytes.
  */
 import { VRouterError } from '../../errors.ts';
-import { AS_TRANS, MAX_AS16, mergeAs4Path, needsAs4, withoutConfeds } from './as-path.ts';
+import { AS_TRANS, MAX_AS16, needsAs4, withoutConfeds } from './as-path.ts';
+import {
+  attributesOf,
+  missing,
+  type RawAttributes,
+  readAttributes,
+  SUBCODE,
+} from './attribute-list.ts';
 import {
   ATTRIBUTE_NAMES,
   ATTRIBUTES,
-  type AttributeName,
   type Attributes,
-  attributeOf,
   FIXED_FLAGS,
   FLAG,
   rowOf,
-  type UnknownAttribute,
   type WireAttributes,
   type WireOptions,
   writeAttribute,
 } from './attributes.ts';
-import { bytesOf, hexOf, NetReader, NetWriter, written } from './bytes.ts';
+import { bytesOf, NetReader, NetWriter, written } from './bytes.ts';
 import {
   type NextHop,
   type NlriOf,
@@ -32,7 +36,7 @@ import {
   writeNlri,
 } from './family.ts';
 import { type FamilyName, familyNumbers } from './family-names.ts';
-import { type Consequence, type Finding, Findings, isMalformed, Malformed } from './finding.ts';
+import { type Consequence, type Finding, Findings, isMalformed } from './finding.ts';
 import type { Notification } from './notification.ts';
 
 export type AnnouncedRoutes = Routes & { readonly nextHop: NextHop };
@@ -58,17 +62,6 @@ export interface ReadUpdate {
 
 const NOTHING: Update = { withdrawn: [], announced: [], attributes: {} };
 const CLASSIC: FamilyName = 'ipv4-unicast';
-/** Of the UPDATE error's subcodes (RFC 4271 §6.3). */
-const SUBCODE = { attributeList: 1, unrecognized: 2, flags: 4, optional: 9, network: 10 } as const;
-const MP_CODES: ReadonlySet<number> = new Set([ATTRIBUTES.mpReach.code, ATTRIBUTES.mpUnreach.code]);
-
-interface RawAttributes {
-  readonly known: { -readonly [N in keyof WireAttributes]: WireAttributes[N] };
-  readonly unknown: UnknownAttribute[];
-  readonly partial: number[];
-  /** Every code that was there, malformed or not. */
-  readonly seen: Set<number>;
-}
 
 export function readUpdate(body: Uint8Array, options: WireOptions): ReadUpdate {
   const findings = new Findings();
@@ -129,108 +122,6 @@ function readClassic(
   }
 }
 
-function readAttributes(
-  reader: NetReader,
-  options: WireOptions,
-  findings: Findings,
-): RawAttributes {
-  const raw: RawAttributes = { known: {}, unknown: [], partial: [], seen: new Set() };
-  while (reader.left > 0) {
-    let [flags, code, value]: [number, number, NetReader] = [0, 0, reader];
-    try {
-      flags = reader.u8('attribute flags');
-      code = reader.u8('attribute code');
-      const extended = (flags & FLAG.extended) !== 0;
-      const length = extended ? reader.u16('attribute length') : reader.u8('attribute length');
-      value = reader.part(length, `attribute ${code}`);
-    } catch (error) {
-      if (!isMalformed(error)) throw error;
-      // RFC 7606 §4: where the routes begin is known all the same.
-      findings.add({ consequence: 'treat-as-withdraw', message: error.message, attribute: code });
-      return raw;
-    }
-    readAttribute(raw, flags, code, value, options, findings);
-  }
-  return raw;
-}
-
-function readAttribute(
-  raw: RawAttributes,
-  flags: number,
-  code: number,
-  value: NetReader,
-  options: WireOptions,
-  findings: Findings,
-): void {
-  const add = (consequence: Consequence, message: string) =>
-    findings.add({ consequence, message: `attribute ${code}: ${message}`, attribute: code });
-  if (raw.seen.has(code)) {
-    // RFC 7606 §3 g: of two with routes nobody knows which counts.
-    if (MP_CODES.has(code)) {
-      findings.reset(SUBCODE.attributeList, `attribute ${code} twice`, undefined, code);
-    } else add('attribute-discard', 'is there twice');
-    return;
-  }
-  raw.seen.add(code);
-  const name = attributeOf(code);
-  if (name === undefined) {
-    if ((flags & FLAG.optional) === 0) {
-      const data = wholeAttribute(flags, code, value);
-      findings.reset(SUBCODE.unrecognized, `attribute ${code} is well known elsewhere`, data, code);
-    } else if ((flags & FLAG.transitive) !== 0) {
-      raw.unknown.push({ code, value: hexOf(value.rest('value')) });
-    }
-    return;
-  }
-  const row = rowOf(name);
-  if ((flags & FIXED_FLAGS) !== row.flags) {
-    if (MP_CODES.has(code)) {
-      const data = wholeAttribute(flags, code, value);
-      findings.reset(SUBCODE.flags, `attribute ${code}: flags ${flags}`, data, code);
-    } else add(row.wrongFlags ?? 'treat-as-withdraw', `flags ${flags}`);
-    return;
-  }
-  if (row.internal === true && options.external) {
-    add('attribute-discard', 'from an external peer');
-    return;
-  }
-  try {
-    const read = row.read(value, options);
-    if (value.left > 0) throw new Malformed(`${value.left} bytes too many`);
-    (raw.known as Record<AttributeName, unknown>)[name] = read;
-    const keepsPartial = (row.flags & FIXED_FLAGS) === FIXED_FLAGS;
-    if (keepsPartial && (flags & FLAG.partial) !== 0) raw.partial.push(code);
-  } catch (error) {
-    if (!isMalformed(error)) throw error;
-    refuseValue(error, code, row.malformed, findings);
-  }
-}
-
-function refuseValue(
-  error: VRouterError,
-  code: number,
-  usual: Consequence,
-  findings: Findings,
-): void {
-  const { consequence = usual, family } =
-    error instanceof Malformed ? error : { family: undefined };
-  const message = `attribute ${code}: ${error.message}`;
-  if (consequence === 'session-reset') {
-    findings.reset(SUBCODE.optional, message, undefined, code);
-    return;
-  }
-  const named = family === undefined ? {} : { family };
-  findings.add({ consequence, message, attribute: code, ...named });
-}
-
-/** As it was on the wire: what RFC 4271 §6.3 wants as a notification's data. */
-function wholeAttribute(flags: number, code: number, value: NetReader): Uint8Array<ArrayBuffer> {
-  const bytes = value.rest('value');
-  const long = (flags & FLAG.extended) !== 0;
-  const length = long ? [bytes.length >> 8, bytes.length & 0xff] : [bytes.length];
-  return Uint8Array.from([flags, code, ...length, ...bytes]);
-}
-
 interface Parts {
   readonly withdrawn: Routes | undefined;
   readonly announced: Routes | undefined;
@@ -274,13 +165,6 @@ function assemble(parts: Parts, options: WireOptions, findings: Findings): Updat
   return { withdrawn: held, announced: left, attributes: left.length > 0 ? attributes : {} };
 }
 
-function missing(code: number, raw: RawAttributes, findings: Findings): void {
-  // One that was there and malformed has been told already.
-  if (raw.seen.has(code)) return;
-  const message = `attribute ${code} is missing`;
-  findings.add({ consequence: 'treat-as-withdraw', message, attribute: code });
-}
-
 /** Routes that cannot be used leave the announced ones for the withdrawn ones. */
 function withoutUnfit(
   routes: AnnouncedRoutes,
@@ -299,41 +183,6 @@ function withoutUnfit(
   withdrawn.push({ family, nlri: unfit } as unknown as Routes);
   const gone = new Set(unfit);
   return { ...routes, nlri: all.filter((nlri) => !gone.has(nlri)) } as AnnouncedRoutes;
-}
-
-/** RFC 6793 §4.2.3: what an old speaker could not say in AS_PATH and AGGREGATOR. */
-function attributesOf(raw: RawAttributes, options: WireOptions, findings: Findings): Attributes {
-  const { mpReach, mpUnreach, nextHop, as4Path, as4Aggregator, ...known } = raw.known;
-  const attributes: Attributes = {
-    ...known,
-    ...(raw.unknown.length === 0
-      ? {}
-      : { unknown: [...raw.unknown].sort((a, b) => a.code - b.code) }),
-    ...(raw.partial.length === 0 ? {} : { partial: [...raw.partial].sort((a, b) => a - b) }),
-  };
-  if (options.as4) {
-    for (const name of ['as4Path', 'as4Aggregator'] as const) {
-      if (raw.known[name] === undefined) continue;
-      const { code } = ATTRIBUTES[name];
-      const message = `attribute ${code} from one who needs none`;
-      findings.add({ consequence: 'attribute-discard', message, attribute: code });
-    }
-    return attributes;
-  }
-  const { aggregator, asPath } = attributes;
-  // Somebody who knows two bytes only has aggregated: the long ones are of what was before.
-  if (as4Aggregator !== undefined && aggregator !== undefined && aggregator.as !== AS_TRANS) {
-    return attributes;
-  }
-  return {
-    ...attributes,
-    ...(as4Aggregator === undefined || aggregator === undefined
-      ? {}
-      : { aggregator: as4Aggregator }),
-    ...(as4Path === undefined || asPath === undefined
-      ? {}
-      : { asPath: mergeAs4Path(asPath, as4Path) }),
-  };
 }
 
 /** Bodies, without headers, in the order they are to be sent: withdrawals, then announcements. */

@@ -7,6 +7,7 @@ import {
   WRITE_BYTES_A_TURN,
 } from '../../../src/bgp/limits.ts';
 import type { Neighbour, NeighbourRange } from '../../../src/bgp/neighbour.ts';
+import { wireText, writtenOf } from '../../../src/bgp/session/outgoing.ts';
 import type { BgpSpeakerOptions } from '../../../src/bgp/session/speaker.ts';
 import type { PeerStream } from '../../../src/bgp/session/transport.ts';
 import {
@@ -17,6 +18,7 @@ import {
 import type { Update } from '../../../src/bgp/wire/update.ts';
 import type { Clock } from '../../../src/codec/byte-stream.ts';
 import { BgpNetwork } from '../../../src/sim/bgp-network.ts';
+import { INTERNAL } from '../../support/bgp-messages.ts';
 import { ip, Lab, neighbour, type RecordingPeer, route } from '../../support/bgp-speakers.ts';
 
 type Options = Partial<BgpSpeakerOptions>;
@@ -334,6 +336,21 @@ describe('dynamic neighbours', () => {
     expect(a.speaker.neighbour('pods/10.0.0.3')).toMatchObject({ dynamic: true, passive: true });
   });
 
+  test('who says nothing keeps a place for half a minute', () => {
+    const { lab, network, a, callers, names } = hub(1);
+    for (const { speaker } of callers) speaker.close();
+    lab.pass(5_000);
+    expect(names()).toEqual([]);
+    const target = { remote: { address: ip('10.0.0.1'), port: 179 } };
+    const silent = { connected: () => {}, failed: () => {} };
+    network.transport(ip('10.0.0.9'), lab.clock).connect(target, silent);
+    lab.pass(29_000);
+    expect(names()).toEqual(['pods/10.0.0.9']);
+    lab.pass(2_000);
+    expect(names()).toEqual([]);
+    expect(a.rib.peers).toEqual([]);
+  });
+
   test('one that restarts gracefully is kept for so long', () => {
     const { lab, network, a, callers, names } = hub(3);
     const { template } = range();
@@ -476,6 +493,17 @@ describe('what goes wrong', () => {
     expect(faults).toEqual([atA.fault]);
     expect(logs()[1]).toEqual(['up', 'down']);
     expect(c.rib.peers[0]?.log).toEqual(['up']);
+  });
+
+  test('an update that two are told is written once, and once for each way of writing it', () => {
+    const outgoing = route(1);
+    const wire = { ...INTERNAL, families: new Set(['vpnv4'] as const) };
+    const paths = { ...wire, addPath: new Set(['vpnv4'] as const) };
+    const one = (options: typeof wire) =>
+      writtenOf(outgoing, options, wireText(options)).messages[0];
+    expect(one({ ...wire })).toBe(one({ ...wire }));
+    expect(one(paths as never)).not.toBe(one(wire));
+    expect(one(paths as never)?.length).toBe((one(wire)?.length ?? 0) + 4);
   });
 
   test('a route that fits into no message is withdrawn, and the others of its update are said', () => {
