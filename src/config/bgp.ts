@@ -109,6 +109,7 @@ const speakerSchema = mapping({
     .max(64)
     .optional()
     .describe('What starts a speaker, instead of ours; its options are appended'),
+  supervised: z.boolean().optional().describe('Somebody else starts it: it is only waited for'),
   keep_seconds: whole(0, 86400)
     .optional()
     .describe(

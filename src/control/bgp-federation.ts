@@ -63,9 +63,9 @@ export class Federation implements Watcher {
   readonly #out = new Map<string, ReadonlyMap<string, Origination>>();
   /** By the route's key in BGP. */
   readonly #in = new Map<string, Learnt>();
-  #known: KnownAttributes = new WeakMap();
   /** Of these, told by a speaker that is away. */
   #stale = new Set<string>();
+  #known: KnownAttributes = new WeakMap();
   #originated = 0;
   #infeasible = 0;
   readonly #leftOut = new Map<LeftOut, number>();
@@ -155,10 +155,10 @@ export class Federation implements Watcher {
     }
   }
 
-  /** Of best paths as they are: what they are read by, or who says them, is another now. */
-  readAgain(changes: readonly Pick<BestChange, 'family' | 'key' | 'paths'>[]): void {
+  /** What neighbours say is read anew: they, or what it is read by, are others now. */
+  readAgain(all: Iterable<BestChange>): void {
     this.#known = new WeakMap();
-    this.changed(changes);
+    this.changed([...all]);
   }
 
   /** Who tells of best paths is away: what was told stays in use, marked, until it is told again or swept. */

@@ -95,7 +95,7 @@ export async function serveBgpHere(
   const { rib } = speaker;
   federation.connect(rib);
   const methods = speakerMethods(() => part, {
-    otherMeaning: () => federation.readAgain([...bestOf(rib)]),
+    otherMeaning: () => federation.readAgain(bestOf(rib)),
   });
   const settle = part.restarts ? (file.settle_seconds ?? settleSeconds) : 0;
   let settled: NodeJS.Timeout | undefined;

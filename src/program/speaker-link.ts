@@ -44,7 +44,8 @@ const MAIN = 'cli/main.js';
 export interface SpeakerLinkOptions {
   readonly name: string;
   readonly socket: string;
-  readonly command: readonly string[];
+  /** Undefined: somebody else starts it. */
+  readonly command: readonly string[] | undefined;
   readonly bgp: BgpFile;
   readonly keepSeconds: number;
   readonly settleSeconds: number;
@@ -57,7 +58,7 @@ export function speakerLinkOptions(name: string, bgp: BgpFile, log: Logger): Spe
   return {
     ...{ name, bgp, log },
     socket: speaker.socket ?? `${DEFAULT_DIRECTORY}/${name}.speaker`,
-    command: speaker.command ?? ownCommand(),
+    command: speaker.supervised === true ? undefined : (speaker.command ?? ownCommand()),
     keepSeconds: speaker.keep_seconds ?? DEFAULT_KEEP_SECONDS,
     settleSeconds: bgp.settle_seconds ?? DEFAULT_SPEAKER_SETTLE_SECONDS,
     staleSeconds: speaker.stale_seconds ?? DEFAULT_STALE_SECONDS,
@@ -176,7 +177,7 @@ export class SpeakerLink {
 
   async #attachOrStart(): Promise<void> {
     if (await this.#replacing()) return;
-    const died = this.#start();
+    const died = this.#start() ?? (() => undefined);
     const end = Date.now() + START_MS;
     while (!(await this.#attach())) {
       const late = Date.now() > end ? `it does not serve after ${START_MS} ms` : undefined;
@@ -203,9 +204,10 @@ export class SpeakerLink {
     }
   }
 
-  /** Returns what tells of its end, should it end. */
-  #start(): () => string | undefined {
+  /** Returns what tells of its end, should it end; nothing, where it is only waited for. */
+  #start(): (() => string | undefined) | undefined {
     const { command, socket, log } = this.#options;
+    if (command === undefined) return undefined;
     const [file = '', ...args] = command;
     this.#restarts++;
     const wanted = ['--socket', socket, '--log-level', log.level];

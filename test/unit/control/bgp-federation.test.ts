@@ -277,7 +277,7 @@ describe('in', () => {
     expect(encaps()).toEqual(['gre', 'udp']);
     house.rib.heard.set(`198.51.100.1:1 ${P}`, [route]);
     house.sender = { ...house.sender, encapsulation: ['udp'] };
-    house.federation.changed([...bestOf(house.rib.rib)]);
+    house.federation.readAgain(bestOf(house.rib.rib));
     house.flush();
     expect(encaps()).toEqual(['udp']);
   });
