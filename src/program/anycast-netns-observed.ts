@@ -183,11 +183,12 @@ async function sessionsWith(kernels: Kernels, { name, ipv4 }: NetnsControl) {
 
 // --- all backends of a cluster die -------------------------------------------------------------
 
+/** How long it took is in the capture: `withdrawalOf`. */
 export async function loseCluster(
   kernels: Kernels,
   lost: ClusterPlan,
   survivor: ClusterPlan,
-): Promise<ClusterLost> {
+): Promise<Omit<ClusterLost, 'withdrawnMs'>> {
   const { stage } = kernels;
   const held = startClients(kernels, 'hold', HELD);
   await stage.lab.until(
@@ -198,15 +199,12 @@ export async function loseCluster(
   await sleep(SETTLED_MS);
   const backends = lost.pods.filter(({ backend }) => backend).map(({ name }) => stage.pod(name));
   for (const pod of backends) await stage.silence(pod);
-  const start = performance.now();
-  let end: number | undefined;
-  const gone = Promise.all(backends.map((pod) => stage.unplug(pod)));
-  while (end === undefined && performance.now() - start < PATIENCE_MS) {
+  await Promise.all(backends.map((pod) => stage.unplug(pod)));
+  const left = async () => {
     const seen = await waysOfClients(kernels);
-    if (seen.every(({ ways }) => !leadsTo(ways, lost))) end = performance.now();
-    else await sleep(1);
-  }
-  await gone;
+    return seen.every(({ ways }) => !leadsTo(ways, lost)) ? true : undefined;
+  };
+  await stage.lab.poll(left, PATIENCE_MS);
   for (const { server } of backends) await server?.kill();
   await sleep(SETTLED_MS);
   const opened = await load(kernels, OPENED);
@@ -219,7 +217,6 @@ export async function loseCluster(
   return {
     cluster: lost.name,
     survivor: survivor.name,
-    withdrawnMs: end === undefined ? undefined : end - start,
     surviving: { ...tcpLoadOf(surviving, 1), open },
     removed: tcpRemovedOf(of(lost)),
     opened,

@@ -7,7 +7,9 @@
  *  * The verdict comes from what was observed: the clients, the nodes' and control nodes' own views over their sockets,
  *    the kernels' counters, a capture of the fabric.
  */
+import { readFileSync } from 'node:fs';
 import { UsageError } from '../cli/io.ts';
+import { readPcap } from '../codec/pcap.ts';
 import {
   type AnycastPlan,
   anycastPlan,
@@ -26,6 +28,7 @@ import {
 import {
   addressesOfService,
   byCluster,
+  type ClusterLost,
   everythingTunnelled,
   federationIsUp,
   hubAndSpokes,
@@ -48,6 +51,7 @@ import {
   waysOfClients,
   waysWhen,
 } from './anycast-netns-observed.ts';
+import { withdrawalOf } from './anycast-withdrawal.ts';
 import { fabricCarriedSessions } from './clusterip-control-expectations.ts';
 import { countsText, loadIsServed } from './clusterip-expectations.ts';
 import { accountsOf, auditOf } from './clusterip-netns-observed.ts';
@@ -115,6 +119,7 @@ class Round {
   readonly #kernels: Kernels;
   readonly #heard = new Set<string>();
   readonly #callers = new Set<string>();
+  #lost: Omit<ClusterLost, 'withdrawnMs'> | undefined;
 
   constructor(recorder: DemoRecorder, peering: Peering, options: AnycastNetnsOptions, lab: Lab) {
     this.#recorder = recorder;
@@ -261,17 +266,12 @@ class Round {
     const [one, two] = this.#plan.clusters;
     this.#step(`all backends of ${one.name} die under load`);
     const seen = await loseCluster(this.#kernels, one, two);
-    const { withdrawnMs, surviving, removed, opened } = seen;
-    this.#recorder.say(
-      withdrawnMs === undefined
-        ? 'the next hop of the last client did not change'
-        : `${withdrawnMs.toFixed(3)} ms, asking for it included, to the next hop of the last client`,
-    );
+    const { surviving, removed, opened } = seen;
     this.#recorder.say(
       `${surviving.connections} connections to ${two.name}, ${removed.connections} to ${one.name} were open`,
     );
     this.#recorder.say(`new connections: ${countsText(byCluster(this.#plan, opened.perBackend))}`);
-    this.#expect(...lostClusterIsLeft(seen, this.#plan));
+    this.#lost = seen;
   }
 
   async #wires(): Promise<void> {
@@ -280,6 +280,9 @@ class Round {
     const accounts = await accountsOf(stage);
     await stage.stopCapture();
     const { audit, control } = auditOf(stage);
+    const [one] = this.#plan.clusters;
+    const frames = readPcap('fabric.pcap', readFileSync(stage.capture));
+    const withdrawnMs = withdrawalOf(frames, this.#plan, one);
     const opinion = await askTshark((argv) => stage.lab.run(argv), stage.capture, []);
     this.#recorder.say(`${audit.frames} frames of tenants crossed the fabric`);
     this.#recorder.say(
@@ -291,6 +294,9 @@ class Round {
     const clients = this.#plan.clusters[2].pods
       .filter(({ vrf }) => vrf === POD_NETWORK)
       .map(({ ipv4 }) => ipv4);
+    if (this.#lost !== undefined) {
+      this.#expect(...lostClusterIsLeft({ ...this.#lost, withdrawnMs }, this.#plan));
+    }
     this.#expect(
       addressesOfService(this.#heard, this.#callers, clients),
       everythingTunnelled(audit, this.#plan, ', beside XMPP, BGP and ARP,'),

@@ -1,6 +1,10 @@
 /** `vrouter demo anycast`, simulated: both peerings, its verdict, and that the verdict can turn. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { run } from '../../src/cli/main.ts';
+import { loadControl, loadNode } from '../../src/config/load.ts';
 import { runAnycast } from '../../src/program/demo-anycast.ts';
 import { type DemoReport, reportJson } from '../../src/program/demo-report.ts';
 import { AnycastStage } from '../../src/sim/anycast.ts';
@@ -158,5 +162,25 @@ describe('on the command line', () => {
     const { status, out, err } = await vrouter('demo', 'anycast', ...argv);
     expect(status).toBe(1);
     expect(`${out}${err}`).toMatch(message);
+  });
+});
+
+describe('docs/federation.md', () => {
+  const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+  const shown = readFileSync(path('docs/federation.md'), 'utf8');
+
+  it.each(['west', 'east'])('shows the whole file of %s, and it is one', (name) => {
+    const { value } = loadControl(path(`examples/federation/${name}.yaml`));
+    const [, text] = new RegExp(`\`\`\`yaml\n(name: ${name} [\\s\\S]*?)\`\`\``).exec(shown) ?? [];
+    expect(parse(text ?? '')).toEqual(value);
+  });
+
+  it('has a node of the first cluster, which knows its control node and both networks', () => {
+    const west = loadControl(path('examples/federation/west.yaml')).value;
+    const { value } = loadNode(path('examples/federation/west-node.yaml'));
+    expect(west.xmpp?.listen).toBe(`${value.control?.xmpp[0]?.address}:5269`);
+    expect(value.vrfs?.map(({ name }) => name).sort()).toEqual(
+      west.instances.map(({ name }) => name).sort(),
+    );
   });
 });
