@@ -69,9 +69,12 @@ export const portSchema = oneOf(
 /** As many as an ECMP set has members (kMaxEcmpMembers). */
 const maximumPaths = whole(1, 256);
 
+/** There are no agents to wait for. */
+const { settle_seconds: _, ...bgpShape } = bgpSchema.shape;
+
 /** `bgp:` of a node file: that of a control file, and what becomes of its routes here. */
 const nodeBgpSchema = mapping({
-  ...bgpSchema.shape,
+  ...bgpShape,
   maximum_paths: maximumPaths
     .optional()
     .describe('Side by side, of routes that come by BGP; 1: the best one only. Default 256'),
