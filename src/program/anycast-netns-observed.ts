@@ -191,11 +191,8 @@ export async function loseCluster(
 ): Promise<Omit<ClusterLost, 'withdrawnMs'>> {
   const { stage } = kernels;
   const held = startClients(kernels, 'hold', HELD);
-  await stage.lab.until(
-    'connections are held',
-    async () => (held.every(({ out }) => out().includes('ready')) ? true : undefined),
-    HELD_MS,
-  );
+  const ready = async () => (held.every(({ out }) => out().includes('ready')) ? true : undefined);
+  await stage.lab.poll(ready, HELD_MS);
   await sleep(SETTLED_MS);
   const backends = lost.pods.filter(({ backend }) => backend).map(({ name }) => stage.pod(name));
   for (const pod of backends) await stage.silence(pod);

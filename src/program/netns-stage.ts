@@ -12,6 +12,7 @@
  * MTUs are 1500 everywhere: that full segments cross the fabric is up to the vRouter's MSS clamp.
  */
 import { statSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { Client } from '../cli/client.ts';
 import type { ControlFile } from '../config/control.ts';
@@ -27,6 +28,8 @@ const FABRIC_LINK = 'fabric0';
 const FLOW_ENTRIES = 65_536;
 /** A busy machine starts processes slowly. */
 const START_MS = 30_000;
+/** What waits in a TAP is read by then. */
+const READ_MS = 100;
 
 export interface StagedControl {
   readonly name: string;
@@ -213,10 +216,18 @@ export class NetnsStage {
     await this.unplug(pod);
   }
 
-  /** It sends no more, and what it has sent is counted: its interface goes. */
+  /** It sends no more, and what it has sent is counted: its interface goes. A TAP's frames count when they are read. */
   async silence({ namespace, node }: PlacedPod): Promise<void> {
     await namespace.ip('link', 'set', POD_LINK, 'down');
-    node.entered += (await namespace.counters(POD_LINK)).txPackets;
+    const sent = async () => (await namespace.counters(POD_LINK)).txPackets;
+    let before = -1;
+    let now = await sent();
+    while (now !== before) {
+      await sleep(READ_MS);
+      before = now;
+      now = await sent();
+    }
+    node.entered += now;
   }
 
   /** Orchestrator's way to take a pod away. */
