@@ -76,6 +76,7 @@ class SpeakerProcess implements ControlHome {
   #control: ControlConnection | undefined;
   #configured: Configured | undefined;
   #keepMs = 0;
+  #closing = false;
   #keepTimer: NodeJS.Timeout | undefined;
   readonly #quit: () => void;
 
@@ -218,7 +219,7 @@ class SpeakerProcess implements ControlHome {
     this.#connections.delete(connection);
     if (this.#control !== connection) return;
     this.#control = undefined;
-    if (this.#configured === undefined) return;
+    if (this.#configured === undefined || this.#closing) return;
     this.#log.info({ keptMs: this.#keepMs }, 'control node is gone');
     clearTimeout(this.#keepTimer);
     this.#keepTimer = setTimeout(() => {
@@ -259,6 +260,7 @@ class SpeakerProcess implements ControlHome {
   };
 
   close(): void {
+    this.#closing = true;
     clearTimeout(this.#keepTimer);
     for (const connection of this.#connections) connection.destroy();
     this.#configured?.part.close();

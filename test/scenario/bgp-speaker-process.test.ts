@@ -387,8 +387,15 @@ describe('a speaker that is killed', { timeout: 60_000 }, () => {
 describe('an operator', { timeout: 60_000 }, () => {
   test('ends a control node with its speaker, or without', async () => {
     await federated();
+    const pid = speakerPid();
     await end('east', 'SIGTERM');
     await gone('east.speaker');
+    await until(
+      'its process has ended',
+      async () => existsSync(`/proc/${pid}`),
+      (there) => !there,
+      10_000,
+    );
     expect((await neighbour('west')).lastErrorIn?.text).toContain('stopped');
     run('east', ['control', '--config', path('east.yaml'), '--leave-speaker']);
     say(await agent('east'), ROUTES);
