@@ -31,6 +31,8 @@ export interface Neighbour {
   /** Unique; an address mostly. Dynamic ones: `name` of the range, `/`, address. */
   readonly name: string;
   readonly address: IpText;
+  /** Of a link-local address: the interface that it is on. */
+  readonly interface?: string;
   readonly port: number;
   /** Undefined: whatever it says. */
   readonly as?: number;

@@ -74,6 +74,7 @@ export function neighbourOf(
     ...sharedOf(file, policies, password),
     name: neighbourName(file),
     address: canonicalIp(file.address),
+    ...(file.interface !== undefined && { interface: file.interface }),
     port: file.port ?? BGP_PORT,
     passive: file.passive ?? false,
   };

@@ -9,7 +9,7 @@ import { canonicalPrefix } from '../addr/prefix.ts';
 import { FAMILY_NAMES, type FamilyName } from '../bgp/wire/family-names.ts';
 import { familyName, policyProblems, policySchema, repeated } from './bgp-policies.ts';
 import type { Path, Problem } from './document.ts';
-import { choice, ip, ipv4, mapping, name, prefix, whole } from './fields.ts';
+import { choice, interfaceName, ip, ipv4, mapping, name, prefix, whole } from './fields.ts';
 import { listen } from './listen.ts';
 import { suggestion } from './nearest.ts';
 
@@ -82,6 +82,9 @@ const ofNeighbours = {
 export const neighbourSchema = mapping({
   name: name.optional().describe('Default: its address'),
   address: ip,
+  interface: interfaceName
+    .optional()
+    .describe('Where a link-local address is; its routes are VPN and EVPN ones'),
   port: whole(1, 65535).optional().describe(`Default ${BGP_PORT}`),
   passive: z.boolean().optional().describe('It calls, we never do'),
   ...ofNeighbours,
@@ -157,8 +160,13 @@ export type SharedFile = Omit<RangeFile, 'name' | 'prefix' | 'limit'>;
 
 export const DEFAULT_LISTEN = [`0.0.0.0:${BGP_PORT}`, `[::]:${BGP_PORT}`] as const;
 
-export const neighbourName = (file: Pick<NeighbourFile, 'name' | 'address'>): string =>
-  file.name ?? canonicalIp(file.address);
+export const neighbourName = (file: Pick<NeighbourFile, 'name' | 'address' | 'interface'>) =>
+  file.name ?? placeText(file);
+
+/** `fe80::1%eth0`: on another interface it is another's. */
+function placeText({ address, interface: on }: Pick<NeighbourFile, 'address' | 'interface'>) {
+  return on === undefined ? canonicalIp(address) : `${canonicalIp(address)}%${on}`;
+}
 
 // --- what they have wrong together -------------------------------------------------------------------
 
@@ -299,6 +307,7 @@ export function neighbourProblems(
   const problems = sharedProblems(file, as, policies, path);
   const { address, local_address } = file;
   if (!isUnicast(address)) problems.push({ path: [...path, 'address'], message: 'is no host' });
+  problems.push(...linkProblems(file, path));
   if (local_address !== undefined && parseIp(local_address).family !== parseIp(address).family) {
     const message = `is not of the family of ${address}`;
     problems.push({ path: [...path, 'local_address'], message });
@@ -306,13 +315,30 @@ export function neighbourProblems(
   return problems;
 }
 
+function isLinkLocal(text: string): boolean {
+  const { family, bytes } = parseIp(text);
+  return family === 6 && bytes[0] === 0xfe && ((bytes[1] as number) & 0xc0) === 0x80;
+}
+
+/** Of link-local addresses: they are of one link, and what next hops unicast routes would have there nobody else has. */
+function linkProblems({ address, interface: on, families }: NeighbourFile, path: Path): Problem[] {
+  if (isLinkLocal(address) !== (on !== undefined)) {
+    const message =
+      on === undefined ? 'is missing: the address is link-local' : 'is for link-local addresses';
+    return [{ path: [...path, 'interface'], message }];
+  }
+  const at = on === undefined ? -1 : (families ?? []).findIndex((name) => name.endsWith('unicast'));
+  if (at < 0) return [];
+  return [{ path: [...path, 'families', at], message: 'needs a neighbour with a global address' }];
+}
+
 export function bgpProblems(file: BgpFile, path: Path): Problem[] {
   const { neighbors = [], ranges = [], policies = [] } = file;
   const known = policies.map((policy) => policy.name);
   const names = [...neighbors.map(neighbourName), ...ranges.map((range) => range.name)];
   const places = neighbors.map(
-    ({ address, local_address }) =>
-      `${canonicalIp(address)}${local_address === undefined ? '' : ` from ${canonicalIp(local_address)}`}`,
+    ({ local_address, ...file }) =>
+      `${placeText(file)}${local_address === undefined ? '' : ` from ${canonicalIp(local_address)}`}`,
   );
   const placeOf = (at: number): Path =>
     at < neighbors.length

@@ -47,6 +47,10 @@ export const prefix = z
   .string()
   .superRefine(parsedBy(parsePrefix))
   .describe('IPv4 or IPv6 prefix, address/length, no bits set past the length');
+export const interfaceName = z
+  .string()
+  .regex(/^[^\s/:]{1,15}$/, { error: 'an interface name is 1 to 15 characters, no blank, / or :' });
+
 /** An interface's: the address, and the length of the network it is in. */
 export const addressInNetwork = z
   .string()

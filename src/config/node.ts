@@ -11,6 +11,7 @@ import {
   bridgedMac,
   choice,
   flagList,
+  interfaceName,
   ip,
   ipv4,
   ipv6,
@@ -38,9 +39,6 @@ const socketPath = z
   .min(1)
   .max(107, { error: 'a socket path is at most 107 bytes' })
   .describe('Path of a Unix socket');
-const interfaceName = z
-  .string()
-  .regex(/^[^\s/:]{1,15}$/, { error: 'an interface name is 1 to 15 characters, no blank, / or :' });
 const mtu = whole(68, 65535);
 
 export const portSchema = oneOf(
@@ -69,8 +67,8 @@ export const portSchema = oneOf(
 /** As many as an ECMP set has members (kMaxEcmpMembers). */
 const maximumPaths = whole(1, 256);
 
-/** There are no agents to wait for. */
-const { settle_seconds: _, ...bgpShape } = bgpSchema.shape;
+/** There are no agents to wait for, nor is it another process. */
+const { settle_seconds: _, speaker: __, ...bgpShape } = bgpSchema.shape;
 
 /** `bgp:` of a node file: that of a control file, and what becomes of its routes here. */
 const nodeBgpSchema = mapping({

@@ -141,7 +141,8 @@ export class BgpNeighbours {
       ...problemOfPassword(file, this.#readPassword, []),
     ]);
     const name = neighbourName(file);
-    const place = ({ address, local_address = '' }: NeighbourFile) => `${address} ${local_address}`;
+    const place = ({ address, interface: on = '', local_address = '' }: NeighbourFile) =>
+      `${address} ${on} ${local_address}`;
     for (const [other, known] of this.#neighbours) {
       if (other !== name && place(known) === place(file)) {
         throw new VRouterError('CONFLICT', `neighbour '${other}' has address ${file.address}`);

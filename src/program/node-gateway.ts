@@ -59,10 +59,6 @@ export class NodeGateway {
     const { bgp } = this.#file;
     if (bgp === undefined) throw new VRouterError('BAD_VALUE', 'there is no bgp in this file');
     const log = this.#log;
-    if (bgp.speaker !== undefined) {
-      const message = 'a gateway has its speaker in its own process';
-      text.refuse([{ path: ['bgp', 'speaker'], message }]);
-    }
     this.#bgp = await serveBgpHere(this.#gateway.tables, bgp, text, {
       ...{ forwardingKept, naming: {}, settleSeconds: 0 }, // its agent is here
       events: {

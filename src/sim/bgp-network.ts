@@ -154,7 +154,7 @@ export class BgpNetwork {
     to.clock.after(0, () => {
       const theirs = new MemoryPeerStream(b, remote, near);
       // It may have closed meanwhile, and the speaker too.
-      if (to.listener?.admit(near.address, remote.address) === undefined) theirs.destroy();
+      if (to.listener?.admit(near, remote) === undefined) theirs.destroy();
       else to.listener.accept(theirs);
     });
     return ours;

@@ -1,5 +1,6 @@
 /**
- * Between ASes of four bytes: with FRR over IPv4, and over IPv6 carrying VPN routes of an IPv4 core; with gobgpd in an
+ * Between ASes of four bytes: with FRR over IPv4, over IPv6 carrying VPN routes of an IPv4 core, and between link-local
+ * addresses (unnumbered); with gobgpd in an
  * AS of two bytes. The AS path grows by the sender's, and the next hop of a VPN route stays.
  */
 import { expect, test } from 'vitest';
@@ -25,10 +26,16 @@ const FAMILIES = ['vpnv4', 'vpnv6', 'evpn'] as const;
 type AddressOf = (host: Host) => string;
 const over4: AddressOf = ({ address }) => address;
 const over6: AddressOf = ({ address6 }) => address6;
+const overLink: AddressOf = ({ linkLocal }) => linkLocal;
 
 const config = (as: number, peerAs: number, address: string): PeerConfig => ({
   as,
-  neighbours: [{ address, as: peerAs, families: FAMILIES }],
+  neighbours: [
+    {
+      ...{ address, as: peerAs, families: FAMILIES },
+      ...(address.startsWith('fe80:') && { interface: 'eth0' }),
+    },
+  ],
 });
 
 function routesOf(n: number): { vpnv4: VpnRoute; vpnv6: VpnRoute; evpn: MacRoute } {
@@ -75,17 +82,18 @@ interface Detail {
 test.skipIf(whyNoPeers(FRR_COMMANDS) !== undefined).each([
   ['IPv4', over4],
   ['IPv6', over6],
+  ['a link without addresses', overLink],
 ] as const)('with FRR, over %s', (_, addressOf) =>
   withLab(async (lab) => {
     const [ourHost, itsHost] = [await lab.host('ours'), await lab.host('frr')];
     const ours = await Ours.start(ourHost, config(OUR_AS, ITS_AS, addressOf(itsHost)));
     const its = await Frr.start(itsHost, config(ITS_AS, OUR_AS, addressOf(ourHost)));
     const { vpnv4, vpnv6 } = routesOf(2);
-    // Of the other family than the session's it puts itself in place of the next hop.
-    const heard =
-      addressOf === over4
-        ? [vpnv4, { ...vpnv6, nextHop: itsHost.address6 }]
-        : [{ ...vpnv4, nextHop: itsHost.address }, vpnv6];
+    // Of the other family than the session's it puts itself in place of the next hop; over a bare link, of either.
+    const heard = [
+      addressOf === over4 ? vpnv4 : { ...vpnv4, nextHop: itsHost.address },
+      addressOf === over6 ? vpnv6 : { ...vpnv6, nextHop: itsHost.address6 },
+    ];
     await exchange(ours, its, addressOf, [vpnv4, vpnv6], heard);
     const { rd, prefix } = routesOf(1).vpnv4;
     const detail = await its.show<Detail>(`show bgp ipv4 vpn ${prefix} json`);

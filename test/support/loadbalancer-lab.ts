@@ -117,7 +117,8 @@ export class LoadbalancerLab {
     const directory = this.lab.path(name);
     mkdirSync(directory, { mode: 0o755 });
     const namespace = this.namespace(name);
-    return { lab: this.lab, name, namespace, address: ipv4, address6: '::', directory };
+    const addresses = { address: ipv4, address6: '::', linkLocal: '::' };
+    return { lab: this.lab, name, namespace, ...addresses, directory };
   }
 
   async startControl(): Promise<void> {

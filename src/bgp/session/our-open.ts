@@ -89,9 +89,10 @@ const NOWHERE: Circumstances = { restarting: false, forwardingKept: false };
 
 /** Two neighbours with the same text can have the same session. */
 export function sessionText(speaker: Speaker, neighbour: Neighbour): string {
-  const { address, port, as, localAddress, passive, ttl, ttlSecurity, password } = neighbour;
+  const { address, interface: on, port, as, localAddress, passive } = neighbour;
+  const { ttl, ttlSecurity, password } = neighbour;
   return JSON.stringify([
-    ...[address, port, as, localAddress, passive, ttl, ttlSecurity, password],
+    ...[address, on, port, as, localAddress, passive, ttl, ttlSecurity, password],
     ourOpen(speaker, neighbour, NOWHERE),
   ]);
 }

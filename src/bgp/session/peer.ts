@@ -277,10 +277,10 @@ export class Peer {
   // --- connections -------------------------------------------------------------------------------------
 
   #connect(): void {
-    const { address, port, localAddress, password } = this.neighbour;
+    const { address, interface: on, port, localAddress, password } = this.neighbour;
     this.#cancelConnect = this.#setting.transport.connect(
       {
-        remote: { address, port },
+        remote: { address, port, ...(on !== undefined && { interface: on }) },
         ...this.hops,
         ...(localAddress === undefined ? {} : { localAddress }),
         ...(password === undefined ? {} : { password }),

@@ -23,7 +23,7 @@ import { Peer } from './peer.ts';
 import type { PeerSetting } from './peer-setting.ts';
 import { neighbourStatus } from './peer-status.ts';
 import type { NeighbourStatus, SpeakerStatus } from './status.ts';
-import type { Hops, Key, PeerStream, Transport } from './transport.ts';
+import type { Endpoint, Hops, Key, PeerStream, Transport } from './transport.ts';
 import { Turns } from './turns.ts';
 
 export interface BgpSpeakerOptions {
@@ -107,7 +107,7 @@ export class BgpSpeaker {
     if (old !== undefined) this.#remove(old, ceased(CEASE.configurationChange));
     // It may have called already, and been of a range.
     for (const peer of [...this.#rangeOf.keys()]) {
-      if (peer.neighbour.address === neighbour.address) {
+      if (samePlace(peer.neighbour, neighbour)) {
         this.#remove(peer, ceased(CEASE.configurationChange));
       }
     }
@@ -136,9 +136,8 @@ export class BgpSpeaker {
     this.#ranges.set(range.name, range);
     const { speaker } = this.#options;
     for (const peer of this.#dynamic(range.name)) {
-      const { address } = peer.neighbour;
-      const neighbour = dynamicNeighbour(range, address);
-      if (!covers(range, address)) this.#remove(peer, ceased(CEASE.deconfigured));
+      const neighbour = dynamicNeighbour(range, peer.neighbour);
+      if (!covers(range, peer.neighbour.address)) this.#remove(peer, ceased(CEASE.deconfigured));
       else if (sessionText(speaker, peer.neighbour) === sessionText(speaker, neighbour)) {
         peer.changePolicies(neighbour);
       } else this.#remove(peer, ceased(CEASE.configurationChange));
@@ -259,9 +258,10 @@ export class BgpSpeaker {
     return [...this.#rangeOf].filter(([, name]) => name === range).map(([peer]) => peer);
   }
 
-  #mayHaveAddress({ name, address, localAddress }: Neighbour): void {
+  #mayHaveAddress(neighbour: Neighbour): void {
+    const { name, address, localAddress } = neighbour;
     for (const { neighbour: other, dynamic } of this.#peers.values()) {
-      if (dynamic || other.name === name || other.address !== address) continue;
+      if (dynamic || other.name === name || !samePlace(other, neighbour)) continue;
       if (other.localAddress !== localAddress) continue;
       throw new VRouterError(
         'BAD_NEIGHBOUR',
@@ -284,7 +284,7 @@ export class BgpSpeaker {
 
   // --- who calls ---------------------------------------------------------------------------------------
 
-  #admit(remote: IpText, local: IpText): Hops | undefined {
+  #admit(remote: Endpoint, local: Endpoint): Hops | undefined {
     const caller = this.#callerOf(remote, local);
     if (caller instanceof Peer) return caller.hops;
     return caller === undefined ? undefined : hopsOf(caller.template, this.#options.speaker);
@@ -292,7 +292,7 @@ export class BgpSpeaker {
 
   #accept(stream: PeerStream): void {
     const { remote, local } = stream;
-    const caller = this.#callerOf(remote.address, local.address);
+    const caller = this.#callerOf(remote, local);
     if (caller === undefined) {
       stream.destroy();
       return;
@@ -301,28 +301,28 @@ export class BgpSpeaker {
       caller.accept(stream);
       return;
     }
-    const peer = this.#add(dynamicNeighbour(caller, remote.address), caller.name);
+    const peer = this.#add(dynamicNeighbour(caller, remote), caller.name);
     peer.start();
     peer.accept(stream);
   }
 
   /** A neighbour, or the range of which it would be a new one. */
-  #callerOf(remote: IpText, local: IpText): Peer | NeighbourRange | undefined {
+  #callerOf(remote: Endpoint, local: Endpoint): Peer | NeighbourRange | undefined {
     const peer = this.#peerOf(remote, local);
     if (peer?.enabled === true) return peer;
-    const range = peer === undefined ? this.#rangeFor(remote) : undefined;
+    const range = peer === undefined ? this.#rangeFor(remote.address) : undefined;
     if (range === undefined) this.#refused += 1;
     else if (this.#dynamic(range.name).length < range.limit) return range;
     else this.#refusedByLimit += 1;
     return undefined;
   }
 
-  #peerOf(remote: IpText, local: IpText): Peer | undefined {
+  #peerOf(remote: Endpoint, local: Endpoint): Peer | undefined {
     let found: Peer | undefined;
     for (const peer of this.#peers.values()) {
-      const { address, localAddress } = peer.neighbour;
-      if (address !== remote) continue;
-      if (localAddress === local) return peer;
+      const { localAddress } = peer.neighbour;
+      if (!samePlace(peer.neighbour, remote)) continue;
+      if (localAddress === local.address) return peer;
       if (localAddress === undefined) found = peer;
     }
     return found;
@@ -373,6 +373,18 @@ function lengthOf({ prefix }: NeighbourRange): number {
   return parsePrefix(prefix).length;
 }
 
-function dynamicNeighbour({ name, template }: NeighbourRange, address: IpText): Neighbour {
-  return { ...template, name: `${name}/${address}`, address, passive: true };
+type Place = Pick<Neighbour, 'address' | 'interface'>;
+
+const samePlace = (a: Place, b: Place): boolean =>
+  a.address === b.address && a.interface === b.interface;
+
+function dynamicNeighbour({ name, template }: NeighbourRange, from: Place): Neighbour {
+  const { address, interface: on } = from;
+  const zone = on === undefined ? '' : `%${on}`;
+  return {
+    ...template,
+    name: `${name}/${address}${zone}`,
+    ...{ address, ...(on !== undefined && { interface: on }) },
+    passive: true,
+  };
 }

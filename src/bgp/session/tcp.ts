@@ -6,7 +6,7 @@
  * Without such sockets there is plain TCP: TTLs are the system's, and who demands more is refused.
  */
 import { createServer, type Server, Socket } from 'node:net';
-import { canonicalIp, type IpFamily, type IpText, parseIp } from '../../addr/ip.ts';
+import { canonicalIp, type IpFamily, parseIp } from '../../addr/ip.ts';
 import { hostPrefix, parsePrefix } from '../../addr/prefix.ts';
 import type { StreamListener } from '../../codec/byte-stream.ts';
 import { VRouterError } from '../../errors.ts';
@@ -33,11 +33,18 @@ export interface TcpOptionsSocket {
   setTcpKey(fd: number, address: Uint8Array, length: number, key: Uint8Array): void;
 }
 
-/** `::ffff:` of a dual-stack socket says nothing, nor does a zone. */
-function addressOf(text: string | undefined): IpText {
-  const plain = (text ?? '').replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
-  return canonicalIp(plain === '' ? '0.0.0.0' : plain);
+/** `::ffff:` of a dual-stack socket says nothing. A zone is there for link-local addresses. */
+function endpointOf(text = '', port = 0): Endpoint {
+  const [plain = '', zone] = text.replace(/^::ffff:(?=\d+\.)/i, '').split('%');
+  const address = canonicalIp(plain === '' ? '0.0.0.0' : plain);
+  return { address, port, ...(zone !== undefined && { interface: zone }) };
 }
+
+const LINK_LOCAL = /^fe[89ab]/;
+
+/** As sockets are told where to connect to. */
+const hostOf = ({ address, interface: zone }: Endpoint): string =>
+  zone === undefined ? address : `${address}%${zone}`;
 
 /** Not in Node's documentation, and the only way to an accepted connection's descriptor. */
 function descriptorOf(socket: Socket): number {
@@ -58,8 +65,8 @@ class SocketStream implements PeerStream {
   constructor(socket: Socket) {
     this.#socket = socket;
     const { localAddress, localPort, remoteAddress, remotePort } = socket;
-    this.local = { address: addressOf(localAddress), port: localPort ?? 0 };
-    this.remote = { address: addressOf(remoteAddress), port: remotePort ?? 0 };
+    this.local = endpointOf(localAddress, localPort);
+    this.remote = endpointOf(remoteAddress, remotePort);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS); // hold times may be 0
     socket.pause();
@@ -213,8 +220,12 @@ export class TcpTransport implements Transport {
     });
     const { remote, localAddress } = target;
     socket.connect({
-      ...{ host: remote.address, port: remote.port },
-      ...(localAddress === undefined ? {} : { localAddress }),
+      ...{ host: hostOf(remote), port: remote.port },
+      ...(localAddress !== undefined && {
+        localAddress: LINK_LOCAL.test(localAddress)
+          ? hostOf({ ...remote, address: localAddress })
+          : localAddress,
+      }),
     });
     return () =>
       end(() => {
@@ -305,7 +316,7 @@ export class TcpTransport implements Transport {
 
   #admitted(socket: Socket): PeerStream | undefined {
     const stream = new SocketStream(socket);
-    const hops = this.#listener?.admit(stream.remote.address, stream.local.address);
+    const hops = this.#listener?.admit(stream.remote, stream.local);
     return hops !== undefined && this.#limit(socket, hops) ? stream : undefined;
   }
 

@@ -8,6 +8,8 @@ import type { ByteStream } from '../../codec/byte-stream.ts';
 
 export interface Endpoint {
   readonly address: IpText;
+  /** Of a link-local address: on which one. */
+  readonly interface?: string;
   readonly port: number;
 }
 
@@ -48,7 +50,7 @@ export interface Key {
 
 export interface Listener {
   /** Undefined: it is turned away. */
-  admit(remote: IpText, local: IpText): Hops | undefined;
+  admit(remote: Endpoint, local: Endpoint): Hops | undefined;
   accept(stream: PeerStream): void;
 }
 

@@ -46,8 +46,9 @@ function configText(host: Host, config: PeerConfig): string {
       ? []
       : [' bgp graceful-restart', ` bgp graceful-restart restart-time ${config.restartTime}`]),
   ];
-  for (const { address, as } of config.neighbours) {
+  for (const { address, interface: on, as } of config.neighbours) {
     lines.push(` neighbor ${address} remote-as ${as}`, ` neighbor ${address} timers connect 1`);
+    if (on !== undefined) lines.push(` neighbor ${address} interface ${on}`);
     if (config.holdTime !== undefined) {
       lines.push(
         ` neighbor ${address} timers ${Math.ceil(config.holdTime / 3)} ${config.holdTime}`,

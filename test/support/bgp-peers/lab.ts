@@ -30,6 +30,8 @@ export interface Host {
   readonly namespace: NetworkNamespace;
   readonly address: string;
   readonly address6: string;
+  /** On eth0. */
+  readonly linkLocal: string;
   /** Its own, and readable by whomever a daemon becomes. */
   readonly directory: string;
 }
@@ -69,10 +71,13 @@ export class PeerLab {
     await this.#wire.ip('link', 'set', `port${n}`, 'master', SWITCH, 'up');
     await namespace.set('net/ipv6/conf/eth0/disable_ipv6', '0');
     await namespace.set('net/ipv6/conf/eth0/accept_dad', '0');
+    const linkLocal = `fe80::${n}`;
+    await namespace.ip('link', 'set', 'eth0', 'addrgenmode', 'none');
     await namespace.ip('link', 'set', 'eth0', 'up');
+    await namespace.ip('addr', 'add', `${linkLocal}/64`, 'dev', 'eth0', 'nodad');
     await namespace.ip('addr', 'add', `${address}/24`, 'dev', 'eth0');
     await namespace.ip('addr', 'add', `${address6}/64`, 'dev', 'eth0', 'nodad');
-    const host = { lab: this.lab, name, namespace, address, address6, directory };
+    const host = { lab: this.lab, name, namespace, address, address6, linkLocal, directory };
     this.#hosts.push(host);
     return host;
   }
@@ -135,12 +140,13 @@ export async function meet(a: BgpPeer, b: BgpPeer): Promise<void> {
     [a, b],
     [b, a],
   ] as const) {
-    const addresses = [other.host.address, other.host.address6];
+    const { address, address6, linkLocal } = other.host;
+    const addresses = [address, address6, linkLocal];
     await eventually(
       one,
       `a session with ${other.name}`,
       () => one.established(),
-      (up) => up.some((address) => addresses.includes(address)),
+      (up) => up.some((one) => addresses.includes(one)),
     );
   }
 }

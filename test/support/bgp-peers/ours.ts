@@ -121,8 +121,9 @@ export function seenPath({ nlri, attributes, nextHop, from, stale }: BgpPath): S
 
 /** A neighbour of ours as the tests' peers have it. */
 export function neighboursOf(config: OurConfig): readonly Neighbour[] {
-  return config.neighbours.map(({ address, as, families, client }) => ({
+  return config.neighbours.map(({ address, interface: on, as, families, client }) => ({
     ...{ name: address, address: address as IpText, port: 179, as, passive: false },
+    ...(on === undefined ? {} : { interface: on }),
     ...{ holdTime: config.holdTime ?? 90, client: client === true, allowAsIn: 0 },
     families: families.map((family) => ({ family })),
     ...(config.restartTime === undefined ? {} : { restartTime: config.restartTime }),

@@ -10,6 +10,8 @@ import type { Host } from './lab.ts';
 
 export interface PeerNeighbour {
   readonly address: string;
+  /** Of a link-local address. */
+  readonly interface?: string;
   readonly as: number;
   readonly families: readonly FamilyName[];
   /** It is reflected to and from. */

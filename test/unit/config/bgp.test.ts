@@ -73,6 +73,18 @@ describe('what becomes of it', () => {
     });
   });
 
+  test('neighbours of one address on two links', () => {
+    const file = load({
+      neighbors: ['eth0', 'eth1'].map((each) => ({
+        ...{ address: 'fe80::1', interface: each, as: 65001 },
+      })),
+    });
+    expect(file.neighbors?.map((each) => neighbourOf(each, new Map()))).toMatchObject([
+      { name: 'fe80::1%eth0', address: 'fe80::1', interface: 'eth0' },
+      { name: 'fe80::1%eth1', address: 'fe80::1', interface: 'eth1' },
+    ]);
+  });
+
   test('a range', () => {
     const file = load({ ranges: [{ name: 'leaves', prefix: '10.0.0.0/8', ttl_security: 1 }] });
     const range = rangeOf(file.ranges?.[0] as never, new Map(), 'from a file');
@@ -153,6 +165,12 @@ describe('refused, with the key', () => {
     ],
     [near({ hold_seconds: 2 }), `${AT}.hold_seconds: must be 0, or at least 3`],
     [near({ address: '224.0.0.5' }), `${AT}.address: is no host`],
+    [near({ address: 'fe80::1' }), `${AT}.interface: is missing: the address is link-local`],
+    [near({ interface: 'eth0' }), `${AT}.interface: is for link-local addresses`],
+    [
+      near({ address: 'fe80::1', interface: 'eth0', families: ['vpnv4', 'ipv4-unicast'] }),
+      `${AT}.families[1]: needs a neighbour with a global address`,
+    ],
     [near({ local_address: '::1' }), `${AT}.local_address: is not of the family of 192.0.2.1`],
     [
       near({ as: 64512, multihop: 2 }),
