@@ -71,83 +71,78 @@ async function clusterip(options: Options, write: (text: string) => void): Promi
   });
 }
 
+/** Options of its own, then those that every scenario has. `connections`: what they are, and how many. */
+function scenario(
+  command: Command,
+  connections: string,
+  own: readonly Option[],
+  examples: readonly string[],
+): Command {
+  for (const option of own) command.addOption(option);
+  return command
+    .addOption(
+      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
+    )
+    .addOption(new Option('--connections <n>', connections).argParser(wholeNumber(20_000)))
+    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
+    .option('--json', 'print the report as one JSON document')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
+        `\nExamples:\n${examples.map((each) => `  vrouter demo ${each}\n`).join('')}`,
+    );
+}
+
 export function registerDemo(program: Command): void {
   const write = program.configureOutput().writeOut ?? ((text) => process.stdout.write(text));
   const demo = program
     .command('demo')
     .description('scenarios that run by themselves and end with a verdict')
     .addHelpText('after', '\nExample:\n  vrouter demo clusterip\n');
-  demo
-    .command('clusterip')
-    .description('a Kubernetes service by ECMP and NAT, from node to node in MPLS over UDP')
-    .option('--netns', 'with real processes, network namespaces and curl; needs root')
-    .addOption(
-      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
-    )
-    .addOption(
-      new Option(
-        '--connections <n>',
-        'connections to spread over the backends (1000; with --netns 200 curls a port, at least 20)',
-      ).argParser(wholeNumber(20_000)),
-    )
-    .option('--pcap <directory>', 'write what crossed each wire, a pcap file a wire')
-    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
-    .option('--json', 'print the report as one JSON document')
-    .allowExcessArguments(false)
-    .addHelpText(
-      'after',
-      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
-        '\nExamples:\n  vrouter demo clusterip\n  vrouter demo clusterip --sabotage swap-label\n' +
-        '  vrouter demo clusterip --seed 7 --connections 5000 --json\n' +
-        '  vrouter demo clusterip --pcap wires && tshark -r wires/fabric.pcap\n',
-    )
-    .action((options: Options) => clusterip(options, write));
-  demo
-    .command('loadbalancer')
-    .description('an external address behind a BGP gateway, reached by MPLS over GRE')
-    .addOption(
-      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
-    )
-    .addOption(
-      new Option('--connections <n>', 'connections from the Internet (500)').argParser(
-        wholeNumber(20_000),
+  scenario(
+    demo
+      .command('clusterip')
+      .description('a Kubernetes service by ECMP and NAT, from node to node in MPLS over UDP'),
+    'connections to spread over the backends (1000; with --netns 200 curls a port, at least 20)',
+    [
+      new Option('--netns', 'with real processes, network namespaces and curl; needs root'),
+      new Option('--pcap <directory>', 'write what crossed each wire, a pcap file a wire'),
+    ],
+    [
+      'clusterip',
+      'clusterip --sabotage swap-label',
+      'clusterip --seed 7 --connections 5000 --json',
+      'clusterip --pcap wires && tshark -r wires/fabric.pcap',
+    ],
+  ).action((options: Options) => clusterip(options, write));
+  scenario(
+    demo
+      .command('loadbalancer')
+      .description('an external address behind a BGP gateway, reached by MPLS over GRE'),
+    'connections from the Internet (500)',
+    [],
+    ['loadbalancer', 'loadbalancer --sabotage no-target'],
+  ).action((options: Options) => loadbalancer(options, write));
+  scenario(
+    demo
+      .command('anycast')
+      .description(
+        'one external address in two clusters, its clients in a third: federation by BGP',
       ),
-    )
-    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
-    .option('--json', 'print the report as one JSON document')
-    .allowExcessArguments(false)
-    .addHelpText(
-      'after',
-      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
-        '\nExamples:\n  vrouter demo loadbalancer\n  vrouter demo loadbalancer --sabotage no-target\n',
-    )
-    .action((options: Options) => loadbalancer(options, write));
-  demo
-    .command('anycast')
-    .description('one external address in two clusters, its clients in a third: federation by BGP')
-    .option('--netns', 'with real processes, network namespaces, BGP over TCP; needs root')
-    .addOption(
-      new Option('--seed <n>', 'seed of hashes and choices').argParser(seed).default(1n, '1'),
-    )
-    .addOption(
+    'connections to spread over both clusters (2000)',
+    [
+      new Option('--netns', 'with real processes, network namespaces, BGP over TCP; needs root'),
       new Option(
         '--peering <kind>',
         'between clusters; both, one after the other, if it is not said',
       ).choices([...PEERINGS]),
-    )
-    .addOption(
-      new Option('--connections <n>', 'connections to spread over both clusters (2000)').argParser(
-        wholeNumber(20_000),
-      ),
-    )
-    .option('--sabotage <name>', 'put a fault in, to see the verdict turn (`list` names them)')
-    .option('--json', 'print the report as one JSON document')
-    .allowExcessArguments(false)
-    .addHelpText(
-      'after',
-      '\nThe exit status is 1 when anything expected was not observed. Same seed, same run.\n' +
-        '\nExamples:\n  vrouter demo anycast\n  vrouter demo anycast --peering ebgp --seed 7 --json\n' +
-        '  vrouter demo anycast --sabotage leaky-spoke\n  vrouter demo anycast --netns --peering ibgp\n',
-    )
-    .action((options: AnycastOptions) => anycast(options, write));
+    ],
+    [
+      'anycast',
+      'anycast --peering ebgp --seed 7 --json',
+      'anycast --sabotage leaky-spoke',
+      'anycast --netns --peering ibgp',
+    ],
+  ).action((options: AnycastOptions) => anycast(options, write));
 }

@@ -10,7 +10,6 @@
  *  * The first restart is at once; one that dies young again and again is restarted more and more slowly.
  *  * A forwarder is a process of its own session: what ends the agent does not end it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -24,6 +23,7 @@ import { loadAddon } from '../dataplane/binding.ts';
 import { type Descriptor, openDescriptor } from '../dataplane/descriptor.ts';
 import { type Hello, openRemote, type RemoteDataplane } from '../dataplane/remote.ts';
 import { VRouterError } from '../errors.ts';
+import { startDetached } from './detached.ts';
 import { forwarderArguments } from './forwarder-main.ts';
 
 /** How long a started forwarder may take until it serves. */
@@ -253,21 +253,8 @@ function tryOpen(path: string): RemoteDataplane | undefined {
 
 /** Returns what tells of its end, should it end. */
 function startProcess(options: ForwarderLinkOptions): () => string | undefined {
-  const [file = '', ...args] = options.command ?? ownCommand();
   const wanted = forwarderArguments({ ...options.dataplane, socket: options.socket });
-  const child: ChildProcess = spawn(file, [...args, ...wanted], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  child.unref();
-  let ended: string | undefined;
-  child.once('error', (error) => {
-    ended = error.message;
-  });
-  child.once('exit', (status, signal) => {
-    ended = `it ended (${signal ?? `exit status ${status}`})`;
-  });
-  return () => ended;
+  return startDetached([...(options.command ?? ownCommand()), ...wanted]);
 }
 
 async function served<T>(ask: () => T | undefined, died: () => string | undefined): Promise<T> {

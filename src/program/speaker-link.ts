@@ -10,7 +10,6 @@
  *    swept; one that begins anew has nothing yet: `staleSeconds` after the loss what it has not said by then is swept.
  *  * A speaker is a process of its own session: what ends the control node does not end it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -32,6 +31,7 @@ import type { Federation } from '../control/bgp-federation.ts';
 import type { Sender } from '../control/bgp-paths.ts';
 import { RemoteRib } from '../control/bgp-remote.ts';
 import { ParseError, VRouterError } from '../errors.ts';
+import { startDetached } from './detached.ts';
 import type { BgpEvents } from './speaker-part.ts';
 
 /** How long a started speaker may take until it serves, and one that another control node has, until that is gone. */
@@ -208,22 +208,8 @@ export class SpeakerLink {
   #start(): (() => string | undefined) | undefined {
     const { command, socket, log } = this.#options;
     if (command === undefined) return undefined;
-    const [file = '', ...args] = command;
     this.#restarts++;
-    const wanted = ['--socket', socket, '--log-level', log.level];
-    const child: ChildProcess = spawn(file, [...args, ...wanted], {
-      detached: true,
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    child.unref();
-    let ended: string | undefined;
-    child.once('error', (error) => {
-      ended = error.message;
-    });
-    child.once('exit', (status, signal) => {
-      ended = `it ended (${signal ?? `exit status ${status}`})`;
-    });
-    return () => ended;
+    return startDetached([...command, '--socket', socket, '--log-level', log.level]);
   }
 
   /** False: nobody serves there. Throws what is said instead of a welcome. */

@@ -284,13 +284,16 @@ export class History {
   }
 
   /** What every neighbour holds is what the twin says it must. */
-  check(): void {
+  /** Returns how many routes neighbours hold. */
+  check(): number {
+    let held = 0;
     for (const pair of this.pairs) pair.isBlocked = false;
     this.#flow();
     // Nobody waits for memberships any longer.
     this.#pass(60_001);
     for (const { far, model } of this.pairs) {
       for (const { family } of model.neighbour.families) {
+        held += far.of(family).size;
         expect(heldBy(far, family), `${far.options.name} ${family}`).toEqual(
           Object.fromEntries([...this.model.told(model, family)].sort()),
         );
@@ -299,6 +302,7 @@ export class History {
     }
     this.#checkBest();
     this.#checkCounts();
+    return held;
   }
 
   #checkBest(): void {

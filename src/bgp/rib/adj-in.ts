@@ -89,7 +89,7 @@ export class AdjIn {
     forEachPath(this.source, (path) => {
       const bad = refusedBy(path.raw, context) !== undefined;
       const said = bad ? undefined : this.#judged(path.raw, path.nlri, context.policy);
-      if (said === undefined) this.#refuse(path.nlri, path.raw, context);
+      if (said === undefined) this.#refuse(path.nlri, path.raw, context, path.generation);
       else this.#resay(path, said);
     });
     for (const { nlri, raw, generation } of kept) {
@@ -179,8 +179,9 @@ export class AdjIn {
     next.generation = generation;
   }
 
-  #refuse(nlri: Nlri, raw: Said, { canAsk }: InContext): void {
-    const { table, generation } = this.source;
+  /** `generation`: when it was said; a stale route that is refused, and accepted again, is no fresher for it. */
+  #refuse(nlri: Nlri, raw: Said, { canAsk }: InContext, generation = this.source.generation): void {
+    const { table } = this.source;
     const key = nlriKey(table.family, nlri);
     const path = table.find(this.source, nlri);
     this.#release(key);
