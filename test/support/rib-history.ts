@@ -207,6 +207,7 @@ export class History {
         ...(next.export === undefined ? {} : { export: next.export }),
       };
       rib.changePolicies(far.peer, model.neighbour);
+      this.model.judge(model);
     } else if (step.do === 'up' || step.do === 'forgetful') {
       if (model.isUp) return;
       const keeps = step.do === 'up';

@@ -18,6 +18,8 @@ export interface ModelSaid {
   readonly attributes: Attributes;
   readonly nextHop: string;
   stale: 'no' | 'short' | 'long';
+  /** A policy had it refused, and who could say it again has not yet. */
+  isForgotten?: boolean;
 }
 
 export interface ModelPeer {
@@ -123,9 +125,30 @@ export class RibModel {
 
   // --- what is said
 
-  announce(peer: ModelPeer, family: FamilyName, said: Omit<ModelSaid, 'stale'>): void {
-    const key = `${family} ${nlriKey(family, said.nlri)}`;
-    peer.said.set(key, { family, said: { ...said, stale: 'no' } });
+  announce(peer: ModelPeer, family: FamilyName, words: Omit<ModelSaid, 'stale'>): void {
+    const key = `${family} ${nlriKey(family, words.nlri)}`;
+    const said: ModelSaid = { ...words, stale: 'no' };
+    peer.said.set(key, { family, said });
+    this.#judge(peer, family, said);
+  }
+
+  /** Its policies are others. */
+  judge(peer: ModelPeer): void {
+    this.#forget(peer, (family, said) => this.#isNotForLong(peer, family, said));
+    for (const { family, said } of peer.said.values()) this.#judge(peer, family, said);
+  }
+
+  #judge(peer: ModelPeer, family: FamilyName, said: ModelSaid): void {
+    // Of who can be asked nothing is kept but that there was something.
+    if (peer.isUp && peer.canAsk && this.accepted(peer, family, said) === undefined) {
+      said.isForgotten = true;
+    }
+  }
+
+  /** RFC 9494 §4.2: stale for long, and by its words not to be kept then. */
+  #isNotForLong(peer: ModelPeer, family: FamilyName, said: ModelSaid): boolean {
+    const judged = byPolicy(peer.neighbour.import, family, said.nlri, said.attributes);
+    return said.stale === 'long' && judged !== undefined && has(judged, COMMUNITIES.noLlgr);
   }
 
   withdraw(peer: ModelPeer, family: FamilyName, nlri: Nlri): void {
@@ -133,11 +156,10 @@ export class RibModel {
   }
 
   accepted(peer: ModelPeer, family: FamilyName, said: ModelSaid): ModelSaid | undefined {
-    if (!isValid(peer, said)) return undefined;
+    if (said.isForgotten === true || !isValid(peer, said)) return undefined;
     const judged = byPolicy(peer.neighbour.import, family, said.nlri, said.attributes);
     if (judged === undefined) return undefined;
     const { communities = [] } = judged;
-    if (said.stale === 'long' && communities.includes(COMMUNITIES.noLlgr)) return undefined;
     const marked =
       said.stale === 'long' && !communities.includes(COMMUNITIES.llgrStale)
         ? { ...judged, communities: [...communities, COMMUNITIES.llgrStale] }
@@ -200,14 +222,10 @@ export class RibModel {
         if (now < until) continue;
         const time = peer.neighbour.longLivedTime ?? 0;
         if (!peer.isUp && time > 0 && !this.#isLong(peer, family)) {
-          this.#forget(peer, (each, said) => {
-            if (each !== family) return false;
-            const judged = byPolicy(peer.neighbour.import, family, said.nlri, said.attributes);
-            return judged !== undefined && has(judged, COMMUNITIES.noLlgr);
-          });
           for (const each of peer.said.values()) {
             if (each.family === family && each.said.stale === 'short') each.said.stale = 'long';
           }
+          this.#forget(peer, (each, said) => this.#isNotForLong(peer, each, said));
           this.#long.set(peer, new Set([...(this.#long.get(peer) ?? []), family]));
           peer.until.set(family, until + time * 1000);
         } else this.endOfRib(peer, family);

@@ -128,6 +128,7 @@ export class Group {
         const waiting = this.#onBuilt;
         this.#onBuilt = [];
         for (const run of waiting) run();
+        for (const member of this.members) member.built();
       } else if (!next.value.dirty) this.settle(next.value);
     }
   }

@@ -23,6 +23,8 @@ export interface MemberPeer {
   /** What it wants; undefined: everything. */
   constraintOf(family: FamilyName): Memberships | undefined;
   readonly enhancedRefresh: boolean;
+  /** The family's group has all its slots: the member starts, if the peer waits for nothing else. */
+  tryStart(family: FamilyName): void;
   /** There is something to tell. */
   wake(): void;
 }
@@ -91,6 +93,10 @@ export class Member {
 
   get started(): boolean {
     return this.#started;
+  }
+
+  built(): void {
+    if (!this.#started) this.#peer.tryStart(this.group.table.family);
   }
 
   /** From now on the peer is told. */

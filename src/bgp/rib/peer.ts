@@ -114,7 +114,7 @@ export class Peer implements RibPeer, MemberPeer {
       const group = this.#home.join(this.#view(family, agreed));
       const member = new Member(group, this);
       this.#members.set(family, member);
-      group.whenBuilt(() => this.#startMember(family));
+      this.tryStart(family);
     }
     this.wake();
   }
@@ -256,10 +256,11 @@ export class Peer implements RibPeer, MemberPeer {
   /** VPN routes do not wait for memberships any more: the peer has said all, or had the time to. */
   #hearsAll(): void {
     this.#membershipsUntil = undefined;
-    for (const family of this.#members.keys()) this.#startMember(family);
+    for (const family of this.#members.keys()) this.tryStart(family);
   }
 
-  #startMember(family: FamilyName): void {
+  /** A group may be built more than once, and the peer may have waited for memberships longer than for that. */
+  tryStart(family: FamilyName): void {
     const member = this.#members.get(family);
     if (member === undefined || !member.group.built) return;
     if (CONSTRAINED.has(family) && this.#membershipsUntil !== undefined) return;
@@ -335,7 +336,7 @@ export class Peer implements RibPeer, MemberPeer {
       this.#members.set(family, member);
       member.takeOver(old);
       this.#home.part(old.group);
-      this.#startMember(family);
+      this.tryStart(family);
     });
   }
 

@@ -55,6 +55,21 @@ test.each<[string, Partial<FarOptions>, number]>([
   expect(made.rib.due).toBeUndefined();
 });
 
+test('who has said all while a newcomer makes its group look at all routes again is told with it', () => {
+  const inside = { client: true };
+  const [made, a, b] = lab(inside, inside) as [RibLab, Far, Far];
+  const own = vpn('10.2.0.0/16');
+  a.announce('rtc', one);
+  a.announce('vpnv4', own, targets('65000:1'));
+  b.down();
+  made.settle();
+  b.up();
+  a.say({ endOfRib: 'rtc' });
+  b.announce('vpnv4', ROUTE, targets('65000:1'));
+  made.settle();
+  expect([a.keys('vpnv4'), a.endsOfRib]).toEqual([[KEY], ['rtc', 'vpnv4']]);
+});
+
 test.each<[string, RtcNlri, boolean]>([
   ['the same target', one, true],
   ['whoever wants it', membership('65000:1', 65001), true],
