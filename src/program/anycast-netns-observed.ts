@@ -197,6 +197,8 @@ export async function loseCluster(
   const backends = lost.pods.filter(({ backend }) => backend).map(({ name }) => stage.pod(name));
   for (const pod of backends) await stage.silence(pod);
   await Promise.all(backends.map((pod) => stage.unplug(pod)));
+  // To be asked would keep them from what is measured.
+  await sleep(SETTLED_MS);
   const left = async () => {
     const seen = await waysOfClients(kernels);
     return seen.every(({ ways }) => !leadsTo(ways, lost)) ? true : undefined;

@@ -21,7 +21,9 @@ interface Captured {
 }
 
 /** As agents take back what they have said. */
-const RETRACT = '<dissociate ';
+const RETRACT = new RegExp(`<dissociate node="[^"]*/${SERVICE.ipv4.replaceAll('.', '\\.')}/32"`);
+/** Longer than what is looked for, which may begin in the segment before. */
+const CARRIED = 256;
 
 /** Milliseconds; undefined: nobody retracted it, or nothing had gone there. */
 export function withdrawalOf(
@@ -33,23 +35,31 @@ export function withdrawalOf(
   const clientNodes = plan.clusters[2].nodes.map(({ ipv4 }) => ipv4);
   let retracted: bigint | undefined;
   let last: bigint | undefined;
+  const carried = new Map<string, string>();
   for (const { timeNs, frame } of frames) {
     const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
-    if (retractsService(bytes, lostNodes)) retracted ??= timeNs;
+    if (retractsService(bytes, lostNodes, carried)) retracted ??= timeNs;
     else if (goesThere(bytes, clientNodes, lostNodes)) last = timeNs;
   }
   if (retracted === undefined || last === undefined) return undefined;
   return Math.max(0, Number(last - retracted) / 1e6);
 }
 
-function retractsService(bytes: Buffer, from: readonly string[]): boolean {
+/** `carried`: the ends of what nodes have said to their control nodes, by connection. */
+function retractsService(
+  bytes: Buffer,
+  from: readonly string[],
+  carried: Map<string, string>,
+): boolean {
   const frame = decodeFrame(bytes);
   const packet = frame?.etherType === ETHERTYPE.ipv4 ? decodeIpv4(frame.payload) : undefined;
   if (packet?.protocol !== PROTOCOL.tcp || !from.includes(ipv4Text(packet.source))) return false;
   const segment = decodeSegment(packet);
   if (segment?.destinationPort !== XMPP_PORT) return false;
-  const text = segment.data.toString('latin1');
-  return text.includes(RETRACT) && text.includes(SERVICE.ipv4);
+  const connection = `${ipv4Text(packet.source)} ${segment.sourcePort}`;
+  const text = (carried.get(connection) ?? '') + segment.data.toString('latin1');
+  carried.set(connection, text.slice(-CARRIED));
+  return RETRACT.test(text);
 }
 
 function goesThere(bytes: Buffer, from: readonly string[], to: readonly string[]): boolean {

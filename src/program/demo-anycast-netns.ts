@@ -165,7 +165,7 @@ class Round {
     this.#step('network namespaces and processes');
     await stage.addFabric();
     const capture = await stage.startCapture();
-    say(`fabric: a bridge; vrouter capture, process ${capture.pid}`);
+    say(`fabric: a bridge; dumpcap, process ${capture.pid}`);
     await Promise.all(
       [...stage.controls.values()].map(async (control) => {
         const { pid } = await stage.startControl(control);

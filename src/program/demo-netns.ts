@@ -174,7 +174,7 @@ class ClusteripNetnsDemo {
     this.#recorder.step('Network namespaces and processes');
     await stage.addFabric();
     const capture = await stage.startCapture();
-    say(`fabric: a bridge; vrouter capture, process ${capture.pid}`);
+    say(`fabric: a bridge; dumpcap, process ${capture.pid}`);
     for (const control of stage.controls.values()) {
       const { pid } = await stage.startControl(control);
       say(`${control.name}: vrouter control, process ${pid}, namespace ${control.namespace.name}`);

@@ -1,7 +1,8 @@
 /**
  * Small TCP servers and clients for scenarios on real kernels: programs that Node runs in a pod's namespace, and what
  * they print. A server answers each line with who it is and who asked. A client opens many connections in one process:
- * `load` asks twice on each and ends it; `hold` keeps them and asks until it is told to end.
+ * `load` asks twice on each and ends it; `hold` keeps them and asks until it is told to end, on one after the other: with
+ * a hundred connections there is a packet every millisecond, so that a capture shows to the millisecond where they go.
  */
 import type { Load, Removed } from '../sim/connections.ts';
 
@@ -27,7 +28,9 @@ const PARALLEL = 32;
 const PATIENCE_MS = 5000;
 // More and it is given up: what is broken need not be waited for.
 const MAX_FAILURES = 20;
-const PERIOD_MS = 20;
+const ROUND_MS = 100;
+// As many segments as a new connection may have under way.
+const MAX_UNANSWERED = 10;
 const all = [];
 let ended = 0;
 let failures = 0;
@@ -38,7 +41,7 @@ function open(answered) {
   socket.setNoDelay(true);
   let text = '';
   c.ask = () => {
-    if (c.state !== 'open' || c.requests - c.answers > 2) return;
+    if (c.state !== 'open' || c.requests - c.answers >= MAX_UNANSWERED) return;
     c.requests += 1;
     socket.write('?\\n');
   };
@@ -98,7 +101,11 @@ function hold() {
       if (first === 0) console.log('ready');
     });
   }
-  const asking = setInterval(() => { for (const c of all) c.ask(); }, PERIOD_MS);
+  let turn = 0;
+  const atOnce = Math.ceil(all.length / ROUND_MS);
+  const asking = setInterval(() => {
+    for (let i = 0; i < atOnce; i++) all[turn++ % all.length].ask();
+  }, 1);
   process.on('SIGTERM', () => {
     clearInterval(asking);
     // What is on its way may come.
