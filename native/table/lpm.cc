@@ -19,7 +19,7 @@
 //   skip crosses depth 18. The default route is held aside (`fallback`): it changes without
 //   walking.
 //
-// Lookup keeps the position of the best value met and loads it when no child goes on.
+// Lookup keeps the last node with a match and looks for its value when no child goes on.
 // Written by the control side while workers are held; read by workers as plain memory.
 #include "table/lpm.h"
 
@@ -32,11 +32,11 @@
 #include "base/prefetch.h"
 #include "table/blocks.h"
 
-// The x86-64 baseline has no population count; where the build does not allow it, the lookups are
-// compiled twice and the processor is asked.
-#if defined(__x86_64__) && !defined(__POPCNT__)
+// The x86-64 baseline has no population count, and shifts by one register only; where the build does
+// not allow more, the lookups are compiled twice and the processor is asked (x86-64-v3 has it all).
+#if defined(__x86_64__) && !(defined(__POPCNT__) && defined(__BMI2__))
 #define VROUTER_LPM_DISPATCH 1
-#define VROUTER_LPM_TARGET __attribute__((target("popcnt")))
+#define VROUTER_LPM_TARGET __attribute__((target("popcnt,bmi,bmi2")))
 #else
 #define VROUTER_LPM_DISPATCH 0
 #define VROUTER_LPM_TARGET
@@ -156,117 +156,139 @@ struct View {
   uint32_t fallback;
 };
 
-struct Step {
-  bool more;  // a node goes on at `node`, `depth`
-  bool hit;   // `value` is the position of a longer match
-  uint32_t node;
-  uint32_t depth;
-  uint32_t value;
-};
+constexpr uint32_t kNoNode = ~0u;
 
-template <class Word>
-VROUTER_LPM_INLINE Step step(const Node& node, Word address, uint32_t depth) {
-  Step out{};
-  if (node.is_skip()) [[unlikely]] {
-    out.more = bits_at(address, depth, node.value_base) == node.full;
-    out.node = node.child_base;
-    out.depth = depth + node.value_base;
-    return out;
-  }
-  const uint32_t slot = slot_at(address, depth);
-  const uint64_t partial = node.partial & kPaths.of[slot];
-  if ((node.full >> slot & 1) != 0) {
-    out.hit = true;
-    out.value = node.value_base + count(node.partial) + count(node.full & below(slot));
-  } else if (partial != 0) {
-    out.hit = true;
-    const uint32_t longest = 63 - static_cast<uint32_t>(std::countl_zero(partial));
-    out.value = node.value_base + count(node.partial & below(longest));
-  }
-  out.more = (node.children >> slot & 1) != 0;
-  out.node = node.child_base + count(node.children & below(slot));
-  out.depth = depth + kStride;
-  return out;
+// Whether a prefix that the node holds contains the slot. Not of a skip.
+VROUTER_LPM_INLINE bool holds(const Node& node, uint32_t slot) {
+  return ((node.full >> slot & 1) | (node.partial & kPaths.of[slot])) != 0;
 }
 
-constexpr uint32_t kNoPosition = ~0u;
+// Where among the values that of the longest such prefix is.
+VROUTER_LPM_INLINE uint32_t position_in(const Node& node, uint32_t slot) {
+  if ((node.full >> slot & 1) != 0) {
+    return node.value_base + count(node.partial) + count(node.full & below(slot));
+  }
+  const uint64_t partial = node.partial & kPaths.of[slot];
+  const uint32_t longest = 63 - static_cast<uint32_t>(std::countl_zero(partial));
+  return node.value_base + count(node.partial & below(longest));
+}
+
+VROUTER_LPM_INLINE uint32_t child_of(const Node& node, uint32_t slot) {
+  return node.child_base + count(node.children & below(slot));
+}
+
+// `rest`: what of the address is still to be looked at, left-aligned.
+template <class Word>
+VROUTER_LPM_INLINE bool skips(const Node& node, Word rest) {
+  return bits_at(rest, 0, node.value_base) == node.full;
+}
 
 template <class Word>
 VROUTER_LPM_INLINE uint32_t find(const View& view, const uint8_t* bytes) {
-  const Word address = load_word<Word>(bytes);
-  uint32_t node = 0;
-  uint32_t depth = 0;
+  Word rest = load_word<Word>(bytes);
+  uint32_t at = 0;
   uint32_t best = view.fallback;
   if (view.index != nullptr) {
-    const IndexEntry entry = view.index[bits_at(address, 0, kIndexBits)];
+    const IndexEntry entry = view.index[bits_at(rest, 0, kIndexBits)];
     if (entry.value != Lpm::kNoValue) best = entry.value;
     if (entry.node == 0) return best;
-    node = entry.node;
-    depth = kIndexBits;
+    at = entry.node;
+    rest <<= kIndexBits;
   }
-  uint32_t position = kNoPosition;
+  uint32_t hit = kNoNode;
+  uint32_t hit_slot = 0;
   for (;;) {
-    const Step s = step(view.nodes[node], address, depth);
-    if (s.hit) position = s.value;
-    if (!s.more) break;
-    node = s.node;
-    depth = s.depth;
+    const Node& node = view.nodes[at];
+    if (node.is_skip()) [[unlikely]] {
+      if (!skips(node, rest)) break;
+      rest <<= node.value_base;
+      at = node.child_base;
+      continue;
+    }
+    const uint32_t slot = slot_at(rest, 0);
+    if (holds(node, slot)) {
+      hit = at;
+      hit_slot = slot;
+    }
+    if ((node.children >> slot & 1) == 0) break;
+    at = child_of(node, slot);
+    rest <<= kStride;
   }
-  return position == kNoPosition ? best : view.values[position];
+  return hit == kNoNode ? best : view.values[position_in(view.nodes[hit], hit_slot)];
 }
 
-// count <= kLanes. Each loop asks for the memory that the next one needs.
+// count <= kLanes. Each loop asks for the memory that the next one needs. On the way down only the
+// last node with a match is kept: where its value is, is worked out once.
 template <class Word>
 VROUTER_LPM_INLINE void find_lanes(const View& view, const uint8_t* const* addresses, uint32_t* out,
                                    uint32_t lanes) {
-  Word address[kLanes];
-  uint32_t node[kLanes];
-  uint32_t depth[kLanes];
-  uint32_t position[kLanes];
-  uint8_t active[kLanes];
+  Word rest[kLanes];
+  uint32_t at[kLanes];
+  uint32_t hit[kLanes];
+  uint32_t hit_slot[kLanes];
+  uint32_t active[kLanes];
   uint32_t walking = 0;
-  for (uint32_t i = 0; i < lanes; ++i) {
-    address[i] = load_word<Word>(addresses[i]);
-    position[i] = kNoPosition;
-    if (view.index != nullptr) {
-      prefetch(&view.index[bits_at(address[i], 0, kIndexBits)]);
+  if (view.index == nullptr) {
+    for (uint32_t i = 0; i < lanes; ++i) {
+      rest[i] = load_word<Word>(addresses[i]);
+      out[i] = view.fallback;
+      at[i] = 0;
+      hit[i] = kNoNode;
+      active[i] = i;
     }
-  }
-  for (uint32_t i = 0; i < lanes; ++i) {
-    out[i] = view.fallback;
-    node[i] = 0;
-    depth[i] = 0;
-    if (view.index != nullptr) {
-      const IndexEntry entry = view.index[bits_at(address[i], 0, kIndexBits)];
-      if (entry.value != Lpm::kNoValue) out[i] = entry.value;
-      node[i] = entry.node;
-      depth[i] = kIndexBits;
-      if (entry.node == 0) continue;
+    walking = lanes;
+  } else {
+    for (uint32_t i = 0; i < lanes; ++i) {
+      rest[i] = load_word<Word>(addresses[i]);
+      prefetch(&view.index[bits_at(rest[i], 0, kIndexBits)]);
+    }
+    for (uint32_t i = 0; i < lanes; ++i) {
+      const IndexEntry entry = view.index[bits_at(rest[i], 0, kIndexBits)];
       prefetch(&view.nodes[entry.node]);
+      rest[i] <<= kIndexBits;
+      out[i] = entry.value != Lpm::kNoValue ? entry.value : view.fallback;
+      at[i] = entry.node;
+      hit[i] = kNoNode;
+      active[walking] = i;
+      walking += entry.node != 0;
     }
-    active[walking++] = static_cast<uint8_t>(i);
   }
   while (walking != 0) {
     uint32_t still = 0;
     for (uint32_t a = 0; a < walking; ++a) {
-      const uint8_t i = active[a];
-      const Step s = step(view.nodes[node[i]], address[i], depth[i]);
-      position[i] = s.hit ? s.value : position[i];
-      node[i] = s.node;
-      depth[i] = s.depth;
-      active[still] = i;
-      still += s.more;
-      if (s.more) {
-        prefetch(&view.nodes[s.node]);
-      } else if (position[i] != kNoPosition) {
-        prefetch(&view.values[position[i]]);
+      const uint32_t i = active[a];
+      const Node& node = view.nodes[at[i]];
+      uint32_t next;
+      bool more;
+      if (node.is_skip()) [[unlikely]] {
+        more = skips(node, rest[i]);
+        next = node.child_base;
+        rest[i] <<= node.value_base;
+      } else {
+        const uint32_t slot = slot_at(rest[i], 0);
+        const bool held = holds(node, slot);
+        hit[i] = held ? at[i] : hit[i];
+        hit_slot[i] = held ? slot : hit_slot[i];
+        more = (node.children >> slot & 1) != 0;
+        next = child_of(node, slot);
+        rest[i] <<= kStride;
       }
+      prefetch(&view.nodes[next]);  // of no use without more, and no harm
+      at[i] = next;
+      active[still] = i;
+      still += more;
     }
     walking = still;
   }
+  uint32_t found = 0;
   for (uint32_t i = 0; i < lanes; ++i) {
-    if (position[i] != kNoPosition) out[i] = view.values[position[i]];
+    if (hit[i] == kNoNode) continue;
+    const uint32_t position = position_in(view.nodes[hit[i]], hit_slot[i]);
+    prefetch(&view.values[position]);
+    at[found] = position;
+    active[found++] = i;
   }
+  for (uint32_t f = 0; f < found; ++f) out[active[f]] = view.values[at[f]];
 }
 
 VROUTER_LPM_TARGET uint32_t find4(const View& view, const uint8_t* address) {
@@ -302,9 +324,10 @@ void find_lanes6_baseline(const View& view, const uint8_t* const* addresses, uin
                           uint32_t lanes) {
   find_lanes<Key>(view, addresses, out, lanes);
 }
-bool has_popcnt() {
+bool has_bit_instructions() {
   __builtin_cpu_init();
-  return __builtin_cpu_supports("popcnt") != 0;
+  return __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2");
 }
 #endif
 
@@ -318,7 +341,7 @@ struct Lpm::Trie {
     find = v4 ? find4 : find6;
     find_lanes = v4 ? find_lanes4 : find_lanes6;
 #if VROUTER_LPM_DISPATCH
-    if (!has_popcnt()) {
+    if (!has_bit_instructions()) {
       find = v4 ? find4_baseline : find6_baseline;
       find_lanes = v4 ? find_lanes4_baseline : find_lanes6_baseline;
     }
@@ -553,11 +576,9 @@ void Lpm::Trie::paint(uint32_t at, uint32_t depth, uint32_t first, uint32_t valu
   for (uint32_t slot = 0; slot < 64; ++slot) {
     const uint32_t start = first + slot * width;
     if (start >= until || start + width <= from) continue;
-    // The node as a lookup at this slot sees it.
-    const Step s = step<uint64_t>(node, uint64_t{slot} << 58, 0);
-    const uint32_t best = s.hit ? values[s.value] : value;
-    if (s.more) {
-      paint(s.node, depth + kStride, start, best, from, until);
+    const uint32_t best = holds(node, slot) ? values[position_in(node, slot)] : value;
+    if ((node.children >> slot & 1) != 0) {
+      paint(child_of(node, slot), depth + kStride, start, best, from, until);
     } else {
       fill(start, width, best, from, until);
     }
