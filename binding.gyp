@@ -61,6 +61,7 @@
       "native/state/flow_adopt.cc",
       "native/state/flow_file.cc",
       "native/state/rewrite.cc",
+      "native/state/route_store.cc",
       "native/state/router.cc",
       "native/table/lpm.cc",
       "native/table/mac_table.cc",

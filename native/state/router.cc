@@ -491,30 +491,21 @@ std::optional<RouteSpec> Router::exchange(VrfId id, const Prefix& prefix,
                                           std::optional<RouteSpec> spec) {
   Vrf& vrf = vrfs_.make(id.value);
   Lpm& lpm = prefix.address.family == Family::V4 ? vrf.routes4 : vrf.routes6;
-  uint32_t route_id = lpm.get(prefix);
+  const uint32_t route_id = lpm.get(prefix);
   std::optional<RouteSpec> previous;
   if (route_id != Lpm::kNoValue) previous = route_spec(id, prefix, *routes_.find(route_id));
   if (previous == spec) return previous;
 
   if (!spec) {
     lpm.remove(prefix);
-    free_routes_.push_back(route_id);
     --route_count_;
   } else {
-    if (!previous) {
-      if (free_routes_.empty()) {
-        route_id = routes_made_++;
-      } else {
-        route_id = free_routes_.back();
-        free_routes_.pop_back();
-      }
-      ++route_count_;
-    }
-    routes_.make(route_id) = {NextHopId{spec->next_hop}, spec->label,   spec->flags,
-                              spec->hash_fields,         prefix.length, spec->mac};
-    if (!previous) lpm.set(prefix, route_id);
+    if (!previous) ++route_count_;
+    lpm.set(prefix, routes_.hold({NextHopId{spec->next_hop}, spec->label, spec->flags,
+                                  spec->hash_fields, prefix.length, spec->mac}));
     refer_next_hop(spec->next_hop, +1);
   }
+  if (previous) routes_.release(route_id);
   if (previous) refer_next_hop(previous->next_hop, -1);
   touch(id);
   return previous;

@@ -32,6 +32,7 @@
 #include "state/next_hop.h"
 #include "state/objects.h"
 #include "state/rewrite.h"
+#include "state/route_store.h"
 #include "state/slots.h"
 #include "table/lpm.h"
 #include "table/mac_table.h"
@@ -54,15 +55,6 @@ struct NextHopObject {
   ReplicateSpec replicate;
   VrfTranslateSpec vrf_translate;
   bool operator==(const NextHopObject&) const = default;
-};
-
-struct Route {  // what an Lpm value names (Router::routes)
-  NextHopId next_hop = kDiscard;
-  uint32_t label = kNoLabel;
-  uint8_t flags = 0;
-  uint8_t hash_fields = 0;
-  uint8_t length = 0;  // of its prefix
-  Mac mac;
 };
 
 struct PolicyTable {  // a compiled policy: rules in order
@@ -306,7 +298,7 @@ class Router {
   Slots<NextHop, 10> next_hops_;
   Slots<NextHopSide, 10> next_hop_sides_;
   Slots<Rewrite, 8> rewrites_;
-  Slots<Route, 12> routes_;
+  RouteStore routes_;
   Slots<NextHopId, 12> labels_;
   Slots<NextHopId, 12> vnis_;
   Slots<FloatingIp, 6> floating_ips_;
@@ -317,8 +309,6 @@ class Router {
   std::unordered_map<Rewrite, uint32_t, RewriteHash> rewrite_ids_;
   std::vector<uint32_t> rewrite_references_;
   std::vector<uint32_t> free_rewrites_;
-  std::vector<uint32_t> free_routes_;
-  uint32_t routes_made_ = 0;
   uint32_t route_count_ = 0;
   uint32_t mac_count_ = 0;
 
