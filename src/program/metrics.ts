@@ -3,6 +3,7 @@
  * counted twice. Cardinality is bounded by vifs and drop reasons.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { BgpMetrics } from './control-bgp-metrics.ts';
 import { serveMetrics } from './metrics-server.ts';
 import type { StartPart } from './node-part.ts';
 
@@ -14,7 +15,8 @@ const VIF_COUNTERS = [
   ['drops', 'vrouter_vif_drops_total', 'Packets of the vif that were dropped'],
 ] as const;
 
-export const startMetrics: StartPart = async ({ file, log, dataplane, agent, configured }) => {
+export const startMetrics: StartPart = async (node) => {
+  const { file, log, dataplane, agent, configured, gateway } = node;
   const { metrics } = file;
   if (metrics === undefined) return undefined;
   const registry = new Registry();
@@ -37,7 +39,12 @@ export const startMetrics: StartPart = async ({ file, log, dataplane, agent, con
     gauge: gauge(name, help, ['vif']),
   }));
 
-  function read(): void {
+  // The same series as a control node's: to who watches BGP they are one thing.
+  const bgp = gateway && new BgpMetrics(registry);
+  gateway?.onSession((state) => bgp?.session(state));
+
+  async function read(): Promise<void> {
+    if (gateway?.bgp !== undefined) await bgp?.read(gateway.bgp);
     unresolved.set(agent.unresolved().length);
     waiting?.set(configured?.waiting ?? 0);
     try {

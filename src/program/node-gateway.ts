@@ -14,7 +14,7 @@ import { BGP_KEYS } from '../config/references.ts';
 import { Gateway } from '../control/gateway.ts';
 import { VRouterError } from '../errors.ts';
 import type { RouteSource } from '../rib/route.ts';
-import { type ServedHere, serveBgpHere } from './control-bgp.ts';
+import { type ServedBgp, type ServedHere, serveBgpHere } from './control-bgp.ts';
 import { bgpMethods } from './control-bgp-methods.ts';
 import type { Methods } from './rpc-server.ts';
 
@@ -28,6 +28,7 @@ export class NodeGateway {
   readonly #gateway: Gateway;
   #bgp: ServedHere | undefined;
   #looking: NodeJS.Timeout | undefined;
+  #onSession: (state: 'up' | 'down') => void = () => {};
 
   constructor(file: NodeFile, log: Logger) {
     this.#file = file;
@@ -62,8 +63,10 @@ export class NodeGateway {
     this.#bgp = await serveBgpHere(this.#gateway.tables, bgp, text, {
       ...{ forwardingKept, naming: {}, settleSeconds: 0 }, // its agent is here
       events: {
-        onSession: (neighbour, state, why) =>
-          log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`),
+        onSession: (neighbour, state, why) => {
+          this.#onSession(state);
+          log.info({ neighbour, ...(why !== undefined && { why }) }, `bgp session ${state}`);
+        },
         onError: (error, what) => log.warn({ err: error }, `bgp: ${what}`),
       },
     });
@@ -76,6 +79,15 @@ export class NodeGateway {
       this.#gateway.learned();
     }, LOOK_MS);
     this.#looking.unref();
+  }
+
+  /** Undefined: not yet. */
+  get bgp(): ServedBgp | undefined {
+    return this.#bgp;
+  }
+
+  onSession(listener: (state: 'up' | 'down') => void): void {
+    this.#onSession = listener;
   }
 
   neighbours(): readonly NeighbourStatus[] {

@@ -8,6 +8,7 @@ import type { Agent } from '../agent/agent.ts';
 import type { ConfiguredPortFile, NodeFile, VifFile } from '../config/node.ts';
 import type { Dataplane } from '../dataplane/api.ts';
 import type { Standing } from '../plug/ports.ts';
+import type { NodeGateway } from './node-gateway.ts';
 import type { Methods } from './rpc-server.ts';
 
 /** Ports of which control nodes say what they are (configured.ts). */
@@ -34,6 +35,8 @@ export interface NodeContext {
   removeVif(name: string): { readonly generation: number };
   /** Undefined: the node file does not ask for it. */
   readonly configured?: ConfiguredPorts;
+  /** Undefined: the node file has no `bgp`. It starts after all parts. */
+  readonly gateway?: NodeGateway;
 }
 
 export interface NodePart {

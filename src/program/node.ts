@@ -447,6 +447,7 @@ class VrouterNode {
       addVif: (vif) => this.#addVif(vif),
       removeVif: (vif) => this.#removeVif(vif),
       ...(this.#configured && { configured: this.#configured }),
+      ...(this.#gateway && { gateway: this.#gateway }),
     };
   }
 

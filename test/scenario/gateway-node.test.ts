@@ -2,7 +2,9 @@
  * A gateway as a process with a file and a socket, beside a control node: both in this process, BGP over loopback. What
  * the data plane does with the routes is loadbalancer's to show; here is what a user says and sees.
  */
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -236,3 +238,26 @@ test('a node without bgp says so', async () => {
   expect(await refused('bgp.neighbors', {})).toMatch(/no method|unknown|there is no/i);
   expect((await call<StatusView>('status')).bgp).toBeUndefined();
 });
+
+test('its neighbours are among its metrics, under the names that a control node has for them', async () => {
+  const port = await freePort();
+  await start({ metrics: { port } });
+  await until('a way', async () => ((await way()) === undefined ? undefined : true));
+  const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const sample = (name: string, labels: string) =>
+    new RegExp(`^vrouter_control_bgp_${name}\\{${labels}[^}]*\\} (\\S+)$`, 'm').exec(page)?.[1];
+  expect(page).toMatch(/^vrouter_dataplane_up\{node="gateway"\} 1$/m);
+  expect(sample('up', 'neighbour="cent111"')).toBe('1');
+  expect(sample('routes', 'neighbour="cent111",family="vpnv4",what="accepted"')).toBe('1');
+  expect(sample('sessions_total', 'state="up"')).toBe('1');
+  expect(sample('bridged_routes', 'what="learned"')).toBe('1');
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
