@@ -433,6 +433,50 @@ TEST(Lpm, MovesWithItsContent) {
   EXPECT_EQ(c.lookup(v4(10, 1, 2, 3, 32).address.bytes.data()), 5u);
 }
 
+// Hosts of one subnet, few and so many that there is an index; a prefix before the subnet's end, which
+// comes and goes, and a default route.
+TEST(Lpm, BurstsAgreeWhereAllPrefixesBeginAlike) {
+  Random random(11);
+  for (const Family family : {Family::V4, Family::V6}) {
+    for (const uint32_t hosts : {1u, 5u, 300u, 40'000u}) {
+      const bool is4 = family == Family::V4;
+      const uint32_t bits = is4 ? 32 : 128;
+      const auto host = [&](uint32_t n) {
+        Prefix p = is4 ? v4(10, 1, n >> 8, n & 255, bits)
+                       : v6({0xfd00, 0x64, 0xff9b, 1, 0, 0, 7, static_cast<uint16_t>(n)}, bits);
+        return p;
+      };
+      Lpm lpm(family);
+      for (uint32_t n = 0; n < hosts; ++n) lpm.set(host(n * 65'535 / hosts), n);
+      const auto agree = [&] {
+        std::vector<Address> asked;
+        for (uint32_t i = 0; i < 500; ++i) {
+          Address a = host(random() % 65'536).address;
+          // Another bit than the subnet's, in half of them.
+          if (i % 2 == 0) a.bytes[random() % a.size()] ^= static_cast<uint8_t>(1u << random() % 8);
+          asked.push_back(a);
+        }
+        std::vector<const uint8_t*> pointers;
+        for (const Address& a : asked) pointers.push_back(a.bytes.data());
+        std::vector<uint32_t> found(asked.size());
+        lpm.lookup_burst(pointers.data(), found.data(), static_cast<uint32_t>(asked.size()));
+        for (size_t i = 0; i < asked.size(); ++i) {
+          ASSERT_EQ(found[i], lpm.lookup(asked[i].bytes.data())) << asked[i].text();
+        }
+      };
+      agree();
+      lpm.set(make_prefix(host(0).address, 0), 70'000);
+      agree();
+      for (const uint32_t length : {8u, 13u, bits - 16, bits - 20}) {
+        lpm.set(make_prefix(host(0).address, length), 70'000 + length);
+        agree();
+        lpm.remove(make_prefix(host(0).address, length));
+        agree();
+      }
+    }
+  }
+}
+
 TEST(Lpm, BurstsOfAnyLength) {
   Lpm lpm(Family::V4);
   for (uint32_t i = 0; i < 256; ++i) lpm.set(v4(i, 0, 0, 0, 8), i);
