@@ -1,6 +1,6 @@
 /**
  * Prometheus metrics of a node: `metrics:` in the node file. Values are read when they are asked for; nothing is
- * counted twice. Cardinality is bounded by vifs and drop reasons.
+ * counted twice. Cardinality is bounded by vifs, drop reasons and BGP neighbours.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { BgpMetrics } from './control-bgp-metrics.ts';

@@ -67,6 +67,15 @@ describe('the time of a withdrawal, of a capture', () => {
     tcp(from, '172.16.1.11', XMPP_PORT, `<dissociate node="1/1/ingressvn/${address}/32"/>`);
   const at = (ms: number, frame: Uint8Array) => ({ timeNs: BigInt(ms * 1e6), frame });
 
+  it('begins with a retraction that two segments share, too', () => {
+    const [first = '', rest = ''] = [`<dissociate node="1/1/ingressvn/203.`, `0.113.2/32"/>`];
+    const part = (text: string) => tcp('172.16.1.21', '172.16.1.11', XMPP_PORT, text);
+    const [packet] = there(0) as [Buffer];
+    const frames = [at(1, part(first)), at(2, part(rest)), at(6, packet)];
+    expect(withdrawalOf(frames, plan, one)).toBe(4);
+    expect(withdrawalOf([frames[0], frames[2]] as typeof frames, plan, one)).toBeUndefined();
+  });
+
   it('is from the first retraction to the last packet there', () => {
     const [gone, other] = [there(0), there(1)];
     expect(gone.length).toBeGreaterThan(1);
