@@ -13,15 +13,6 @@ namespace {
 constexpr uint32_t kMinCaptureBytes = 1u << 16;
 constexpr uint32_t kMaxCaptureRead = 16u << 20;  // well within one message of the forwarder's
 
-bool read_flag(Napi::Env env, AddonState& state, Napi::Object from, const char* name, bool& out) {
-  Napi::Value value;
-  if (!read_property(env, from, name, value)) return false;
-  if (value.IsUndefined()) return true;
-  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
-  out = value.As<Napi::Boolean>().Value();
-  return true;
-}
-
 // { address?: 4 or 16 bytes, port? }
 bool read_end(Napi::Env env, AddonState& state, Napi::Value value, FlowEnd& out) {
   Napi::Object end;

@@ -157,4 +157,15 @@ inline Napi::Uint8Array new_bytes(Napi::Env env, const uint8_t* data, size_t siz
   return out;
 }
 
+// An optional flag; absent, `out` stays.
+inline bool read_flag(Napi::Env env, AddonState& state, Napi::Object spec, const char* name,
+                      bool& out) {
+  Napi::Value value;
+  if (!read_property(env, spec, name, value)) return false;
+  if (value.IsUndefined()) return true;
+  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
+  out = value.As<Napi::Boolean>().Value();
+  return true;
+}
+
 }  // namespace vrouter

@@ -216,6 +216,7 @@ Dataplane::Dataplane(const Napi::CallbackInfo& info)
         !read_option(env, *state_, given, "lookUs", 0, kMaxPaceUs, options.pace.look_us) ||
         !read_option(env, *state_, given, "cpu", 0, kMaxCpus - 1, options.cpu) ||
         !read_option(env, *state_, given, "workers", 1, kMaxWorkers, options.workers) ||
+        !read_flag(env, *state_, given, "kernelTier", options.kernel_tier) ||
         !read_property(env, given, "seed", seed) ||
         (!seed.IsUndefined() && !read_u64(env, *state_, seed, "seed", options.seed))) {
       return;
@@ -316,8 +317,13 @@ Napi::Value Dataplane::add_port(Info info) {
                 detail.empty() ? status_text(status.code) : detail, kNoOp, status.field);
     return {};
   }
+  TierDevice device;
+  const bool meets =
+      engine_->tier() != nullptr && port->fd() >= 0 && tier_device(request, *port, device);
   const PortId id = engine_->add_port(std::move(port), wanted);
   if (!id.valid()) return outcome(env, Status::fail(StatusCode::TableFull, "port"));
+  // Whether it can or not, the port works: info() says which.
+  if (meets) engine_->join_tier(id, device);
   return Napi::Number::New(env, id.value);
 }
 
@@ -667,6 +673,33 @@ Napi::Value Dataplane::drain_events(Info info) {
 
 // --- questions ----------------------------------------------------------------------------------
 
+// KernelTierInfo of src/dataplane/api.ts.
+Napi::Object Dataplane::tier_info(Napi::Env env) {
+  const KernelTier* tier = engine_->tier();
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("on", tier != nullptr);
+  out.Set("reason", engine_->no_tier());
+  out.Set("flows", tier != nullptr ? tier->open_lanes() : 0);
+  out.Set("packets", Napi::BigInt::New(env, tier != nullptr ? tier->packets() : uint64_t{0}));
+  out.Set("bytes", Napi::BigInt::New(env, tier != nullptr ? tier->bytes() : uint64_t{0}));
+  Napi::Array devices = Napi::Array::New(env);
+  const auto add = [&](PortId port, const std::string& device, const std::string& way) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("port", port.value);
+    one.Set("device", device);
+    one.Set("way", way);
+    devices.Set(devices.Length(), one);
+  };
+  if (tier != nullptr) {
+    for (const auto& one : tier->joined()) {
+      add(one.port, one.spec.device, tier_way_name(one.spec.way));
+    }
+    for (const auto& one : tier->refused()) add(one.port, one.device, "none: " + one.why);
+  }
+  out.Set("devices", devices);
+  return out;
+}
+
 Napi::Value Dataplane::info_object(Info info) {
   Napi::Env env = info.Env();
   if (!ready(env)) return {};
@@ -685,6 +718,7 @@ Napi::Value Dataplane::info_object(Info info) {
     out.Set("workers", engine_->workers());
     out.Set("buffers", engine_->pool().total() * engine_->workers());
     out.Set("buffersFree", engine_->buffers_free());
+    out.Set("kernelTier", tier_info(env));
     for (uint32_t id = 0; id < router.next_hop_limit(); ++id) {
       if (router.next_hop(NextHopId{id}) == nullptr) continue;
       references.push_back(id);

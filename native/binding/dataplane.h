@@ -55,6 +55,7 @@ class Dataplane : public Napi::ObjectWrap<Dataplane> {
   Napi::Value collect(Info info);
   Napi::Value explain_frame(Info info);  // explain.cc
   Napi::Value info_object(Info info);
+  Napi::Object tier_info(Napi::Env env);
   Napi::Value close(Info info);
 
   bool ready(Napi::Env env);  // false: closed, and CLOSED has been thrown

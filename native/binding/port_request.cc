@@ -15,15 +15,6 @@ constexpr uint32_t kMinMtu = 68;  // RFC 791
 constexpr uint32_t kMaxMtu = 65521;
 constexpr uint32_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
 
-bool read_flag(Napi::Env env, AddonState& state, Napi::Object spec, const char* name, bool& out) {
-  Napi::Value value;
-  if (!read_property(env, spec, name, value)) return false;
-  if (value.IsUndefined()) return true;
-  if (!value.IsBoolean()) return refuse(env, state, name, "true or false");
-  out = value.As<Napi::Boolean>().Value();
-  return true;
-}
-
 bool read_offloads(Napi::Env env, AddonState& state, Napi::Object spec, TapOffloads& out) {
   std::string name;
   if (!read_option(env, state, spec, "offloads", 16, name)) return false;
@@ -109,6 +100,7 @@ bool read_port_request(Napi::Env env, AddonState& state, Napi::Value value, Port
     return read_property(env, spec, "name", name) &&
            read_text(env, state, name, "name", kMaxInterfaceName, out.name) &&
            read_option(env, state, spec, "netns", kMaxPathBytes, out.netns) &&
+           read_option(env, state, spec, "joined", kMaxInterfaceName, out.joined) &&
            read_option(env, state, spec, "mtu", kMinMtu, kMaxMtu, out.mtu) &&
            read_offloads(env, state, spec, out.offloads) &&
            read_flag(env, state, spec, "coalesce", out.coalesce);
@@ -165,6 +157,21 @@ std::unique_ptr<Port> adopt_port(const PortRequest& request, int fd, Status* sta
   }
   if (request.kind == "socket") return SocketPort::adopt(fd, request.mtu, status, detail);
   return AfPacketPort::adopt(fd, status, detail);
+}
+
+bool tier_device(const PortRequest& request, const Port& port, TierDevice& out) {
+  if (request.kind == "af_packet") {
+    out = {TierWay::Tenant, request.interface, "", port.fd(), false};
+  } else if (request.kind != "tap") {
+    return false;
+  } else if (!request.joined.empty()) {
+    out = {TierWay::Fabric, request.joined, "", -1, false};
+  } else {
+    out = {TierWay::TenantTap, request.name, request.netns, -1, request.coalesce};
+  }
+  // Frames of a plain port leave as they are on a wire: the kernel would leave work undone in them.
+  return request.offloads != TapOffloads::None &&
+         (out.way != TierWay::TenantTap || !request.netns.empty());
 }
 
 bool is_kernel_port(const PortRequest& request) {

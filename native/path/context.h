@@ -7,6 +7,7 @@
 #include "packet/packet.h"
 #include "path/explain.h"
 #include "path/fragments.h"
+#include "path/tier.h"
 #include "state/counters.h"
 #include "state/drop_log.h"
 #include "state/events.h"
@@ -54,6 +55,10 @@ struct Context {
   Together* together = nullptr;
   uint32_t worker = 0;    // which of them
   uint32_t in_rooms = 0;  // it has the rooms: how many scopes say so
+  // Who carries flows past this process, and those of this breath it might; nullptr: nobody.
+  Tier* tier = nullptr;
+  uint32_t offers = 0;
+  OfferedFlow offered[kMaxOffered] = {};
 };
 
 }  // namespace vrouter

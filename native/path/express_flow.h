@@ -199,6 +199,16 @@ inline FlowId find_flow(Ip6, const FlowTable& flows, const FlowKey4& rest, const
   return flows.find(FlowKey6{rest, p + ipv6::kSourceAt}, parcel.hash, parcel.slot);
 }
 
+// A flow that has had another 256 packets: others may carry it from now on.
+[[gnu::noinline]] inline void offer_flow(Context& context, const Packet& packet,
+                                         const Parcel& parcel, FlowId id) {
+  if (context.tier == nullptr || context.offers == kMaxOffered || parcel.outer_source6 != 0) return;
+  const uint8_t* outer = packet.data() + ethernet::kHeaderLength;
+  const uint32_t to =
+      parcel.outer_source != 0 ? load_native<uint32_t>(ipv4::destination(outer)) : 0;
+  context.offered[context.offers++] = {id, packet.meta.vif, parcel.label, to};
+}
+
 // Does all there is to do for a packet, or nothing (false). kTogether: other workers may write the
 // entry meanwhile, so what is done is done by a copy of it that was whole. Addresses of IPv6, of
 // either half, are read where they stand: they are the keys, which stay from before a pair can be
@@ -245,10 +255,13 @@ template <class Ip, bool kTogether>
     }
   }
   if constexpr (!kTogether) {
-    count_packet(context.flows.half(id), parcel.l3_length);
+    if (count_packet(context.flows.half(id), parcel.l3_length)) [[unlikely]] {
+      offer_flow(context, packet, parcel, id);
+    }
   } else if (!count_recent(live, parcel.l3_length)) {
     const InRooms in_rooms(context);
     count_packet(context.flows.half(id), parcel.l3_length);
+    offer_flow(context, packet, parcel, id);
   }
   live.last_seen = now_ms;
 

@@ -204,6 +204,7 @@ FlowId find_flow(Context& context, const FlowKey& key, uint64_t hash) {
 }
 
 void hit(Context& context, Packet& packet, FlowId id) {
+  if (context.tier != nullptr && context.trace == nullptr) context.tier->met(context, id);
   if (id == kScratchForward || id == kScratchReverse) {
     context.trace->note("flows", "found, as the packet before it would have made it");
   } else if (context.trace != nullptr) {

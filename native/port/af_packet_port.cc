@@ -113,6 +113,9 @@ std::unique_ptr<AfPacketPort> AfPacketPort::adopt(int fd, Status* status, std::s
     fail_port(status, detail, StatusCode::BadValue, "fd", "no bound AF_PACKET socket", errno);
     return nullptr;
   }
+  // A kernel tier of the process that had it may have kept frames from it (tier/tier.bpf.c).
+  const int none = 0;
+  setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
   return port;
 }
 

@@ -211,13 +211,14 @@ struct FlowEntry {
 };
 
 // 256 packets of at most 65,535 bytes fit `recent`; every 256th takes them to the totals, so that the
-// others leave the cold part alone.
-inline void count_packet(const FlowHalf& half, uint16_t bytes) {
+// others leave the cold part alone. Returns whether this one did.
+inline bool count_packet(const FlowHalf& half, uint16_t bytes) {
   half.flow.recent += 1u << 24 | bytes;
-  if (half.flow.recent >> 24 == 0) [[unlikely]] {
-    half.cold.count(256, half.flow.recent);
-    half.flow.recent = 0;
-  }
+  if (half.flow.recent >> 24 != 0) [[likely]]
+    return false;
+  half.cold.count(256, half.flow.recent);
+  half.flow.recent = 0;
+  return true;
 }
 
 // The same while others may count too, unless it is for the totals, which share their words with what

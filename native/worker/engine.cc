@@ -47,6 +47,7 @@ struct Engine::State {
 
 // InRooms, or by the control side.
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
+  if (house.tier != nullptr) house.tier->met(first().context, forward_id);
   const FlowHalf forward = house.flows.half(forward_id);
   const FlowHalf reverse = house.flows.half(reverse_id);
   house.quota.leave(forward);
@@ -149,6 +150,7 @@ Status Engine::remove_port(PortId id) {
     } else if (state_->house.router.vif_of_port(id).valid()) {
       status = Status::fail(StatusCode::InUse, "port");
     } else {
+      if (state_->house.tier != nullptr) state_->house.tier->leave(state_->first().context, id);
       for (const auto& worker : state_->workers) worker->detach(id);
       state_->slots[id.value].reset();
       while (!state_->slots.empty() && !state_->slots.back()) state_->slots.pop_back();
@@ -162,14 +164,29 @@ Port* Engine::port(PortId id) {
   return slot != nullptr ? slot->port.get() : nullptr;
 }
 
+std::string Engine::join_tier(PortId port, const TierDevice& device) {
+  KernelTier* const tier = state_->house.tier.get();
+  if (tier == nullptr) return state_->house.no_tier;
+  std::string why;
+  hold([&] { why = tier->join(port, device); });
+  return why;
+}
+
+const KernelTier* Engine::tier() const { return state_->house.tier.get(); }
+
+const std::string& Engine::no_tier() const { return state_->house.no_tier; }
+
 bool Engine::port_exists(PortId id) const { return state_->slot(id) != nullptr; }
 
 uint32_t Engine::port_limit() const { return static_cast<uint32_t>(state_->slots.size()); }
 
 void Engine::hold(const std::function<void()>& f) {
   State& state = *state_;
+  KernelTier* const tier = state.house.tier.get();
   state.lock();
+  if (tier != nullptr) tier->collect(state.first().context);
   f();
+  if (tier != nullptr) tier->revise(state.first().context);
   if (state.first().gate.outermost()) state.apply_router_spec();
   const FlowTable& flows = state.house.flows;
   state.house.together.flow_changes.store(flows.created() + flows.deleted());
@@ -187,7 +204,11 @@ Status Engine::start_capture(uint32_t id, CaptureSpec&& spec) {
   Captures::Gone gone;
   gone.reserve(kMaxCaptures);
   Status status;
-  hold([&] { status = state_->house.captures.start(made, gone); });
+  hold([&] {
+    status = state_->house.captures.start(made, gone);
+    KernelTier* const tier = state_->house.tier.get();
+    if (tier != nullptr) tier->pause(state_->house.captures.any(), state_->first().context);
+  });
   return status;
 }
 

@@ -27,6 +27,7 @@
 #include "base/status.h"
 #include "path/context.h"
 #include "port/port.h"
+#include "tier/kernel_tier.h"
 #include "worker/capture.h"
 #include "worker/pace.h"
 
@@ -43,6 +44,8 @@ struct EngineOptions {
   std::string flow_file;   // "": flows end with the engine; else state/flow_file.h
   uint32_t cpu = kAnyCpu;  // the worker runs on this one only; further ones on those behind it
   uint32_t workers = 1;    // at most kMaxWorkers; `buffers` is for each
+  bool kernel_tier =
+      false;  // established flows go through the kernel where they can: tier/kernel_tier.h
 };
 inline constexpr uint32_t kMaxCpus = 1024;  // CPU_SETSIZE
 
@@ -70,6 +73,12 @@ class Engine {
   Port* port(PortId id);            // nullptr: none
   bool port_exists(PortId id) const;
   uint32_t port_limit() const;  // ids in use are below this
+
+  // Where flows that come in by this port meet the kernel, if there is a kernel tier. "" or why not: then
+  // they go through here as before.
+  std::string join_tier(PortId port, const TierDevice& device);
+  const KernelTier* tier() const;      // nullptr: there is none
+  const std::string& no_tier() const;  // why
 
   uint32_t workers() const;
   Status start();  // the workers' threads; Busy if running

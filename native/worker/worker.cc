@@ -31,6 +31,11 @@ House::House(const EngineOptions& given)
       flows(flow_file != nullptr ? FlowTable(flow_file->flows(), flow_capacity(), options.seed)
                                  : FlowTable(options.flow_entries, options.seed)) {
   router.use_mac_seed(options.seed);
+  if (!options.kernel_tier) {
+    no_tier = "not asked for";
+  } else {
+    tier = KernelTier::open(&no_tier);
+  }
 }
 
 uint32_t House::flow_capacity() const {
@@ -69,6 +74,7 @@ Worker::Worker(House& shared, uint32_t which)
   context.drop_log = &house.drop_log;
   context.worker = index;
   if (house.workers > 1) context.together = &house.together;
+  context.tier = house.tier.get();
   // So that two workers do not number their packets alike at once.
   context.ip_identification = static_cast<uint16_t>(index * (65536 / kMaxWorkers));
   counters.vifs.resize(kMaxVifs);
@@ -114,6 +120,7 @@ uint32_t Worker::breath(uint64_t now_ns) {
     house.flow_file->header()->now_ns = context.now_ns;
   }
   const uint32_t received = receive_all();
+  if (house.tier != nullptr) see_to_tier();
   tick(context);
   flush_dirty();  // what housekeeping made
   if (index == 0 && house.captures.any()) {
@@ -121,6 +128,20 @@ uint32_t Worker::breath(uint64_t now_ns) {
     house.captures.end_unread(context.now_ns);
   }
   return received;
+}
+
+// The flows that this breath has found busy go to the kernel, unless somebody wants to see their packets; what it has
+// carried is counted by the first of us.
+void Worker::see_to_tier() {
+  KernelTier& tier = *house.tier;
+  const bool due = index == 0 && tier.due(context.now_ns);
+  if (context.offers == 0 && !due) return;
+  const InRooms in_rooms(context);
+  for (uint32_t i = 0; i < context.offers; ++i) tier.offer(context, context.offered[i]);
+  context.offers = 0;
+  if (!due) return;
+  tier.collect(context);
+  tier.pause(house.captures.any(), context);
 }
 
 // Few ports are looked at one by one, and what came in at one is sent before the next is looked at; of many,

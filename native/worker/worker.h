@@ -21,6 +21,7 @@
 #include "path/together.h"
 #include "port/port.h"
 #include "state/flow_file.h"
+#include "tier/kernel_tier.h"
 #include "worker/capture.h"
 #include "worker/engine.h"
 #include "worker/gate.h"
@@ -53,6 +54,8 @@ struct House {
   DropLog drop_log;
   Captures captures;
   Together together;
+  std::unique_ptr<KernelTier> tier;  // nullptr: everything goes through here
+  std::string no_tier;               // … why
 
   // Who waits for events; changed while the workers are held.
   std::function<void()> wake_consumer;
@@ -123,6 +126,7 @@ class Worker {
 
  private:
   uint32_t receive_all();
+  void see_to_tier();
   uint32_t receive(PortId id, Link& link);
   uint32_t receive_queue(PortId id, Link& link, uint32_t queue);
   uint32_t receive_burst(PortId id, Link& link, uint32_t queue);
