@@ -60,6 +60,7 @@ import {
   staticRoute,
   staticRouteKey,
   underlayIntent,
+  uplinkPort,
   vifIntent,
   vrfIntent,
 } from './node-intents.ts';
@@ -161,8 +162,8 @@ class VrouterNode {
     this.#resuming = resume;
     this.#gateway = file.bgp && new NodeGateway(file, log);
     try {
-      const uplinks = uplinksOf(file.underlay).map(({ port }) =>
-        this.#dataplane.addPort(portSpec(port)),
+      const uplinks = uplinksOf(file.underlay).map((uplink) =>
+        this.#dataplane.addPort(uplinkPort(uplink)),
       );
       for (const route of (file.routes ?? []).map(staticRoute)) {
         this.#routes.set(routeKeyText(route), route);
@@ -588,6 +589,7 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
+    ...(options.kernel_tier === undefined ? {} : { kernelTier: options.kernel_tier }),
     ...(options.look_us === undefined ? {} : { lookUs: options.look_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),
