@@ -50,6 +50,7 @@ import { controlNodesOf } from './control-connections.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { problems, type Symptoms } from './health.ts';
 import { hostNetwork, hostSideObjects } from './host-side.ts';
+import { tellKernelTier } from './kernel-tier.ts';
 import { startMetrics } from './metrics.ts';
 import { LEARN_MS as BGP_LEARN_MS, NodeGateway, refuseBgpOf } from './node-gateway.ts';
 import {
@@ -74,7 +75,7 @@ import { startSharedUnderlay } from './shared-underlay.ts';
 import { startTenantServices } from './tenant-services.ts';
 import { startUplinkLinks } from './uplink-links.ts';
 import { viewMethods } from './view-methods.ts';
-import { totals, vifs } from './views.ts';
+import { kernelTier, totals, vifs } from './views.ts';
 
 const schemas = {
   none: mapping({}),
@@ -195,6 +196,7 @@ class VrouterNode {
       this.#declare();
       this.#agent.flush();
       if (!resume) this.#dataplane.start();
+      tellKernelTier(file, this.#dataplane, log);
     } catch (error) {
       if (forwarder === undefined) this.#dataplane.close();
       else forwarder.close(resume);
@@ -412,6 +414,7 @@ class VrouterNode {
       uptimeSeconds: Math.floor((Date.now() - this.#started) / 1000),
       addon: info.addon,
       workers: info.workers,
+      kernelTier: kernelTier(info),
       generation: info.generation,
       vrfs: this.#agent.vrfs().length,
       vifs: this.#agent.vifs().length,
