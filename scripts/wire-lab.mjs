@@ -35,7 +35,7 @@ process.on('exit', cleanUp);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 /** A vRouter in namespace `w` with a pod in `p`. */
-function startNode({ id, far, w, p, pods, coalesce }) {
+function startNode({ id, far, w, p, pods, coalesce, tier }) {
   const port =
     pods === 'tap'
       ? { kind: 'tap', name: 'eth0', netns: p, mtu: 1450, coalesce }
@@ -47,8 +47,15 @@ function startNode({ id, far, w, p, pods, coalesce }) {
       name: `node${id}`,
       socket: join(directory, `${w}.sock`),
       log: { level: 'warn' },
+      ...(tier ? { dataplane: { kernel_tier: true } } : {}),
       underlay: {
-        port: { kind: 'tap', name: 'uplink', offloads: 'uplink', mtu: 1500 },
+        port: {
+          kind: 'tap',
+          name: 'uplink',
+          offloads: 'uplink',
+          mtu: 1500,
+          ...(tier ? { joined: 'up0' } : {}),
+        },
         mac: `02:00:0a:09:00:0${id}`,
         ipv4: `10.9.0.${id}`,
         neighbours: { [`10.9.0.${far}`]: `02:00:0a:09:00:0${far}` },
@@ -103,8 +110,9 @@ let labs = 0;
 /**
  * pods: 'tap' or 'veth'. coalesce: merge segments towards pods. wire: the underlay's offloads are off.
  * relay: path of the bare relay, which then stands where the vRouter does (TAP pods only).
+ * tier: the vRouters have their kernel tier.
  */
-export async function lab({ pods, coalesce = true, wire = false, relay }) {
+export async function lab({ pods, coalesce = true, wire = false, relay, tier = false }) {
   const prefix = `wb${process.pid}${String.fromCharCode(97 + labs++)}`;
   const ns = (name) => `${prefix}${name}`;
   const nodes = [
@@ -141,7 +149,7 @@ export async function lab({ pods, coalesce = true, wire = false, relay }) {
     }
     const child =
       relay === undefined
-        ? startNode({ id, far, w, p, pods, coalesce })
+        ? startNode({ id, far, w, p, pods, coalesce, tier })
         : startRelay({ id, far, w, p, relay });
     processes.add(child);
     children.push(child);

@@ -246,11 +246,30 @@ export interface VniView {
   readonly nextHop: number;
 }
 
+/** Flows that the kernel forwards by itself. */
+export interface KernelTierView {
+  readonly on: boolean;
+  /** Why not; '' when it is on. */
+  readonly reason: string;
+  /** Halves of connections that it carries now. */
+  readonly flows: number;
+  /** What it has carried since the start. */
+  readonly packets: Count;
+  readonly bytes: Count;
+  /** Where its programs are; way: tenant, tenant tap or fabric. */
+  readonly devices: readonly {
+    readonly port: number;
+    readonly device: string;
+    readonly way: string;
+  }[];
+}
+
 /** Sizes of a running vRouter: `vrouter info`. */
 export interface InfoView {
   readonly version: string;
   readonly limits: Readonly<Record<string, number>>;
   readonly used: Readonly<Record<string, number>>;
+  readonly kernelTier: KernelTierView;
 }
 
 export interface VrfTableView {
@@ -408,6 +427,7 @@ export interface StatusView {
   readonly uptimeSeconds: number;
   readonly addon: string;
   readonly workers: number;
+  readonly kernelTier: KernelTierView;
   readonly generation: number;
   readonly vrfs: number;
   readonly vifs: number;

@@ -53,6 +53,12 @@ export const portSchema = oneOf(
       mtu: mtu.optional(),
       offloads: choice(['none', 'tenant', 'uplink']).optional(),
       coalesce: z.boolean().optional(),
+      joined: interfaceName
+        .optional()
+        .describe(
+          "An uplink's NIC, in the node's own namespace, where tc joins this TAP with one: by it what the kernel " +
+            'tier forwards goes directly. Default the interface of `shared`',
+        ),
     }),
     mapping({
       kind: z.literal('af_packet'),
@@ -433,12 +439,21 @@ type WrittenUnderlay = { readonly [K in keyof UplinkFile]?: UplinkFile[K] | unde
   readonly uplinks?: readonly UplinkFile[] | undefined;
 };
 
+/** tc joins an uplink with one device: two keys may say which, not differently. */
+function joinedTwice({ port, shared }: Pick<WrittenUnderlay, 'port' | 'shared'>): boolean {
+  const joined = port?.kind === 'tap' ? port.joined : undefined;
+  return joined !== undefined && shared !== undefined && joined !== shared.interface;
+}
+
+const JOINED_TWICE = 'joined is the interface of shared, or left out';
+
 function oneOrSeveral(underlay: WrittenUnderlay, context: z.RefinementCtx): void {
   const fail = (key: string, message: string) =>
     context.addIssue({ code: 'custom', path: [key], message });
   if (underlay.uplinks === undefined) {
     for (const key of ['port', 'mac'] as const)
       if (underlay[key] === undefined) fail(key, 'missing (or uplinks)');
+    if (joinedTwice(underlay)) fail('port', JOINED_TWICE);
     return;
   }
   for (const key of ['port', 'mac', 'name', 'shared', 'neighbours'] as const)
@@ -448,6 +463,7 @@ function oneOrSeveral(underlay: WrittenUnderlay, context: z.RefinementCtx): void
     fail('uplinks', 'all are shared with the host, or none');
   const names = underlay.uplinks.flatMap((uplink) => uplink.name ?? []);
   if (new Set(names).size < names.length) fail('uplinks', 'two have one name');
+  if (underlay.uplinks.some(joinedTwice)) fail('uplinks', JOINED_TWICE);
 }
 
 /** However they were written: the first is vif0/0. */
@@ -535,6 +551,14 @@ export const nodeSchema = mapping({
       .describe('Packet buffers of each worker'),
     buffer_bytes: whole(512, 66_560).optional(),
     workers: whole(1, 16).optional().describe('Threads that forward; default 1'),
+    kernel_tier: z
+      .boolean()
+      .optional()
+      .describe(
+        'Established flows are handed to tc BPF programs, which forward their packets in the kernel; all others ' +
+          'go by the workers. Needs Linux 6.6 and CAP_BPF; where it cannot be had, the workers forward all. ' +
+          'Default false',
+      ),
     look_us: whole(0, 1_000_000)
       .optional()
       .describe('How long an idle worker looks for frames before it sleeps; default 100'),

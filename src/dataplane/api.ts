@@ -13,6 +13,8 @@ export interface DataplaneOptions {
   readonly bufferBytes?: number;
   /** Threads that forward; 1 (default) to 16. */
   readonly workers?: number;
+  /** Established flows are handed to tc BPF programs in the kernel, where it can be had. Default false. */
+  readonly kernelTier?: boolean;
   /** After the last frame the worker looks for more this long, then it sleeps (native/worker/pace.h). */
   readonly lookUs?: number;
   /** Seed of every hash and choice; the same seed and inputs give the same run. */
@@ -44,6 +46,11 @@ export type PortSpec =
       readonly offloads?: 'none' | 'tenant' | 'uplink';
       /** Segments of a TCP connection are merged for it (GRO). Default true. */
       readonly coalesce?: boolean;
+      /**
+       * The network device of the forwarder's own namespace that tc joins this TAP with (an uplink's NIC).
+       * With the kernel tier its flows go by that device directly.
+       */
+      readonly joined?: string;
     }
   | {
       readonly kind: 'af_packet';
@@ -262,9 +269,28 @@ export interface FlowEvent {
   readonly bytes: bigint;
 }
 
+/** Flows that the kernel forwards by itself. */
+export interface KernelTier {
+  readonly on: boolean;
+  /** '' when it is on, else why not: 'not asked for', 'CAP_BPF is needed', … */
+  readonly reason: string;
+  /** Halves of connections that it carries now. */
+  readonly flows: number;
+  /** What it has carried since the start. */
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** Where its programs are; way: 'tenant', 'tenant tap' or 'fabric'. */
+  readonly devices: readonly {
+    readonly port: number;
+    readonly device: string;
+    readonly way: string;
+  }[];
+}
+
 export interface DataplaneInfo {
   readonly addon: string; // which build was loaded
   readonly workers: number;
+  readonly kernelTier: KernelTier;
   readonly generation: number;
   readonly flowEntries: number;
   readonly flowsUsed: number;

@@ -14,6 +14,7 @@ import type {
   CaptureSpec,
   DataplaneOptions,
   DropRecord,
+  KernelTier,
   PacketEnd,
   PortInfo,
   PortSpec,
@@ -71,6 +72,7 @@ export interface NativeDataplane {
   ): { notes: string; ends: PacketEnd[] };
   info(): {
     workers: number;
+    kernelTier: KernelTier;
     generation: number;
     flowEntries: number;
     flowsUsed: number;

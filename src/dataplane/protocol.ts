@@ -15,7 +15,7 @@ import { layout } from './layout.ts';
 import { decodeValue, encodeValue, type Value } from './values.ts';
 
 /** One more when a row changes its meaning; hello compares it, and the layout's digest. */
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 
 /** What a forwarder serves. */
 export interface Served {

@@ -15,40 +15,58 @@ export const FORWARDER_FLAGS = {
   'buffer-bytes': 'bufferBytes',
   seed: 'seed',
   workers: 'workers',
+  'kernel-tier': 'kernelTier',
   cpu: 'cpu',
 } as const satisfies Record<string, keyof ForwarderOptions>;
 
-const TEXT: readonly string[] = ['socket', 'flowFile'];
+type Kind = 'string' | 'bigint' | 'boolean' | 'number';
+
+/** Of those that are no number. */
+const KINDS: { readonly [K in keyof ForwarderOptions]?: Kind } = {
+  socket: 'string',
+  flowFile: 'string',
+  seed: 'bigint',
+  kernelTier: 'boolean',
+};
+const kindOf = (key: keyof ForwarderOptions): Kind => KINDS[key] ?? 'number';
 
 /** The command line of these options. */
 export function forwarderArguments(options: ForwarderOptions): string[] {
   return Object.entries(FORWARDER_FLAGS).flatMap(([flag, key]) => {
     const value = options[key];
     if (value === undefined) return [];
-    const kind = TEXT.includes(key) ? 'string' : key === 'seed' ? 'bigint' : 'number';
+    const kind = kindOf(key);
     const given: string = typeof value;
     if (given !== kind) throw new VRouterError('BAD_ARGUMENT', `${key} must be a ${kind}`);
+    if (kind === 'boolean') return value ? [`--${flag}`] : [];
     return [`--${flag}`, `${value}`];
   });
 }
 
-/** A whole number, or what the addon will refuse by name. */
-function whole(text: string): number {
-  return /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
-}
+type Read = (given: string | true, flag: string) => string | number | bigint | boolean;
+
+const READ: Readonly<Record<Kind, Read>> = {
+  string: (text) => text,
+  boolean: () => true,
+  /** A whole number, or what the addon will refuse by name. */
+  number: (text) => (/^[0-9]{1,15}$/.test(`${text}`) ? Number(text) : Number.NaN),
+  bigint: (text, flag) => {
+    if (/^[0-9]{1,20}$/.test(`${text}`)) return BigInt(text);
+    throw new VRouterError('BAD_ARGUMENT', `--${flag}: "${text}" is no whole number`);
+  },
+};
 
 export function forwarderOptions(argv: readonly string[]): ForwarderOptions {
-  const flags = Object.keys(FORWARDER_FLAGS).map((flag) => [flag, { type: 'string' as const }]);
+  const flags = Object.entries(FORWARDER_FLAGS).map(([flag, key]) => {
+    const type = kindOf(key) === 'boolean' ? ('boolean' as const) : ('string' as const);
+    return [flag, { type }];
+  });
   const parsed = parseArgs({ args: [...argv], options: Object.fromEntries(flags) });
   const values = parsed.values as Readonly<Record<string, unknown>>;
-  const options: Record<string, string | number | bigint> = {};
+  const options: Record<string, ReturnType<Read>> = {};
   for (const [flag, key] of Object.entries(FORWARDER_FLAGS)) {
-    const text = values[flag];
-    if (typeof text !== 'string') continue;
-    if (TEXT.includes(key)) options[key] = text;
-    else if (key !== 'seed') options[key] = whole(text);
-    else if (/^[0-9]{1,20}$/.test(text)) options[key] = BigInt(text);
-    else throw new VRouterError('BAD_ARGUMENT', `--seed: "${text}" is no whole number`);
+    const given = values[flag];
+    if (typeof given === 'string' || given === true) options[key] = READ[kindOf(key)](given, flag);
   }
   if (typeof options.socket !== 'string') {
     throw new VRouterError('BAD_ARGUMENT', '--socket <path> is needed');

@@ -3,6 +3,7 @@
  * counted twice. Cardinality is bounded by vifs, drop reasons and BGP neighbours.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { KernelTier } from '../dataplane/api.ts';
 import { BgpMetrics } from './control-bgp-metrics.ts';
 import { serveMetrics } from './metrics-server.ts';
 import type { StartPart } from './node-part.ts';
@@ -14,6 +15,29 @@ const VIF_COUNTERS = [
   ['txBytes', 'vrouter_vif_transmit_bytes_total', 'Bytes sent to the vif'],
   ['drops', 'vrouter_vif_drops_total', 'Packets of the vif that were dropped'],
 ] as const;
+
+const KERNEL_TIER: readonly (readonly [string, string, (tier: KernelTier) => number])[] = [
+  [
+    'vrouter_kernel_tier_up',
+    '1 when established flows are handed to the kernel',
+    ({ on }) => (on ? 1 : 0),
+  ],
+  [
+    'vrouter_kernel_tier_flows',
+    'Halves of connections that the kernel forwards by itself now',
+    ({ flows }) => flows,
+  ],
+  [
+    'vrouter_kernel_tier_packets_total',
+    'Packets that the kernel forwarded by itself',
+    ({ packets }) => Number(packets),
+  ],
+  [
+    'vrouter_kernel_tier_bytes_total',
+    'Bytes that the kernel forwarded by itself',
+    ({ bytes }) => Number(bytes),
+  ],
+];
 
 export const startMetrics: StartPart = async (node) => {
   const { file, log, dataplane, agent, configured, gateway } = node;
@@ -39,6 +63,8 @@ export const startMetrics: StartPart = async (node) => {
     gauge: gauge(name, help, ['vif']),
   }));
 
+  const tier = KERNEL_TIER.map(([name, help, of]) => ({ gauge: gauge(name, help), of }));
+
   // The same series as a control node's: to who watches BGP they are one thing.
   const bgp = gateway && new BgpMetrics(registry);
   gateway?.onSession((state) => bgp?.session(state));
@@ -54,6 +80,7 @@ export const startMetrics: StartPart = async (node) => {
       flows.set(info.flowsUsed);
       flowLimit.set(info.flowEntries);
       buffers.set(info.buffersFree);
+      for (const { gauge: one, of } of tier) one.set(of(info.kernelTier));
       for (const [fate, value] of Object.entries(counters.totals))
         totals.set({ fate }, Number(value));
       for (const [reason, value] of counters.drops) drops.set({ reason }, Number(value));

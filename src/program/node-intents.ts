@@ -22,6 +22,7 @@ import {
   type RouteKeyFile,
   type ServicesFile,
   type SourceNatFile,
+  type UplinkFile,
   uplinksOf,
   type VifFile,
   type VrfFile,
@@ -42,6 +43,12 @@ const prefixOf = (text: string | undefined) =>
 
 export function portSpec(port: PortFile): PortSpec {
   return given(port) as PortSpec;
+}
+
+/** A TAP that is shared with the host is joined by tc (shared-underlay.ts) to what the key names. */
+export function uplinkPort({ port, shared }: UplinkFile): PortSpec {
+  const spec = portSpec(port);
+  return spec.kind === 'tap' && shared !== undefined ? { ...spec, joined: shared.interface } : spec;
 }
 
 export function vrfIntent(file: VrfFile): VrfIntent {

@@ -50,6 +50,7 @@ import { controlNodesOf } from './control-connections.ts';
 import { ForwarderLink, forwarderLinkOptions } from './forwarder-link.ts';
 import { problems, type Symptoms } from './health.ts';
 import { hostNetwork, hostSideObjects } from './host-side.ts';
+import { tellKernelTier } from './kernel-tier.ts';
 import { startMetrics } from './metrics.ts';
 import { LEARN_MS as BGP_LEARN_MS, NodeGateway, refuseBgpOf } from './node-gateway.ts';
 import {
@@ -60,6 +61,7 @@ import {
   staticRoute,
   staticRouteKey,
   underlayIntent,
+  uplinkPort,
   vifIntent,
   vrfIntent,
 } from './node-intents.ts';
@@ -73,7 +75,7 @@ import { startSharedUnderlay } from './shared-underlay.ts';
 import { startTenantServices } from './tenant-services.ts';
 import { startUplinkLinks } from './uplink-links.ts';
 import { viewMethods } from './view-methods.ts';
-import { totals, vifs } from './views.ts';
+import { kernelTier, totals, vifs } from './views.ts';
 
 const schemas = {
   none: mapping({}),
@@ -161,8 +163,8 @@ class VrouterNode {
     this.#resuming = resume;
     this.#gateway = file.bgp && new NodeGateway(file, log);
     try {
-      const uplinks = uplinksOf(file.underlay).map(({ port }) =>
-        this.#dataplane.addPort(portSpec(port)),
+      const uplinks = uplinksOf(file.underlay).map((uplink) =>
+        this.#dataplane.addPort(uplinkPort(uplink)),
       );
       for (const route of (file.routes ?? []).map(staticRoute)) {
         this.#routes.set(routeKeyText(route), route);
@@ -194,6 +196,7 @@ class VrouterNode {
       this.#declare();
       this.#agent.flush();
       if (!resume) this.#dataplane.start();
+      tellKernelTier(file, this.#dataplane, log);
     } catch (error) {
       if (forwarder === undefined) this.#dataplane.close();
       else forwarder.close(resume);
@@ -411,6 +414,7 @@ class VrouterNode {
       uptimeSeconds: Math.floor((Date.now() - this.#started) / 1000),
       addon: info.addon,
       workers: info.workers,
+      kernelTier: kernelTier(info),
       generation: info.generation,
       vrfs: this.#agent.vrfs().length,
       vifs: this.#agent.vifs().length,
@@ -588,6 +592,7 @@ function dataplaneOptions(file: NodeFile): DataplaneOptions {
     ...(options.flow_entries === undefined ? {} : { flowEntries: options.flow_entries }),
     ...(options.buffers === undefined ? {} : { buffers: options.buffers }),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
+    ...(options.kernel_tier === undefined ? {} : { kernelTier: options.kernel_tier }),
     ...(options.look_us === undefined ? {} : { lookUs: options.look_us }),
     ...(options.buffer_bytes === undefined ? {} : { bufferBytes: options.buffer_bytes }),
     ...(options.seed === undefined ? {} : { seed: BigInt(options.seed) }),

@@ -14,6 +14,7 @@ import type {
   FlowView,
   HashFieldName,
   InfoView,
+  KernelTierView,
   LabelView,
   MacView,
   NextHopSlot,
@@ -439,7 +440,12 @@ export function info(dataplane: Dataplane): InfoView {
       'Flow Table bytes': now.flowBytes,
       'Free packet buffers': now.buffersFree,
     },
+    kernelTier: kernelTier(now),
   };
+}
+
+export function kernelTier({ kernelTier: tier }: DataplaneInfo): KernelTierView {
+  return { ...tier, packets: count(tier.packets), bytes: count(tier.bytes) };
 }
 
 // --- questions ---------------------------------------------------------------------------------

@@ -114,6 +114,14 @@ export class RecordingDataplane implements Dataplane {
       flowBytes: 0,
       buffersFree: 0,
       workers: 1,
+      kernelTier: {
+        on: false,
+        reason: 'not asked for',
+        flows: 0,
+        packets: 0n,
+        bytes: 0n,
+        devices: [],
+      },
       buffers: 0,
       nextHopReferences: new Map(),
     };

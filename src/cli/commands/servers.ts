@@ -14,6 +14,7 @@ interface ForwarderOptions {
   readonly bufferBytes?: number;
   readonly seed?: bigint;
   readonly workers?: number;
+  readonly kernelTier?: boolean;
   readonly cpu?: number;
 }
 
@@ -53,6 +54,7 @@ export function registerServers(program: Command, io: Io): void {
     .option('--buffer-bytes <n>', 'bytes of each', id32)
     .option('--seed <n>', 'of every hash; flows of another seed are not taken over', seed)
     .option('--workers <n>', 'threads that forward; 1 to 16', id32)
+    .option('--kernel-tier', 'established flows are forwarded in the kernel, by tc BPF programs')
     .option(
       '--cpu <n>',
       'the first worker runs on this CPU only, others on those behind it',

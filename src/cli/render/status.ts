@@ -1,4 +1,7 @@
 /** Text of `vrouter status`: what is not well first, then every field of the answer, one a line. Pure. */
+import type { KernelTierView } from '../views.ts';
+import { kernelTierText } from './kernel-tier.ts';
+
 function lines(value: object, indent: string): string {
   let text = '';
   for (const [name, field] of Object.entries(value)) {
@@ -15,7 +18,14 @@ function lines(value: object, indent: string): string {
 
 /** A route exchange does not say how it is: it is there. */
 export function renderStatus(status: object): string {
-  const { problems, ...rest } = status as { readonly problems?: readonly string[] };
+  const { problems, ...fields } = status as {
+    readonly problems?: readonly string[];
+    readonly kernelTier?: KernelTierView;
+  };
+  // It has a device for each port: those are for who asks for JSON.
+  const rest = fields.kernelTier
+    ? { ...fields, kernelTier: kernelTierText(fields.kernelTier) }
+    : fields;
   if (problems === undefined) return lines(rest, '');
   const verdict =
     problems.length === 0

@@ -14,6 +14,7 @@ import { VERSION } from '../../../src/cli/version.ts';
 import { LineFramer } from '../../../src/codec/line-framer.ts';
 import { SCHEMA_NAMES } from '../../../src/config/json-schema.ts';
 import { ParseError } from '../../../src/errors.ts';
+import { FORWARDER_FLAGS } from '../../../src/program/forwarder-main.ts';
 
 async function vrouter(...argv: string[]) {
   let out = '';
@@ -57,6 +58,14 @@ describe('vrouter', () => {
     'capture',
     'schema',
   ];
+
+  it('forwarder takes each option that an agent starts one with', async () => {
+    const { out } = await vrouter('forwarder', '--help');
+    for (const [flag, key] of Object.entries(FORWARDER_FLAGS)) {
+      const takes = key === 'kernelTier' ? ' {2,}' : ' <';
+      expect(out).toMatch(new RegExp(`^ {2}--${flag}${takes}`, 'm'));
+    }
+  });
 
   it.each(commands)('%s --help says what it is, its options and an example', async (command) => {
     const { status, out } = await vrouter(command, '--help');

@@ -9,10 +9,12 @@ import {
   withFlowRates,
   withSetUpRates,
 } from '../../../src/cli/render/flow.ts';
+import { renderInfo } from '../../../src/cli/render/info.ts';
 import { renderLabels, renderVnis } from '../../../src/cli/render/labels.ts';
 import { renderNextHopGet, renderNextHopList } from '../../../src/cli/render/nh.ts';
 import { renderMacs, renderRouteGet, renderRoutes } from '../../../src/cli/render/rt.ts';
 import { renderDrops, renderVrfStats } from '../../../src/cli/render/stats.ts';
+import { renderStatus } from '../../../src/cli/render/status.ts';
 import {
   renderVif,
   renderVifRates,
@@ -22,6 +24,7 @@ import {
 import type {
   FlowTableView,
   FlowView,
+  KernelTierView,
   NextHopView,
   RouteView,
   VifView,
@@ -453,5 +456,32 @@ describe('mpls, vxlan, dropstats, vrfstats', () => {
     );
     expect(lines[4]).toBe('L2 Encaps 0, Encaps 99');
     expect(lines).toHaveLength(9);
+  });
+});
+
+describe('the kernel tier', () => {
+  const on: KernelTierView = {
+    on: true,
+    reason: '',
+    flows: 12,
+    packets: 34567,
+    bytes: '9007199254740993',
+    devices: [{ port: 0, device: 'eth1', way: 'fabric' }],
+  };
+  const off = { ...on, on: false, reason: 'this kernel has no TCX (needs Linux 6.6)', devices: [] };
+  const sizes = { version: '1', limits: { Workers: 2 }, used: { 'Free packet buffers': 7 } };
+
+  it('is one line of info and of status, in words', () => {
+    const text = renderInfo({ ...sizes, kernelTier: on });
+    expect(text).toContain(`${'Workers'.padEnd(41)}2\n`);
+    expect(text).toMatch(/^Kernel tier {30}on, 12 flows, 34567 packets by it$/m);
+    expect(renderInfo({ ...sizes, kernelTier: off })).toMatch(
+      /^Kernel tier {30}off: this kernel has no TCX \(needs Linux 6\.6\)$/m,
+    );
+    expect(renderStatus({ workers: 2, kernelTier: on, generation: 3, problems: [] })).toBe(
+      `All is well.\n\n${'workers:'.padEnd(24)}2\n${'kernelTier:'.padEnd(24)}` +
+        `on, 12 flows, 34567 packets by it\n${'generation:'.padEnd(24)}3\n`,
+    );
+    expect(renderStatus({ name: 'exchange' })).toBe(`${'name:'.padEnd(24)}exchange\n`);
   });
 });

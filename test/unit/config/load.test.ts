@@ -253,6 +253,8 @@ describe('docs/schema', () => {
 
 describe('uplinks of a node file', () => {
   const own = 'port: {kind: memory}, mac: "02:00:00:00:00:01"';
+  const tap = (joined: string) =>
+    `port: {kind: tap, name: up, joined: "${joined}"}, mac: "02:00:00:00:00:01"`;
   it.each([
     [`${own}, ipv4: 10.0.0.1`, undefined],
     [`uplinks: [{${own}}, {${own}}, {${own}}], ipv4: 10.0.0.1`, undefined],
@@ -264,6 +266,14 @@ describe('uplinks of a node file', () => {
       'all are shared with the host, or none',
     ],
     [`uplinks: [{${own}, name: a}, {${own}, name: a}]`, 'two have one name'],
+    [`${tap('eth1')}`, undefined],
+    [`${tap('eth1')}, shared: {interface: eth1}`, undefined],
+    [`${tap('eth1')}, shared: {interface: eth2}`, 'underlay.port: joined is the interface of'],
+    [
+      `uplinks: [{${tap('eth1')}, shared: {interface: eth2}}]`,
+      'underlay.uplinks: joined is the interface of shared',
+    ],
+    [`${tap('a/b')}`, 'underlay.port.joined: an interface name'],
   ])('{%s}: %s', (underlay, problem) => {
     const load = () => loadNode('n.yaml', `name: n\nunderlay: {${underlay}}\n`);
     if (problem === undefined) expect(load).not.toThrow();

@@ -163,9 +163,14 @@ describe('the command line of a forwarder', () => {
       bufferBytes: 4096,
       seed: (1n << 64n) - 1n,
       workers: 2,
+      kernelTier: true,
       cpu: 1,
     };
     expect(forwarderOptions(forwarderArguments(options))).toEqual(options);
+    const without = { ...options, kernelTier: false };
+    expect(forwarderArguments(without).join(' ')).not.toContain('tier');
+    const wrong = { ...options, kernelTier: 1 } as unknown as typeof options;
+    expect(() => forwarderArguments(wrong)).toThrow('kernelTier must be a boolean');
     expect(() => forwarderOptions([])).toThrow('--socket');
     expect(() => forwarderOptions(['--socket', 'x', '--seed', 'y'])).toThrow('--seed');
     expect(() => forwarderOptions(['--socket', 'x', '--nonsense', 'y'])).toThrow('--nonsense');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { staticRoute, staticRouteKey } from '../../../src/program/node-intents.ts';
+import { staticRoute, staticRouteKey, uplinkPort } from '../../../src/program/node-intents.ts';
 
 const hops = [{ address: '10.0.0.2', label: 42 }];
 
@@ -18,5 +18,21 @@ describe('static routes', () => {
       ...key,
       hops: [{ address: '10.0.0.2', label: 42, encaps: ['udp', 'gre'] }],
     });
+  });
+});
+
+describe('the port of an uplink', () => {
+  const mac = '02:00:00:00:00:01';
+  const tap = { kind: 'tap', name: 'uplink', offloads: 'uplink' } as const;
+  const shared = { interface: 'eth1' };
+
+  it('is told what tc joins it with, where the uplink is shared with the host', () => {
+    expect(uplinkPort({ mac, port: tap, shared })).toEqual({ ...tap, joined: 'eth1' });
+    expect(uplinkPort({ mac, port: { ...tap, joined: 'eth1' } })).toEqual({
+      ...tap,
+      joined: 'eth1',
+    });
+    expect(uplinkPort({ mac, port: tap })).toEqual(tap);
+    expect(uplinkPort({ mac, port: { kind: 'memory' }, shared })).toEqual({ kind: 'memory' });
   });
 });
