@@ -84,14 +84,13 @@ class Request {
   alignas(nlmsghdr) uint8_t bytes_[512] = {};
 };
 
-// No addresses of its own, so that it says nothing by itself.
-void add_silence(Request& request) {
-  constexpr uint8_t kNone = 1;  // IN6_ADDR_GEN_MODE_NONE
-  const uint32_t spec = request.begin(IFLA_AF_SPEC);
-  const uint32_t six = request.begin(AF_INET6);
-  request.add(IFLA_INET6_ADDR_GEN_MODE, &kNone, sizeof kNone);
-  request.end(six);
-  request.end(spec);
+// No addresses of its own, so that it says nothing by itself. Without IPv6 there is nothing to switch off.
+void silence(const std::string& name) {
+  const std::string path = "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6";
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  [[maybe_unused]] const ssize_t written = write(fd, "1", 1);
+  ::close(fd);
 }
 
 bool ethtool(const std::string& name, uint32_t command, bool on) {
@@ -107,6 +106,7 @@ bool ethtool(const std::string& name, uint32_t command, bool on) {
 }
 
 bool set_up(const std::string& name) {
+  silence(name);
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const bool done = fd >= 0 && set_interface_up(fd, name);
   if (fd >= 0) ::close(fd);
@@ -154,7 +154,6 @@ std::string make_companion(const std::string& name, const std::string& netns) {
   Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   request.add(IFLA_IFNAME, name);
   request.add(IFLA_MTU, kCompanionMtu);
-  add_silence(request);
   const uint32_t info = request.begin(IFLA_LINKINFO);
   request.add(IFLA_INFO_KIND, std::string("veth"));
   const uint32_t data = request.begin(IFLA_INFO_DATA);
@@ -163,7 +162,6 @@ std::string make_companion(const std::string& name, const std::string& netns) {
   request.add(IFLA_IFNAME, name);
   request.add(IFLA_MTU, kCompanionMtu);
   request.add(IFLA_NET_NS_FD, static_cast<uint32_t>(fd));
-  add_silence(request);
   request.end(peer);
   request.end(data);
   request.end(info);
