@@ -218,13 +218,15 @@ const KernelTier::Joined* KernelTier::joined(PortId port) const {
 bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
                             Rendered& out) const {
   const Router& router = context.router;
-  const Vif* vif = router.vif(out.slot.in_vif);
-  if (vif == nullptr) return false;
-  const VifSpec& spec = vif->spec;
-  const bool dhcp = (spec.flags & kVifDhcpTrap) != 0 && flow.protocol == ip::kUdp &&
-                    flow.source_port == udp::kPortDhcpClient;
-  const bool gateway = (spec.flags & kVifGatewayTrap) != 0 &&
-                       std::memcmp(flow.destination4, spec.gateway4.bytes.data(), 4) == 0;
+  const Entrance entrance = entrance_of(router, out.slot.in_vif);
+  if (entrance.kind != Entrance::Tenant || entrance.by != By::Flow ||
+      entrance.scope != flow.scope) {
+    return false;
+  }
+  const VifSpec& spec = entrance.vif->spec;
+  const bool dhcp =
+      entrance.dhcp_trap && flow.protocol == ip::kUdp && flow.source_port == udp::kPortDhcpClient;
+  const bool gateway = to_others<Ip4>(entrance, flow.destination4);
   const Joined* in = joined(PortId{spec.port});
   const Exit exit = exit_by(router, NextHopId{flow.next_hop()});
   if (dhcp || gateway || in == nullptr || in->spec.way == TierWay::Fabric || !exit.tunnel ||
@@ -261,8 +263,16 @@ bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
 bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) const {
   const Router& router = context.router;
   const OfferedFlow& offered = out.slot.offered;
-  const Vif* vif = router.vif(offered.vif);
-  if (vif == nullptr || offered.label > kMaxLabel) return false;
+  const Entrance entrance = entrance_of(router, offered.vif);
+  if (entrance.kind != Entrance::Fabric || offered.label > kMaxLabel) return false;
+  const uint8_t* to = reinterpret_cast<const uint8_t*>(&offered.outer_destination);
+  const Route* own = router.route(entrance.vrf, Family::V4, to);
+  const NextHop* ours = own != nullptr ? router.next_hop(own->next_hop) : nullptr;
+  if (ours == nullptr || ours->kind != NextHopKind::Receive ||
+      scope_behind(context, offered.label, flow.destination4) != flow.scope) {
+    return false;
+  }
+  const Vif* vif = entrance.vif;
   const Joined* nic = joined(PortId{vif->spec.port});
   const Exit exit = exit_by(router, NextHopId{flow.next_hop()});
   const Joined* tenant = exit.rewrite != nullptr ? joined(exit.port) : nullptr;
@@ -309,8 +319,7 @@ bool KernelTier::render(Context& context, const OfferedFlow& offered, Rendered& 
   const bool ports = flow.protocol == ip::kTcp || flow.protocol == ip::kUdp;
   if (flow.family != Family::V4 || !ports || flow.action != FlowAction::Forward || !current ||
       flow.generation == kDeciding || (flow.flags & kFlowL2) != 0 ||
-      (flow.flags & (kFlowInitiator | kFlowReplied)) == 0 ||
-      (flow.destination4[0] & 0xe0) == 0xe0) {
+      (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
     return false;
   }
   if (flow.protocol == ip::kTcp && (!settled(flow) || (flow.tcp & kTcpDead) != 0)) return false;
