@@ -96,7 +96,7 @@ std::string place(const char* name, std::span<const uint64_t> program, const bpf
 
 }  // namespace
 
-std::string KernelTier::join_tenant(Joined& made) {
+std::string KernelTier::join_tenant(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
   const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
@@ -114,7 +114,7 @@ std::string KernelTier::join_tenant(Joined& made) {
   return "";
 }
 
-std::string KernelTier::join_tap(Joined& made) {
+std::string KernelTier::join_tap(Joined& made) const {
   made.companion = "vrt" + std::to_string(made.port.value);
   const std::string& pair = made.companion;
   std::string why = make_companion(pair, made.spec.netns);
@@ -150,32 +150,28 @@ std::string KernelTier::join_tap(Joined& made) {
   return why.empty() ? inside : why;
 }
 
-std::string KernelTier::join_fabric(Joined& made) {
+std::string KernelTier::join_fabric(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
   const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
   return place("fabric_in", programs::fabric_in, fills, made.index, bpf::Hook::Ingress, made.held);
 }
 
-std::string KernelTier::join(PortId port, const TierDevice& device) {
+KernelTier::Joined KernelTier::prepare(PortId port, const TierDevice& device) const {
   Joined made;
   made.port = port;
   made.spec = device;
-  const std::string why = device.way == TierWay::Tenant      ? join_tenant(made)
-                          : device.way == TierWay::TenantTap ? join_tap(made)
-                                                             : join_fabric(made);
-  if (why.empty()) {
-    joined_.push_back(std::move(made));
-    return why;
-  }
-  if (!made.companion.empty()) remove_companion(made.companion);
-  refused_.push_back({port, device.device, why});
-  return why;
+  made.why = device.way == TierWay::Tenant      ? join_tenant(made)
+             : device.way == TierWay::TenantTap ? join_tap(made)
+                                                : join_fabric(made);
+  if (made.why.empty()) return made;
+  made.held.clear();
+  let_go(made);
+  made.companion.clear();
+  return made;
 }
 
-namespace {
-
-void let_go(const KernelTier::Joined& one) {
+void KernelTier::let_go(const Joined& one) {
   if (one.spec.way == TierWay::Tenant) {
     const int none = 0;
     setsockopt(one.spec.socket, SOL_SOCKET, SO_DETACH_BPF, &none, sizeof none);
@@ -183,32 +179,35 @@ void let_go(const KernelTier::Joined& one) {
   if (!one.companion.empty()) remove_companion(one.companion);
 }
 
-}  // namespace
-
 KernelTier::~KernelTier() {
   for (const Joined& one : joined_) let_go(one);
   munmap(lanes_, kLaneBytes);
 }
 
-void KernelTier::leave(Context& context, PortId port) {
-  for (uint32_t i = 0; i < used_; ++i) {
-    Slot& slot = slots_[i];
-    const Joined* in = joined(port);
-    if (slot.state != Slot::Open || in == nullptr) continue;
+void KernelTier::admit(Joined&& prepared) { joined_.push_back(std::move(prepared)); }
+
+std::vector<KernelTier::Joined> KernelTier::leave(Context& context, PortId port) {
+  std::vector<Joined> gone;
+  const Joined* one = joined(port);
+  for (uint32_t i = 0; one != nullptr && i < used_; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state != Slot::Open) continue;
     const bool comes = slot.key.way_protocol >> 8 == kLaneOut && slot.key.in == port.value;
-    if (comes || lanes_[i].device == in->index) close(context, i);
+    if (comes || lanes_[i].device == one->index) close(context, i);
   }
-  std::erase_if(refused_, [&](const Refused& one) { return one.port == port; });
-  std::erase_if(joined_, [&](const Joined& one) {
-    if (one.port != port) return false;
-    let_go(one);
-    return true;
-  });
+  const auto at = std::find_if(joined_.begin(), joined_.end(),
+                               [&](const Joined& each) { return each.port == port; });
+  if (at != joined_.end()) {
+    gone.push_back(std::move(*at));
+    joined_.erase(at);
+  }
+  return gone;
 }
 
 const KernelTier::Joined* KernelTier::joined(PortId port) const {
-  const auto at = std::find_if(joined_.begin(), joined_.end(),
-                               [&](const Joined& one) { return one.port == port; });
+  const auto at = std::find_if(joined_.begin(), joined_.end(), [&](const Joined& one) {
+    return one.port == port && one.why.empty();
+  });
   return at != joined_.end() ? &*at : nullptr;
 }
 
