@@ -99,13 +99,13 @@ std::string place(const char* name, std::span<const uint64_t> program, const bpf
 std::string KernelTier::join_tenant(Joined& made) {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
+  const bpf::Fills with = fills(made.port);
   std::string why =
-      place("tenant_in", programs::tenant_in, fills, made.index, bpf::Hook::Ingress, made.held);
+      place("tenant_in", programs::tenant_in, with, made.index, bpf::Hook::Ingress, made.held);
   if (!why.empty()) return why;
   // After the program that goes by its verdict.
   const bpf::Handle filter = bpf::load_program(
-      bpf::ProgramKind::SocketFilter, programs::tenant_filter, fills, "tenant_filter", &why);
+      bpf::ProgramKind::SocketFilter, programs::tenant_filter, with, "tenant_filter", &why);
   if (!filter.ok()) return reason("program tenant_filter", errno, why);
   const int fd = filter.fd();
   if (setsockopt(made.spec.socket, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof fd) != 0) {
@@ -123,8 +123,8 @@ std::string KernelTier::join_tap(Joined& made) {
     return why;
   }
   made.index = device_index(pair);
-  bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  why = place("companion_in", programs::companion_in, fills, made.index, bpf::Hook::Ingress,
+  bpf::Fills with = fills(made.port);
+  why = place("companion_in", programs::companion_in, with, made.index, bpf::Hook::Ingress,
               made.held);
   if (!why.empty()) return why;
   // The tenant's kernel merges what we send it in segments, if ours is known not to send anything else.
@@ -138,12 +138,12 @@ std::string KernelTier::join_tap(Joined& made) {
       return;
     }
     merges = merges && set_device_merges(pair, true);
-    fills.device = tap;
+    with.device = tap;
     inside =
-        place("companion_out", programs::companion_out, fills, end, bpf::Hook::Ingress, made.held);
-    fills.device = end;
+        place("companion_out", programs::companion_out, with, end, bpf::Hook::Ingress, made.held);
+    with.device = end;
     if (inside.empty()) {
-      inside = place("tap_out", programs::tap_out, fills, tap, bpf::Hook::Egress, made.held);
+      inside = place("tap_out", programs::tap_out, with, tap, bpf::Hook::Egress, made.held);
     }
   });
   made.spec.merges = merges;
@@ -153,8 +153,8 @@ std::string KernelTier::join_tap(Joined& made) {
 std::string KernelTier::join_fabric(Joined& made) {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  return place("fabric_in", programs::fabric_in, fills, made.index, bpf::Hook::Ingress, made.held);
+  const bpf::Fills with = fills(made.port);
+  return place("fabric_in", programs::fabric_in, with, made.index, bpf::Hook::Ingress, made.held);
 }
 
 std::string KernelTier::join(PortId port, const TierDevice& device) {

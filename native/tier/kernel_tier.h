@@ -82,6 +82,10 @@ class KernelTier : public Tier {
   uint32_t open_lanes() const { return open_; }
   uint64_t packets() const { return packets_; }
   uint64_t bytes() const { return bytes_; }
+  // What a program at this port is loaded over.
+  bpf::Fills fills(PortId port) const {
+    return {flows_.fd(), map_.fd(), verdict_.fd(), port.value, 0};
+  }
 
  private:
   // Ours of a lane; the kernel's is lanes_[the same index].
