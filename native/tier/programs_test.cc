@@ -6,7 +6,7 @@
 
 #include <random>
 
-#include "tier/tier_twin.h"
+#include "worker/tier_twin.h"
 
 namespace vrouter::tier_twin {
 namespace {
