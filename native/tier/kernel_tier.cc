@@ -271,6 +271,12 @@ bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) co
       flow.label() - kNoLabel < exit.unfit) {
     return false;
   }
+  // The address they come to is still ours.
+  uint8_t to[4];
+  std::memcpy(to, &offered.outer_destination, 4);
+  const Route* route = router.route(VrfId{vif->spec.vrf}, Family::V4, to);
+  const NextHop* own = route != nullptr ? router.next_hop(route->next_hop) : nullptr;
+  if (own == nullptr || own->kind != NextHopKind::Receive) return false;
   const NextHopId from{flow.rpf_next_hop()};
   if (from != kDiscard) {
     const NextHop* must = router.next_hop(from);
