@@ -14,15 +14,6 @@ namespace {
 constexpr uint32_t kInner = 46;  // where the packet inside is, in a frame of the fabric
 constexpr uint32_t kOuter = 14;
 
-// What may differ, once it has been seen to be right.
-Bytes normalised(Bytes frame, bool tunnel) {
-  if (!tunnel || frame.size() < 34) return frame;
-  EXPECT_EQ(checksum(&frame[14], 20), 0) << "outer checksum";
-  store_be16(&frame[18], 0);
-  store_be16(&frame[24], 0);
-  return frame;
-}
-
 class TierPrograms : public testing::Test {
  protected:
   void SetUp() override {
