@@ -363,12 +363,12 @@ void KernelTier::offer(Context& context, const OfferedFlow& offered) {
   if (to.reverse != kLaneNone) store(lanes_[to.reverse].reverse, index);
 }
 
-// No packet is taken any more. What is still on its way is counted for its vifs, not for the flow, which may be gone.
+// No packet is taken any more. What is still on its way to a second program finds its lane by its key, which stays
+// until forget(), and is counted for its vifs, not for the flow, which may be gone.
 void KernelTier::close(Context& context, uint32_t index) {
   Slot& slot = slots_[index];
   if (slot.state != Slot::Open) return;
   store(lanes_[index].state, kLaneClosing);
-  bpf::map_delete(flows_, &slot.key);
   of_flow_.erase(slot.flow.value);
   settle(context, index);
   slot.flow = FlowId{};
@@ -379,6 +379,13 @@ void KernelTier::close(Context& context, uint32_t index) {
   if (other < kMaxLanes && lanes_[other].reverse == index) {
     store(lanes_[other].reverse, kLaneNone);
   }
+}
+
+// Its key, unless the same flow has another lane by now.
+void KernelTier::forget(uint32_t index) {
+  const lane_key& key = slots_[index].key;
+  uint32_t leads_to = kLaneNone;
+  if (bpf::map_find(flows_, &key, &leads_to) && leads_to == index) bpf::map_delete(flows_, &key);
 }
 
 // Into the flow: what it has carried since last time. Its vifs' come by collect().
@@ -437,6 +444,7 @@ void KernelTier::collect(Context& context) {
       if (load(lanes_[i].state) != kLaneOpen || age > kIdleNs) close(context, i);
     } else if (slot.state == Slot::Closing && age > kClosingNs) {
       store(lanes_[i].state, kLaneClosed);
+      forget(i);
       slot.state = Slot::Resting;
       slot.since_ns = context.now_ns;
     } else if (slot.state == Slot::Resting && age > kRestNs) {

@@ -121,6 +121,7 @@ class KernelTier : public Tier {
   std::string join_tap(Joined& made);
   std::string join_fabric(Joined& made);
   void close(Context& context, uint32_t index);
+  void forget(uint32_t index);
   void settle(Context& context, uint32_t index);  // the flow's own numbers
   uint32_t lane_of(FlowId flow) const {
     const auto at = of_flow_.find(flow.value);

@@ -250,20 +250,30 @@ TEST_F(TierLanes, ASlotRestsBeforeItIsAnothers) {
   carry();
 }
 
-// What was between two programs when its lane closed is counted where it came in and left.
-TEST_F(TierLanes, WhatWasOnItsWayIsCounted) {
+// What was between two programs when its lane closed still goes, and is counted where it came in and left; also when
+// the flow has another lane meanwhile. Later there is nobody whose it was.
+TEST_F(TierLanes, WhatIsOnItsWayStillGoes) {
   offer();
+  const Bytes frame = tenant_frame(ip_packet(ends_));
   const auto& vifs = twin_.context().counters.vifs;
   const uint64_t rx = vifs[1].rx_packets;
   const uint64_t tx = vifs[0].tx_packets;
   tier().met(twin_.context(), twin_.first.flow(ends_));
-  EXPECT_EQ(twin_.programs.companion(tenant_frame(ip_packet(ends_))).result, kNext + 3)
-      << "no key leads to it any more";
-  twin_.programs.at(kOut).packets += 1;
-  twin_.programs.at(kOut).bytes += 50;
+  EXPECT_FALSE(twin_.programs.by_tap(frame));
+  EXPECT_EQ(twin_.programs.companion(frame).result, kRedirected);
+  EXPECT_EQ(twin_.programs.at(kOut).packets, 1u);
+  twin_.offer(ends_);
+  EXPECT_TRUE(twin_.programs.by_tap(frame));
+  EXPECT_EQ(twin_.programs.at(2).packets, 1u);
   collect_at(kStart + kClosingNs + 1);
-  EXPECT_EQ(vifs[1].rx_packets, rx + 1);
-  EXPECT_EQ(vifs[0].tx_packets, tx + 1);
+  EXPECT_EQ(vifs[1].rx_packets, rx + 2);
+  EXPECT_EQ(vifs[0].tx_packets, tx + 2);
+  EXPECT_EQ(state(kOut), uint32_t{kLaneClosed});
+  EXPECT_TRUE(twin_.programs.by_tap(frame)) << "its key is the new lane's";
+  tier().met(twin_.context(), twin_.first.flow(ends_));
+  collect_at(kStart + 2 * kClosingNs + 2);
+  EXPECT_FALSE(twin_.programs.by_tap(frame));
+  EXPECT_EQ(twin_.programs.companion(frame).result, kDropped);
 }
 
 TEST_F(TierLanes, IdleLanesMakeRoom) {

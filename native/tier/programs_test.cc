@@ -447,7 +447,7 @@ TEST_F(TierPrograms, WhatOpensOrEndsClosesBothLanes) {
   }
   twin_.programs.at(0).state = kLaneClosed;
   EXPECT_FALSE(carried(1, out_frame(ends)));
-  EXPECT_EQ(twin_.programs.companion(out_frame(ends)).result, 2) << "nobody's: dropped";
+  EXPECT_EQ(twin_.programs.companion(out_frame(ends)).result, kDropped) << "nobody's: dropped";
 }
 
 // Of a super-packet its segments must fit. Whether it is taken is the filter's word: what follows needs more of a

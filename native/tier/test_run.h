@@ -27,6 +27,7 @@ struct Ran {
   Bytes frame;
 };
 constexpr int kNext = -1;
+constexpr int kDropped = 2;
 constexpr int kRedirected = 7;
 
 inline Ran run(const bpf::Handle& program, const Bytes& frame, uint32_t gso_size = 0) {
