@@ -155,7 +155,11 @@ std::vector<Row> rows_of_packet(uint32_t at) {
        },
        true, true},
       {"PSH, URG, ECE, CWR", [at](Bytes& f) { f[at + 33] |= 0xe8; }, true, true},
-      {"version 6", [at](Bytes& f) { f[at] = 0x65; }},
+      {"version 6",
+       [at](Bytes& f) {
+         f[at] = 0x65;
+         fix_ip(f, at);
+       }},
       {"options",
        [at](Bytes& f) {
          f[at] = 0x46;
@@ -481,6 +485,17 @@ TEST_F(TierPrograms, WhatIsCutShortIsNotCarried) {
     EXPECT_TRUE(carried(1, out));
     EXPECT_TRUE(carried(0, in));
   }
+}
+
+// A flow whose packets may come from anywhere takes them from any far end, but not from none.
+TEST_F(TierPrograms, AnyFarEndIsOne) {
+  const Ends ends = to_client(Plain, kUdp);
+  twin_.programs.at(3).outer_source = 0;
+  twin_.second.engine.flows()[twin_.second.flow(reversed(ends))].set_rpf_next_hop(kDiscard.value);
+  EXPECT_TRUE(carried(0, in_frame(ends, 77)));
+  const Bytes frame = fabric_frame(ip_packet(reversed(ends)), 0);
+  EXPECT_FALSE(carried(0, frame));
+  EXPECT_FALSE(express(0, frame));
 }
 
 // A verdict is for the packet behind the filter and for no other.
