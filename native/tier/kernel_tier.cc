@@ -438,7 +438,8 @@ void KernelTier::collect(Context& context) {
         if (slot.composite) vrf.ecmp_composites += packets;
       }
     }
-    const uint64_t age = context.now_ns - slot.since_ns;
+    // Another worker may be ahead of this one by a breath.
+    const uint64_t age = context.now_ns - std::min(context.now_ns, slot.since_ns);
     if (slot.state == Slot::Open) {
       // Ended by a program, or without packets: others may need the room.
       if (load(lanes_[i].state) != kLaneOpen || age > kIdleNs) close(context, i);

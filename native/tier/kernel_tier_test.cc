@@ -289,6 +289,18 @@ TEST_F(TierLanes, IdleLanesMakeRoom) {
   EXPECT_EQ(tier().open_lanes(), 0u);
 }
 
+// Workers' clocks are not one: what another did a moment later has no age, and not all of it.
+TEST_F(TierLanes, AnotherWorkersClockMayBeAhead) {
+  twin_.context().now_ns = kStart + 1000;
+  offer();
+  collect_at(kStart + 900);
+  EXPECT_EQ(tier().open_lanes(), 2u);
+  twin_.context().now_ns = kStart + 2000;
+  tier().met(twin_.context(), twin_.first.flow(ends_));
+  collect_at(kStart + 1900);
+  EXPECT_EQ(state(kOut), uint32_t{kLaneClosing});
+}
+
 TEST_F(TierLanes, PauseClosesAllAndTakesNone) {
   offer();
   carry();
