@@ -191,12 +191,12 @@ KernelTier::~KernelTier() {
 }
 
 void KernelTier::leave(Context& context, PortId port) {
-  for (uint32_t i = 0; i < used_; ++i) {
-    Slot& slot = slots_[i];
-    const Joined* in = joined(port);
-    if (slot.state != Slot::Open || in == nullptr) continue;
-    const bool comes = slot.key.way_protocol >> 8 == kLaneOut && slot.key.in == port.value;
-    if (comes || lanes_[i].device == in->index) close(context, i);
+  const Joined* gone = joined(port);
+  for (uint32_t i = 0; gone != nullptr && i < used_; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state == Slot::Open && (slot.port == port || lanes_[i].device == gone->index)) {
+      close(context, i);
+    }
   }
   std::erase_if(refused_, [&](const Refused& one) { return one.port == port; });
   std::erase_if(joined_, [&](const Joined& one) {
@@ -248,6 +248,7 @@ bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
              flow.label() << rewrite.label_shift | rewrite.label_low);
   std::memcpy(out.to.mac, spec.mac.bytes.data(), 6);
   out.to.gateway_too = 1;
+  out.slot.port = PortId{spec.port};
   out.slot.key.in = spec.port;
   out.slot.key.way_protocol = kLaneOut << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;
@@ -295,6 +296,7 @@ bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) co
   std::memcpy(out.to.mac, vif->spec.mac.bytes.data(), 6);
   out.to.merge =
       tenant->spec.way == TierWay::TenantTap && tenant->spec.merges && flow.protocol == ip::kTcp;
+  out.slot.port = PortId{vif->spec.port};
   out.slot.key.in = offered.label;
   out.slot.key.way_protocol = kLaneIn << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;

@@ -93,6 +93,7 @@ class KernelTier : public Tier {
     FlowId flow;
     OfferedFlow offered;
     lane_key key;
+    PortId port;  // its packets come in by
     VifId in_vif;
     VifId out_vif;
     uint32_t in_frame = 0;  // bytes that its frames have in front of the IP packet, as they come …

@@ -315,6 +315,21 @@ TEST_F(TierLanes, PauseClosesAllAndTakesNone) {
   EXPECT_EQ(tier().open_lanes(), 2u);
 }
 
+TEST_F(TierLanes, APortThatLeavesTakesBothHalvesAlong) {
+  for (const uint32_t port : {0u, 1u}) {
+    Twin twin;
+    ASSERT_EQ(twin.make(), "");
+    twin.open(ends_, kFarNode);
+    twin.offer(ends_);
+    ASSERT_EQ(twin.tier->open_lanes(), 2u);
+    twin.tier->leave(twin.context(), twin.first.ids[2]);
+    EXPECT_EQ(twin.tier->open_lanes(), 2u) << "has not joined";
+    twin.tier->leave(twin.context(), twin.first.ids[port]);
+    EXPECT_EQ(twin.tier->open_lanes(), 0u) << port;
+    EXPECT_EQ(twin.tier->joined().size(), 1u);
+  }
+}
+
 TEST_F(TierLanes, OfferedAgainItHasItsLane) {
   offer();
   twin_.offer(ends_);
