@@ -4,46 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <thread>
 
 #include "worker/tier_twin.h"
 
 namespace vrouter {
 namespace {
 
-// A tenant's namespace, by a path; it goes with its descriptor.
-class Elsewhere {
- public:
-  Elsewhere() {
-    std::thread([this] {
-      if (unshare(CLONE_NEWNET) == 0)
-        fd_ = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    }).join();
-  }
-  ~Elsewhere() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Elsewhere(const Elsewhere&) = delete;
-  Elsewhere& operator=(const Elsewhere&) = delete;
-  bool ok() const { return fd_ >= 0; }
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
-  bool run(const std::string& command) const {
-    bool done = false;
-    const std::string why = in_namespace(
-        path(), [&] { done = std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; });
-    EXPECT_EQ(why, "");
-    return done;
-  }
-  uint32_t index(const std::string& name) const {
-    uint32_t found = 0;
-    EXPECT_EQ(in_namespace(path(), [&] { found = device_index(name); }), "");
-    return found;
-  }
-
- private:
-  int fd_ = -1;
-};
+using tier_twin::Elsewhere;
 
 class TierDevices : public testing::Test {
  protected:

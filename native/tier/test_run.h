@@ -11,9 +11,11 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "port/scratch_namespace.h"
+#include "tier/devices.h"
 #include "tier/kernel_tier.h"
 #include "tier/programs.h"
 
@@ -52,6 +54,42 @@ inline Ran run(const bpf::Handle& program, const Bytes& frame, uint32_t gso_size
   ran.frame.resize(ran.error == 0 ? attr.test.data_size_out : 0);
   return ran;
 }
+
+// A tenant's namespace, by a path; it goes with its descriptor.
+class Elsewhere {
+ public:
+  Elsewhere() {
+    std::thread([this] {
+      if (unshare(CLONE_NEWNET) == 0)
+        fd_ = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    }).join();
+  }
+  ~Elsewhere() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Elsewhere(const Elsewhere&) = delete;
+  Elsewhere& operator=(const Elsewhere&) = delete;
+  bool ok() const { return fd_ >= 0; }
+  std::string path() const {
+    return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(fd_);
+  }
+
+  bool run(const std::string& command) const {
+    bool done = false;
+    const std::string why = in_namespace(
+        path(), [&] { done = std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; });
+    EXPECT_EQ(why, "");
+    return done;
+  }
+  uint32_t index(const std::string& name) const {
+    uint32_t found = 0;
+    EXPECT_EQ(in_namespace(path(), [&] { found = device_index(name); }), "");
+    return found;
+  }
+
+ private:
+  int fd_ = -1;
+};
 
 // What a tier joins, in a namespace of its own.
 class Devices {
