@@ -99,13 +99,13 @@ std::string place(const char* name, std::span<const uint64_t> program, const bpf
 std::string KernelTier::join_tenant(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
+  const bpf::Fills with = fills(made.port);
   std::string why =
-      place("tenant_in", programs::tenant_in, fills, made.index, bpf::Hook::Ingress, made.held);
+      place("tenant_in", programs::tenant_in, with, made.index, bpf::Hook::Ingress, made.held);
   if (!why.empty()) return why;
   // After the program that goes by its verdict.
   const bpf::Handle filter = bpf::load_program(
-      bpf::ProgramKind::SocketFilter, programs::tenant_filter, fills, "tenant_filter", &why);
+      bpf::ProgramKind::SocketFilter, programs::tenant_filter, with, "tenant_filter", &why);
   if (!filter.ok()) return reason("program tenant_filter", errno, why);
   const int fd = filter.fd();
   if (setsockopt(made.spec.socket, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof fd) != 0) {
@@ -123,8 +123,8 @@ std::string KernelTier::join_tap(Joined& made) const {
     return why;
   }
   made.index = device_index(pair);
-  bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  why = place("companion_in", programs::companion_in, fills, made.index, bpf::Hook::Ingress,
+  bpf::Fills with = fills(made.port);
+  why = place("companion_in", programs::companion_in, with, made.index, bpf::Hook::Ingress,
               made.held);
   if (!why.empty()) return why;
   // The tenant's kernel merges what we send it in segments, if ours is known not to send anything else.
@@ -138,12 +138,12 @@ std::string KernelTier::join_tap(Joined& made) const {
       return;
     }
     merges = merges && set_device_merges(pair, true);
-    fills.device = tap;
+    with.device = tap;
     inside =
-        place("companion_out", programs::companion_out, fills, end, bpf::Hook::Ingress, made.held);
-    fills.device = end;
+        place("companion_out", programs::companion_out, with, end, bpf::Hook::Ingress, made.held);
+    with.device = end;
     if (inside.empty()) {
-      inside = place("tap_out", programs::tap_out, fills, tap, bpf::Hook::Egress, made.held);
+      inside = place("tap_out", programs::tap_out, with, tap, bpf::Hook::Egress, made.held);
     }
   });
   made.spec.merges = merges;
@@ -153,8 +153,8 @@ std::string KernelTier::join_tap(Joined& made) const {
 std::string KernelTier::join_fabric(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  return place("fabric_in", programs::fabric_in, fills, made.index, bpf::Hook::Ingress, made.held);
+  const bpf::Fills with = fills(made.port);
+  return place("fabric_in", programs::fabric_in, with, made.index, bpf::Hook::Ingress, made.held);
 }
 
 KernelTier::Joined KernelTier::prepare(PortId port, const TierDevice& device) const {
@@ -191,9 +191,9 @@ std::vector<KernelTier::Joined> KernelTier::leave(Context& context, PortId port)
   const Joined* one = joined(port);
   for (uint32_t i = 0; one != nullptr && i < used_; ++i) {
     const Slot& slot = slots_[i];
-    if (slot.state != Slot::Open) continue;
-    const bool comes = slot.key.way_protocol >> 8 == kLaneOut && slot.key.in == port.value;
-    if (comes || lanes_[i].device == one->index) close(context, i);
+    if (slot.state == Slot::Open && (slot.port == port || lanes_[i].device == one->index)) {
+      close(context, i);
+    }
   }
   const auto at = std::find_if(joined_.begin(), joined_.end(),
                                [&](const Joined& each) { return each.port == port; });
@@ -249,6 +249,7 @@ bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
              flow.label() << rewrite.label_shift | rewrite.label_low);
   std::memcpy(out.to.mac, spec.mac.bytes.data(), 6);
   out.to.gateway_too = 1;
+  out.slot.port = PortId{spec.port};
   out.slot.key.in = spec.port;
   out.slot.key.way_protocol = kLaneOut << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;
@@ -264,6 +265,7 @@ bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) co
   const OfferedFlow& offered = out.slot.offered;
   const Entrance entrance = entrance_of(router, offered.vif);
   if (entrance.kind != Entrance::Fabric || offered.label > kMaxLabel) return false;
+  // The address they come to is still ours, and the label the flow's.
   const uint8_t* to = reinterpret_cast<const uint8_t*>(&offered.outer_destination);
   const Route* own = router.route(entrance.vrf, Family::V4, to);
   const NextHop* ours = own != nullptr ? router.next_hop(own->next_hop) : nullptr;
@@ -298,6 +300,7 @@ bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) co
   std::memcpy(out.to.mac, vif->spec.mac.bytes.data(), 6);
   out.to.merge =
       tenant->spec.way == TierWay::TenantTap && tenant->spec.merges && flow.protocol == ip::kTcp;
+  out.slot.port = PortId{vif->spec.port};
   out.slot.key.in = offered.label;
   out.slot.key.way_protocol = kLaneIn << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;
@@ -365,12 +368,12 @@ void KernelTier::offer(Context& context, const OfferedFlow& offered) {
   if (to.reverse != kLaneNone) store(lanes_[to.reverse].reverse, index);
 }
 
-// No packet is taken any more. What is still on its way is counted for its vifs, not for the flow, which may be gone.
+// No packet is taken any more. What is still on its way to a second program finds its lane by its key, which stays
+// until forget(), and is counted for its vifs, not for the flow, which may be gone.
 void KernelTier::close(Context& context, uint32_t index) {
   Slot& slot = slots_[index];
   if (slot.state != Slot::Open) return;
   store(lanes_[index].state, kLaneClosing);
-  bpf::map_delete(flows_, &slot.key);
   of_flow_.erase(slot.flow.value);
   settle(context, index);
   slot.flow = FlowId{};
@@ -381,6 +384,13 @@ void KernelTier::close(Context& context, uint32_t index) {
   if (other < kMaxLanes && lanes_[other].reverse == index) {
     store(lanes_[other].reverse, kLaneNone);
   }
+}
+
+// Its key, unless the same flow has another lane by now.
+void KernelTier::forget(uint32_t index) {
+  const lane_key& key = slots_[index].key;
+  uint32_t leads_to = kLaneNone;
+  if (bpf::map_find(flows_, &key, &leads_to) && leads_to == index) bpf::map_delete(flows_, &key);
 }
 
 // Into the flow: what it has carried since last time. Its vifs' come by collect().
@@ -433,12 +443,14 @@ void KernelTier::collect(Context& context) {
         if (slot.composite) vrf.ecmp_composites += packets;
       }
     }
-    const uint64_t age = context.now_ns - slot.since_ns;
+    // Another worker may be ahead of this one by a breath.
+    const uint64_t age = context.now_ns - std::min(context.now_ns, slot.since_ns);
     if (slot.state == Slot::Open) {
       // Ended by a program, or without packets: others may need the room.
       if (load(lanes_[i].state) != kLaneOpen || age > kIdleNs) close(context, i);
     } else if (slot.state == Slot::Closing && age > kClosingNs) {
       store(lanes_[i].state, kLaneClosed);
+      forget(i);
       slot.state = Slot::Resting;
       slot.since_ns = context.now_ns;
     } else if (slot.state == Slot::Resting && age > kRestNs) {

@@ -80,6 +80,10 @@ class KernelTier : public Tier {
   uint32_t open_lanes() const { return open_; }
   uint64_t packets() const { return packets_; }
   uint64_t bytes() const { return bytes_; }
+  // What a program at this port is loaded over.
+  bpf::Fills fills(PortId port) const {
+    return {flows_.fd(), map_.fd(), verdict_.fd(), port.value, 0};
+  }
 
  private:
   // Ours of a lane; the kernel's is lanes_[the same index].
@@ -87,6 +91,7 @@ class KernelTier : public Tier {
     FlowId flow;
     OfferedFlow offered;
     lane_key key;
+    PortId port;  // its packets come in by
     VifId in_vif;
     VifId out_vif;
     uint32_t in_frame = 0;  // bytes that its frames have in front of the IP packet, as they come …
@@ -115,6 +120,7 @@ class KernelTier : public Tier {
   std::string join_tap(Joined& made) const;
   std::string join_fabric(Joined& made) const;
   void close(Context& context, uint32_t index);
+  void forget(uint32_t index);
   void settle(Context& context, uint32_t index);  // the flow's own numbers
   uint32_t lane_of(FlowId flow) const {
     const auto at = of_flow_.find(flow.value);
