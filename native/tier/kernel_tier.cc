@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "path/express_flow.h"
 #include "tier/devices.h"
@@ -195,12 +196,10 @@ std::vector<KernelTier::Joined> KernelTier::leave(Context& context, PortId port)
       close(context, i);
     }
   }
-  const auto at = std::find_if(joined_.begin(), joined_.end(),
-                               [&](const Joined& each) { return each.port == port; });
-  if (at != joined_.end()) {
-    gone.push_back(std::move(*at));
-    joined_.erase(at);
-  }
+  const auto stays = std::stable_partition(joined_.begin(), joined_.end(),
+                                           [&](const Joined& each) { return each.port != port; });
+  std::move(stays, joined_.end(), std::back_inserter(gone));
+  joined_.erase(stays, joined_.end());
   return gone;
 }
 

@@ -63,6 +63,12 @@ class KernelTier : public Tier {
 
   // --- control side, while workers are held ---
   void admit(Joined&& prepared);
+  std::string join(PortId port, const TierDevice& device) {  // both, where nobody has to wait
+    Joined made = prepare(port, device);
+    const std::string why = made.why;
+    admit(std::move(made));
+    return why;
+  }
   std::vector<Joined> leave(Context& context, PortId port);  // what let_go() is due for
   void revise(Context& context);                             // after anything was committed
   void pause(bool on, Context& context);  // captures and traces see all packets, or none is carried

@@ -130,7 +130,9 @@ TEST_F(TierWire, OthersGoWhereTheyWentBefore) {
 // With the tier, or with its port, all that was attached goes.
 TEST_F(TierWire, WhatHasLeftIsNotCarried) {
   const Bytes out = tenant_frame(ip_packet(to_client(Plain, kUdp)));
-  tier_->leave(side_->engine.context(), side_->ids[1]);
+  for (const auto& one : tier_->leave(side_->engine.context(), side_->ids[1])) {
+    KernelTier::let_go(one);
+  }
   pod_->send(out);
   EXPECT_EQ(port_->receive(kArrives), out);
   ASSERT_EQ(tier_->join(side_->ids[1], {TierWay::Tenant, "ten0", "", port_->fd(), true}), "");
