@@ -9,6 +9,8 @@ import { whyNot } from '../support/lab.ts';
 import { addressOf, IDS, type Id, type Plan, TierLab } from '../support/tier-lab.ts';
 
 const why = whyNot('python3', 'tc', 'ethtool', 'ping');
+/** Datagrams of a super-packet. */
+const BATCH = 8;
 
 interface Variant extends Plan {
   readonly name: string;
@@ -153,12 +155,34 @@ for (const variant of VARIANTS) {
       expect(flow).toMatchObject({ packets: sent, bytes: sent * (64 + 28) });
     });
 
+    it('carries datagrams that are sent as super-packets, each as it was', async () => {
+      const before = await lookAtBoth();
+      const stream = await lab.stream(8000, { sizes: [1000], batch: BATCH, port: 11 });
+      await lab.lab.until(
+        'some thousands of them',
+        async () => (stream.arrivals().length > 6000 ? true : undefined),
+        10_000,
+      );
+      const { sent, missing, arrivals } = await stream.end();
+      expect(missing).toEqual([]);
+      expect(arrivals).toHaveLength(sent);
+      expect(new Set(arrivals.map(({ size }) => size))).toEqual(new Set([1000]));
+      const after = await lookAtBoth();
+      for (const id of IDS) agree(before[id], after[id], false);
+      expect(after[1].carried - before[1].carried).toBeGreaterThan(6000 / BATCH / 4);
+    });
+
     it('leaves datagrams above the MTU to the process: their fragments arrive, among others', async () => {
       const big = 4000;
       const small = Array.from({ length: 299 }, () => 64);
       const stream = await lab.stream(1500, { sizes: [...small, big], port: 10 });
       // Carried between two of them.
       await lab.untilCarried(1, stream, 0.05);
+      await lab.lab.until(
+        'three of them',
+        async () => (stream.arrivals().length > 900 ? true : undefined),
+        5_000,
+      );
       const { sent, missing, arrivals } = await stream.end();
       expect(missing).toEqual([]);
       expect(arrivals).toHaveLength(sent);

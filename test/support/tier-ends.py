@@ -2,8 +2,9 @@
 
   serve PORT BYTES PAUSE SEED, connect PORT BYTES PAUSE SEED ADDRESS
       both send BYTES, with PAUSE seconds after each 64 KiB, read all there is, print what they sent and got
-  hear PORT FILE, say PORT RATE SIZES ADDRESS
-      numbered datagrams; FILE: number, kernel's time of arrival in ns, size; say prints how many it sent
+  hear PORT FILE, say PORT RATE SIZES ADDRESS BATCH
+      numbered datagrams; FILE: number, kernel's time of arrival in ns, size; say prints how many it sent,
+      BATCH of them, of one size, as one super-packet (UDP_SEGMENT)
   finish PORT HOW, begin PORT HOW ADDRESS
       512 KiB in small segments, a word back; then HOW is fin: `finish` closes first; or reset: by `begin`
   watch DEVICE MARK
@@ -95,12 +96,13 @@ elif what == 'hear':
 
 elif what == 'say':
     port, rate, address = int(args[0]), int(args[1]), args[3]
-    sizes = [int(size) for size in args[2].split(',')]
+    sizes, batch = [int(size) for size in args[2].split(',')], int(args[4])
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     # Bigger than the MTU: in fragments.
     s.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER
     s.bind(('', 40000 + port))
+    if batch > 1: s.setsockopt(socket.IPPROTO_UDP, 103, sizes[0])  # UDP_SEGMENT
     # No connect(): what an ICMP error says is not heard.
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     sent, began = 0, time.monotonic()
@@ -110,7 +112,11 @@ elif what == 'say':
         if due - sent > max(1, rate // 50):
             began += (due - sent - 1) / rate
             due = sent + 1
-        while sent < due:
+        while batch > 1 and sent + batch <= due:
+            all = b''.join(struct.pack('<Q', sent + i).ljust(sizes[0], b'x') for i in range(batch))
+            s.sendto(all, (address, port))
+            sent += batch
+        while batch == 1 and sent < due:
             s.sendto(struct.pack('<Q', sent).ljust(sizes[sent % len(sizes)], b'x'), (address, port))
             sent += 1
         time.sleep(0.0005)

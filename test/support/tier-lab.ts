@@ -233,16 +233,18 @@ export class TierLab {
 
   async stream(
     rate: number,
-    { tenant = 'red', sizes = [64], port = 9 } = {} as {
+    { tenant = 'red', sizes = [64], port = 9, batch = 1 } = {} as {
       tenant?: Tenant;
       sizes?: readonly number[];
       port?: number;
+      /** So many, of one size, as one super-packet. */
+      batch?: number;
     },
   ): Promise<Stream> {
     const file = this.lab.path(`stream${++this.#streams}`);
     const receiver = await this.ends(this.pod(2, tenant), true, 'hear', `${port}`, file);
     const address = addressOf(2, tenant);
-    const plan = [`${port}`, `${rate}`, `${sizes}`, address];
+    const plan = [`${port}`, `${rate}`, `${sizes}`, address, `${batch}`];
     const sender = await this.ends(this.pod(1, tenant), false, 'say', ...plan);
     const arrivals = () => {
       const bytes = readFileSync(file);
