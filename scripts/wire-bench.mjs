@@ -2,9 +2,10 @@
 //   pod to pod across two nodes on real kernels, through MPLSoUDP, against the kernel's own VXLAN (bridge, vxlan,
 //   veth pods) over the same veth underlay, in pairs, one after the other. Needs root, iperf3, sockperf, ethtool.
 //
-// The lab is wire-lab.mjs's. Steal is what the hypervisor took meanwhile, in ticks. Where the data plane is a process,
-// the machine sets a limit; it is measured in the same turns: a bare relay in our place (bench/peers/bare_relay.cc)
-// on rows with TAP pods, and what one process more on the way costs at least.
+// The lab is wire-lab.mjs's; vRouter is a node with its kernel tier. In the same turns, for what the tier is worth and
+// what a process can do here at all: the same node without it, and on rows with TAP pods a bare relay in its
+// place (bench/peers/bare_relay.cc); and what one process more on the way costs at least. Steal is what the
+// hypervisor took meanwhile, in ticks.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -159,31 +160,34 @@ say(
   `hop: ${hopUs.toFixed(1)} us from one process to the next on one core (pipe); a round trip through two nodes has four more than the kernel's`,
 );
 for (const row of ROWS.filter(({ name }) => name.includes(options.only))) {
-  const { sides } = await labOf(row.lab);
-  const bareSide =
-    row.lab.pods === 'tap' ? (await labOf({ ...row.lab, relay })).sides.vrouter : undefined;
-  const [base, ours, bare] = [[], [], []];
+  const { sides } = await labOf({ ...row.lab, tier: true });
+  const others = [['without the kernel tier', (await labOf(row.lab)).sides.vrouter]];
+  if (row.lab.pods === 'tap')
+    others.push(['a bare relay there', (await labOf({ ...row.lab, relay })).sides.vrouter]);
+  const [base, ours] = [[], []];
+  const beside = others.map(() => []);
   const before = steal();
   for (let i = 0; i < rounds; i++) {
     base.push(row.measure(sides.kernel));
     ours.push(row.measure(sides.vrouter));
-    if (bareSide !== undefined) bare.push(row.measure(bareSide));
+    for (const [n, [, side]] of others.entries()) beside[n].push(row.measure(side));
   }
   report(row.name, row.unit, base, ours, { least: row.least, most: row.most }, steal() - before);
-  if (bareSide === undefined) continue;
-  const ratio = median(bare) / median(base);
-  results.push({
-    name: `${row.name}, bare relay`,
-    unit: row.unit,
-    base,
-    ours: bare,
-    ratio,
-    met: true,
-  });
-  say(`  a bare relay there: ${spread(bare)} ${row.unit}, ratio ${ratio.toFixed(2)}`);
+  for (const [n, [word]] of others.entries()) {
+    const ratio = median(beside[n]) / median(base);
+    results.push({
+      name: `${row.name}, ${word}`,
+      unit: row.unit,
+      base,
+      ours: beside[n],
+      ratio,
+      met: true,
+    });
+    say(`  ${word}: ${spread(beside[n])} ${row.unit}, ratio ${ratio.toFixed(2)}`);
+  }
 }
 if ('idle node'.includes(options.only) || options.only === '') {
-  const { children } = await labOf({ pods: 'tap' });
+  const { children } = await labOf({ pods: 'tap', tier: true });
   await sleep(1000);
   const before = children.map(({ pid }) => ticks(pid));
   await sleep(10_000);
@@ -200,40 +204,61 @@ if ('idle node'.includes(options.only) || options.only === '') {
   );
 }
 if ('coalescing on a plain wire'.includes(options.only) || options.only === '') {
-  const off = await labOf({ pods: 'tap', wire: true, coalesce: false });
-  const on = await labOf({ pods: 'tap', wire: true });
-  const [base, ours] = [[], []];
+  // Four ways to receive the same wire, in turns.
+  const ways = [];
+  for (const [word, spec] of [
+    ['in the process, without', { coalesce: false }],
+    ['in the process, with', {}],
+    ['by the kernel tier, without', { coalesce: false, tier: true }],
+    ['by the kernel tier, with', { tier: true }],
+  ])
+    ways.push({
+      word,
+      lab: await labOf({ pods: 'tap', wire: true, ...spec }),
+      rates: [],
+      spent: [],
+    });
+  const kernel = [];
   const before = steal();
-  const spent = { without: [], with: [] };
   /** TCP, and what each process used of the cores meanwhile, per Gb/s. */
-  const spending = (word, { sides, children }) => {
+  const spending = ({ lab: { sides, children }, rates, spent }) => {
     const from = children.map(({ pid }) => ticks(pid));
     const end = iperf(sides.vrouter);
     const rate = end.sum_received.bits_per_second / 1e9;
     const nodes = children.map(({ pid }, i) => (ticks(pid) - from[i]) / seconds);
     const { host_total, remote_total } = end.cpu_utilization_percent;
-    spent[word].push([host_total, ...nodes, remote_total].map((percent) => percent / rate));
-    return rate;
+    spent.push([host_total, ...nodes, remote_total].map((percent) => percent / rate));
+    rates.push(rate);
   };
   for (let i = 0; i < rounds; i++) {
-    base.push(spending('without', off));
-    ours.push(spending('with', on));
+    kernel.push(tcp(ways[0].lab.sides.kernel));
+    for (const way of ways) spending(way);
   }
+  const stolen = steal() - before;
+  const [plain, merged, tier, tierMerged] = ways.map(({ rates }) => rates);
+  const words = ['without', 'with'];
+  const name = 'coalescing on a plain wire (TCP, TAP pods)';
   report(
-    'coalescing on a plain wire (TCP, TAP pods)',
-    'Gb/s',
-    base,
-    ours,
-    { least: 2 },
-    steal() - before,
-    ['without', 'with'],
+    `${name}, a node at its best against one in the process without it`,
+    ...['Gb/s', plain, tierMerged, { least: 2 }, stolen, words],
   );
-  for (const [word, rows] of Object.entries(spent)) {
+  for (const [where, base, ours] of [
+    ['in the process', plain, merged],
+    ['by the kernel tier', tier, tierMerged],
+  ]) {
+    const ratio = median(ours) / median(base);
+    results.push({ name: `${name}, ${where}`, unit: 'Gb/s', base, ours, ratio, met: true });
+    say(
+      `  ${where}: without ${spread(base)}, with ${spread(ours)} Gb/s; ratio of medians ${ratio.toFixed(2)}`,
+    );
+  }
+  say(`  kernel VXLAN on that wire: ${spread(kernel)} Gb/s`);
+  for (const { word, spent } of ways) {
     const [client, sender, receiver, server] = [0, 1, 2, 3].map((i) =>
-      median(rows.map((row) => row[i])).toFixed(1),
+      median(spent.map((row) => row[i])).toFixed(1),
     );
     say(
-      `  ${word}: % of a core for each Gb/s: client ${client}, its node (and the kernel that cuts for it) ${sender}, node that receives ${receiver}, server ${server}`,
+      `  ${word}: % of a core for each Gb/s: client ${client} (by the kernel tier: and all up to the server), its node ${sender}, node that receives ${receiver}, server ${server}`,
     );
   }
 }

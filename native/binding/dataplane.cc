@@ -692,9 +692,9 @@ Napi::Object Dataplane::tier_info(Napi::Env env) {
   };
   if (tier != nullptr) {
     for (const auto& one : tier->joined()) {
-      add(one.port, one.spec.device, tier_way_name(one.spec.way));
+      add(one.port, one.spec.device,
+          one.why.empty() ? tier_way_name(one.spec.way) : "none: " + one.why);
     }
-    for (const auto& one : tier->refused()) add(one.port, one.device, "none: " + one.why);
   }
   out.Set("devices", devices);
   return out;

@@ -24,7 +24,6 @@
 #include "wire/vxlan.h"
 
 namespace vrouter {
-namespace {
 
 Entrance entrance_of(const Router& router, VifId id) {
   Entrance e;
@@ -56,6 +55,8 @@ Entrance entrance_of(const Router& router, VifId id) {
   }
   return e;
 }
+
+namespace {
 
 // Whose flows packets with this label are of (decap.cc, enter(); where nobody says, route.cc).
 void look_up_label(const Router& router, uint32_t label, Memory& memory) {
@@ -108,6 +109,19 @@ bool find_receiver(Context& context, const uint8_t* address, Memory& memory) {
   }
   return memory.receiver_known;
 }
+
+}  // namespace
+
+uint32_t scope_behind(Context& context, uint32_t label, const uint8_t* destination4) {
+  Memory memory;
+  look_up_label(context.router, label, memory);
+  if (memory.owner == Owner::Label) return memory.scope;
+  const bool known =
+      memory.owner == Owner::Receiver && find_receiver<Ip4>(context, destination4, memory);
+  return known ? memory.receiver_scope : 0;
+}
+
+namespace {
 
 template <class Ip>
 bool is_own(const Router& router, const uint8_t* address, Memory& memory) {

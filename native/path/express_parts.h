@@ -72,6 +72,10 @@ struct Entrance {
   const MacTable* macs = nullptr;  // a tenant's, whose bridged frames need no flow
 };
 
+Entrance entrance_of(const Router& router, VifId id);  // express.cc, like the next
+// Whose flows packets to this IPv4 address with this label are of; 0: nobody's that this room knows.
+uint32_t scope_behind(Context& context, uint32_t label, const uint8_t* destination4);
+
 // The way out by a next hop, as far as all packets that take it have it in common.
 struct Exit {
   NextHopId id;

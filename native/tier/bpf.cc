@@ -149,6 +149,14 @@ bool map_update(const Handle& map, const void* key, const void* value) {
   return call(BPF_MAP_UPDATE_ELEM, &u.attr, sizeof u.attr) == 0;
 }
 
+bool map_find(const Handle& map, const void* key, void* value) {
+  Union u;
+  u.attr.map_fd = static_cast<uint32_t>(map.fd());
+  u.attr.key = address(key);
+  u.attr.value = address(value);
+  return call(BPF_MAP_LOOKUP_ELEM, &u.attr, sizeof u.attr) == 0;
+}
+
 bool map_delete(const Handle& map, const void* key) {
   Union u;
   u.attr.map_fd = static_cast<uint32_t>(map.fd());

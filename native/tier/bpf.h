@@ -2,7 +2,7 @@
 // a program of ours is a list of instructions without relocations (tier.bpf.c), and libbpf would be a library
 // more that a plain user has to have. What is made lives as long as its descriptor: when the process
 // ends, however it does, nothing of it stays attached.
-// Control side only, but for map_update() and map_delete().
+// Control side only, but for what is done to a map's elements.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -48,6 +48,7 @@ Handle load_program(ProgramKind kind, std::span<const uint64_t> instructions, co
 // At a device of the calling thread's network namespace, behind what is there (TCX, Linux 6.6).
 Handle attach(const Handle& program, uint32_t device, Hook hook);
 bool map_update(const Handle& map, const void* key, const void* value);
+bool map_find(const Handle& map, const void* key, void* value);
 bool map_delete(const Handle& map, const void* key);
 void* map_memory(const Handle& map, size_t bytes);  // nullptr: errno
 

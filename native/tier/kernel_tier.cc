@@ -96,16 +96,16 @@ std::string place(const char* name, std::span<const uint64_t> program, const bpf
 
 }  // namespace
 
-std::string KernelTier::join_tenant(Joined& made) {
+std::string KernelTier::join_tenant(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
+  const bpf::Fills with = fills(made.port);
   std::string why =
-      place("tenant_in", programs::tenant_in, fills, made.index, bpf::Hook::Ingress, made.held);
+      place("tenant_in", programs::tenant_in, with, made.index, bpf::Hook::Ingress, made.held);
   if (!why.empty()) return why;
   // After the program that goes by its verdict.
   const bpf::Handle filter = bpf::load_program(
-      bpf::ProgramKind::SocketFilter, programs::tenant_filter, fills, "tenant_filter", &why);
+      bpf::ProgramKind::SocketFilter, programs::tenant_filter, with, "tenant_filter", &why);
   if (!filter.ok()) return reason("program tenant_filter", errno, why);
   const int fd = filter.fd();
   if (setsockopt(made.spec.socket, SOL_SOCKET, SO_ATTACH_BPF, &fd, sizeof fd) != 0) {
@@ -114,7 +114,7 @@ std::string KernelTier::join_tenant(Joined& made) {
   return "";
 }
 
-std::string KernelTier::join_tap(Joined& made) {
+std::string KernelTier::join_tap(Joined& made) const {
   made.companion = "vrt" + std::to_string(made.port.value);
   const std::string& pair = made.companion;
   std::string why = make_companion(pair, made.spec.netns);
@@ -123,8 +123,8 @@ std::string KernelTier::join_tap(Joined& made) {
     return why;
   }
   made.index = device_index(pair);
-  bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  why = place("companion_in", programs::companion_in, fills, made.index, bpf::Hook::Ingress,
+  bpf::Fills with = fills(made.port);
+  why = place("companion_in", programs::companion_in, with, made.index, bpf::Hook::Ingress,
               made.held);
   if (!why.empty()) return why;
   // The tenant's kernel merges what we send it in segments, if ours is known not to send anything else.
@@ -138,44 +138,40 @@ std::string KernelTier::join_tap(Joined& made) {
       return;
     }
     merges = merges && set_device_merges(pair, true);
-    fills.device = tap;
+    with.device = tap;
     inside =
-        place("companion_out", programs::companion_out, fills, end, bpf::Hook::Ingress, made.held);
-    fills.device = end;
+        place("companion_out", programs::companion_out, with, end, bpf::Hook::Ingress, made.held);
+    with.device = end;
     if (inside.empty()) {
-      inside = place("tap_out", programs::tap_out, fills, tap, bpf::Hook::Egress, made.held);
+      inside = place("tap_out", programs::tap_out, with, tap, bpf::Hook::Egress, made.held);
     }
   });
   made.spec.merges = merges;
   return why.empty() ? inside : why;
 }
 
-std::string KernelTier::join_fabric(Joined& made) {
+std::string KernelTier::join_fabric(Joined& made) const {
   made.index = device_index(made.spec.device);
   if (made.index == 0) return "no device " + made.spec.device;
-  const bpf::Fills fills{flows_.fd(), map_.fd(), verdict_.fd(), made.port.value, 0};
-  return place("fabric_in", programs::fabric_in, fills, made.index, bpf::Hook::Ingress, made.held);
+  const bpf::Fills with = fills(made.port);
+  return place("fabric_in", programs::fabric_in, with, made.index, bpf::Hook::Ingress, made.held);
 }
 
-std::string KernelTier::join(PortId port, const TierDevice& device) {
+KernelTier::Joined KernelTier::prepare(PortId port, const TierDevice& device) const {
   Joined made;
   made.port = port;
   made.spec = device;
-  const std::string why = device.way == TierWay::Tenant      ? join_tenant(made)
-                          : device.way == TierWay::TenantTap ? join_tap(made)
-                                                             : join_fabric(made);
-  if (why.empty()) {
-    joined_.push_back(std::move(made));
-    return why;
-  }
-  if (!made.companion.empty()) remove_companion(made.companion);
-  refused_.push_back({port, device.device, why});
-  return why;
+  made.why = device.way == TierWay::Tenant      ? join_tenant(made)
+             : device.way == TierWay::TenantTap ? join_tap(made)
+                                                : join_fabric(made);
+  if (made.why.empty()) return made;
+  made.held.clear();
+  let_go(made);
+  made.companion.clear();
+  return made;
 }
 
-namespace {
-
-void let_go(const KernelTier::Joined& one) {
+void KernelTier::let_go(const Joined& one) {
   if (one.spec.way == TierWay::Tenant) {
     const int none = 0;
     setsockopt(one.spec.socket, SOL_SOCKET, SO_DETACH_BPF, &none, sizeof none);
@@ -183,32 +179,35 @@ void let_go(const KernelTier::Joined& one) {
   if (!one.companion.empty()) remove_companion(one.companion);
 }
 
-}  // namespace
-
 KernelTier::~KernelTier() {
   for (const Joined& one : joined_) let_go(one);
   munmap(lanes_, kLaneBytes);
 }
 
-void KernelTier::leave(Context& context, PortId port) {
-  for (uint32_t i = 0; i < used_; ++i) {
-    Slot& slot = slots_[i];
-    const Joined* in = joined(port);
-    if (slot.state != Slot::Open || in == nullptr) continue;
-    const bool comes = slot.key.way_protocol >> 8 == kLaneOut && slot.key.in == port.value;
-    if (comes || lanes_[i].device == in->index) close(context, i);
+void KernelTier::admit(Joined&& prepared) { joined_.push_back(std::move(prepared)); }
+
+std::vector<KernelTier::Joined> KernelTier::leave(Context& context, PortId port) {
+  std::vector<Joined> gone;
+  const Joined* one = joined(port);
+  for (uint32_t i = 0; one != nullptr && i < used_; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state == Slot::Open && (slot.port == port || lanes_[i].device == one->index)) {
+      close(context, i);
+    }
   }
-  std::erase_if(refused_, [&](const Refused& one) { return one.port == port; });
-  std::erase_if(joined_, [&](const Joined& one) {
-    if (one.port != port) return false;
-    let_go(one);
-    return true;
-  });
+  const auto at = std::find_if(joined_.begin(), joined_.end(),
+                               [&](const Joined& each) { return each.port == port; });
+  if (at != joined_.end()) {
+    gone.push_back(std::move(*at));
+    joined_.erase(at);
+  }
+  return gone;
 }
 
 const KernelTier::Joined* KernelTier::joined(PortId port) const {
-  const auto at = std::find_if(joined_.begin(), joined_.end(),
-                               [&](const Joined& one) { return one.port == port; });
+  const auto at = std::find_if(joined_.begin(), joined_.end(), [&](const Joined& one) {
+    return one.port == port && one.why.empty();
+  });
   return at != joined_.end() ? &*at : nullptr;
 }
 
@@ -218,13 +217,15 @@ const KernelTier::Joined* KernelTier::joined(PortId port) const {
 bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
                             Rendered& out) const {
   const Router& router = context.router;
-  const Vif* vif = router.vif(out.slot.in_vif);
-  if (vif == nullptr) return false;
-  const VifSpec& spec = vif->spec;
-  const bool dhcp = (spec.flags & kVifDhcpTrap) != 0 && flow.protocol == ip::kUdp &&
-                    flow.source_port == udp::kPortDhcpClient;
-  const bool gateway = (spec.flags & kVifGatewayTrap) != 0 &&
-                       std::memcmp(flow.destination4, spec.gateway4.bytes.data(), 4) == 0;
+  const Entrance entrance = entrance_of(router, out.slot.in_vif);
+  if (entrance.kind != Entrance::Tenant || entrance.by != By::Flow ||
+      entrance.scope != flow.scope) {
+    return false;
+  }
+  const VifSpec& spec = entrance.vif->spec;
+  const bool dhcp =
+      entrance.dhcp_trap && flow.protocol == ip::kUdp && flow.source_port == udp::kPortDhcpClient;
+  const bool gateway = to_others<Ip4>(entrance, flow.destination4);
   const Joined* in = joined(PortId{spec.port});
   const Exit exit = exit_by(router, NextHopId{flow.next_hop()});
   if (dhcp || gateway || in == nullptr || in->spec.way == TierWay::Fabric || !exit.tunnel ||
@@ -248,6 +249,7 @@ bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
              flow.label() << rewrite.label_shift | rewrite.label_low);
   std::memcpy(out.to.mac, spec.mac.bytes.data(), 6);
   out.to.gateway_too = 1;
+  out.slot.port = PortId{spec.port};
   out.slot.key.in = spec.port;
   out.slot.key.way_protocol = kLaneOut << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;
@@ -261,8 +263,17 @@ bool KernelTier::render_out(Context& context, const Flow& flow, uint64_t hash,
 bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) const {
   const Router& router = context.router;
   const OfferedFlow& offered = out.slot.offered;
-  const Vif* vif = router.vif(offered.vif);
-  if (vif == nullptr || offered.label > kMaxLabel) return false;
+  const Entrance entrance = entrance_of(router, offered.vif);
+  if (entrance.kind != Entrance::Fabric || offered.label > kMaxLabel) return false;
+  // The address they come to is still ours, and the label the flow's.
+  const uint8_t* to = reinterpret_cast<const uint8_t*>(&offered.outer_destination);
+  const Route* own = router.route(entrance.vrf, Family::V4, to);
+  const NextHop* ours = own != nullptr ? router.next_hop(own->next_hop) : nullptr;
+  if (ours == nullptr || ours->kind != NextHopKind::Receive ||
+      scope_behind(context, offered.label, flow.destination4) != flow.scope) {
+    return false;
+  }
+  const Vif* vif = entrance.vif;
   const Joined* nic = joined(PortId{vif->spec.port});
   const Exit exit = exit_by(router, NextHopId{flow.next_hop()});
   const Joined* tenant = exit.rewrite != nullptr ? joined(exit.port) : nullptr;
@@ -289,6 +300,7 @@ bool KernelTier::render_in(Context& context, const Flow& flow, Rendered& out) co
   std::memcpy(out.to.mac, vif->spec.mac.bytes.data(), 6);
   out.to.merge =
       tenant->spec.way == TierWay::TenantTap && tenant->spec.merges && flow.protocol == ip::kTcp;
+  out.slot.port = PortId{vif->spec.port};
   out.slot.key.in = offered.label;
   out.slot.key.way_protocol = kLaneIn << 8 | flow.protocol;
   out.slot.out_vif = exit.vif;
@@ -309,8 +321,7 @@ bool KernelTier::render(Context& context, const OfferedFlow& offered, Rendered& 
   const bool ports = flow.protocol == ip::kTcp || flow.protocol == ip::kUdp;
   if (flow.family != Family::V4 || !ports || flow.action != FlowAction::Forward || !current ||
       flow.generation == kDeciding || (flow.flags & kFlowL2) != 0 ||
-      (flow.flags & (kFlowInitiator | kFlowReplied)) == 0 ||
-      (flow.destination4[0] & 0xe0) == 0xe0) {
+      (flow.flags & (kFlowInitiator | kFlowReplied)) == 0) {
     return false;
   }
   if (flow.protocol == ip::kTcp && (!settled(flow) || (flow.tcp & kTcpDead) != 0)) return false;
@@ -357,12 +368,12 @@ void KernelTier::offer(Context& context, const OfferedFlow& offered) {
   if (to.reverse != kLaneNone) store(lanes_[to.reverse].reverse, index);
 }
 
-// No packet is taken any more. What is still on its way is counted for its vifs, not for the flow, which may be gone.
+// No packet is taken any more. What is still on its way to a second program finds its lane by its key, which stays
+// until forget(), and is counted for its vifs, not for the flow, which may be gone.
 void KernelTier::close(Context& context, uint32_t index) {
   Slot& slot = slots_[index];
   if (slot.state != Slot::Open) return;
   store(lanes_[index].state, kLaneClosing);
-  bpf::map_delete(flows_, &slot.key);
   of_flow_.erase(slot.flow.value);
   settle(context, index);
   slot.flow = FlowId{};
@@ -373,6 +384,13 @@ void KernelTier::close(Context& context, uint32_t index) {
   if (other < kMaxLanes && lanes_[other].reverse == index) {
     store(lanes_[other].reverse, kLaneNone);
   }
+}
+
+// Its key, unless the same flow has another lane by now.
+void KernelTier::forget(uint32_t index) {
+  const lane_key& key = slots_[index].key;
+  uint32_t leads_to = kLaneNone;
+  if (bpf::map_find(flows_, &key, &leads_to) && leads_to == index) bpf::map_delete(flows_, &key);
 }
 
 // Into the flow: what it has carried since last time. Its vifs' come by collect().
@@ -425,12 +443,14 @@ void KernelTier::collect(Context& context) {
         if (slot.composite) vrf.ecmp_composites += packets;
       }
     }
-    const uint64_t age = context.now_ns - slot.since_ns;
+    // Another worker may be ahead of this one by a breath.
+    const uint64_t age = context.now_ns - std::min(context.now_ns, slot.since_ns);
     if (slot.state == Slot::Open) {
       // Ended by a program, or without packets: others may need the room.
       if (load(lanes_[i].state) != kLaneOpen || age > kIdleNs) close(context, i);
     } else if (slot.state == Slot::Closing && age > kClosingNs) {
       store(lanes_[i].state, kLaneClosed);
+      forget(i);
       slot.state = Slot::Resting;
       slot.since_ns = context.now_ns;
     } else if (slot.state == Slot::Resting && age > kRestNs) {

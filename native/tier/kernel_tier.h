@@ -48,11 +48,23 @@ class KernelTier : public Tier {
   static std::unique_ptr<KernelTier> open(std::string* why);
   ~KernelTier() override;
 
+  // A port and what hangs on its devices.
+  struct Joined {
+    PortId port;
+    TierDevice spec;
+    std::string companion;
+    uint32_t index = 0;  // of the device on our side
+    std::vector<bpf::Handle> held;
+    std::string why;  // "", or why it could not be: its flows stay in this process
+  };
+  // --- control side; devices and programs take milliseconds, so nobody is held meanwhile ---
+  Joined prepare(PortId port, const TierDevice& device) const;
+  static void let_go(const Joined& one);  // of what has left, or never was admitted
+
   // --- control side, while workers are held ---
-  std::string join(PortId port,
-                   const TierDevice& device);  // "" or why not; then nothing is changed
-  void leave(Context& context, PortId port);
-  void revise(Context& context);          // after anything was committed
+  void admit(Joined&& prepared);
+  std::vector<Joined> leave(Context& context, PortId port);  // what let_go() is due for
+  void revise(Context& context);                             // after anything was committed
   void pause(bool on, Context& context);  // captures and traces see all packets, or none is carried
 
   // --- Tier; met() too before a pair is erased ---
@@ -64,24 +76,14 @@ class KernelTier : public Tier {
   void collect(Context& context);
   bool due(uint64_t now_ns) const { return now_ns - collected_ns_ >= kCollectNs; }
 
-  struct Joined {
-    PortId port;
-    TierDevice spec;
-    std::string companion;
-    uint32_t index = 0;  // of the device on our side
-    std::vector<bpf::Handle> held;
-  };
-  // A port that could not: its flows stay in this process.
-  struct Refused {
-    PortId port;
-    std::string device;
-    std::string why;
-  };
-  const std::vector<Joined>& joined() const { return joined_; }
-  const std::vector<Refused>& refused() const { return refused_; }
+  const std::vector<Joined>& joined() const { return joined_; }  // refused ones, too
   uint32_t open_lanes() const { return open_; }
   uint64_t packets() const { return packets_; }
   uint64_t bytes() const { return bytes_; }
+  // What a program at this port is loaded over.
+  bpf::Fills fills(PortId port) const {
+    return {flows_.fd(), map_.fd(), verdict_.fd(), port.value, 0};
+  }
 
  private:
   // Ours of a lane; the kernel's is lanes_[the same index].
@@ -89,6 +91,7 @@ class KernelTier : public Tier {
     FlowId flow;
     OfferedFlow offered;
     lane_key key;
+    PortId port;  // its packets come in by
     VifId in_vif;
     VifId out_vif;
     uint32_t in_frame = 0;  // bytes that its frames have in front of the IP packet, as they come …
@@ -113,10 +116,11 @@ class KernelTier : public Tier {
   bool render_out(Context& context, const Flow& flow, uint64_t hash, Rendered& out) const;
   bool render_in(Context& context, const Flow& flow, Rendered& out) const;
   const Joined* joined(PortId port) const;
-  std::string join_tenant(Joined& made);
-  std::string join_tap(Joined& made);
-  std::string join_fabric(Joined& made);
+  std::string join_tenant(Joined& made) const;
+  std::string join_tap(Joined& made) const;
+  std::string join_fabric(Joined& made) const;
   void close(Context& context, uint32_t index);
+  void forget(uint32_t index);
   void settle(Context& context, uint32_t index);  // the flow's own numbers
   uint32_t lane_of(FlowId flow) const {
     const auto at = of_flow_.find(flow.value);
@@ -132,7 +136,6 @@ class KernelTier : public Tier {
   std::unordered_map<uint32_t, uint32_t>
       of_flow_;  // FlowId: lane, while open; never above kMaxLanes
   std::vector<Joined> joined_;
-  std::vector<Refused> refused_;
   uint32_t open_ = 0;
   uint32_t used_ = 0;  // slots from here on have never been used
   uint32_t generation_ = 0;

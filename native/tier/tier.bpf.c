@@ -244,7 +244,7 @@ PROGRAM(fabric_in) int fabric_in(struct __sk_buff *skb) {
   __u32 entry = (__u32)outer[42] << 24 | (__u32)outer[43] << 16 | (__u32)outer[44] << 8 | outer[45];
   if ((entry & 0x100) == 0 || (entry & 0xff) <= 1) return kNext;
   struct lane *lane = find(skb, kLaneHeader, entry >> 12, kLaneIn, 1, outer, &s);
-  if (lane == 0 || words[4] != lane->outer_destination ||
+  if (lane == 0 || words[4] != lane->outer_destination || words[3] == 0 ||
       (lane->outer_source != 0 && words[3] != lane->outer_source)) {
     return kNext;
   }

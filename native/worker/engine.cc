@@ -144,18 +144,22 @@ PortId Engine::add_port(std::unique_ptr<Port> port, PortId wanted) {
 
 Status Engine::remove_port(PortId id) {
   Status status;
+  std::vector<KernelTier::Joined> gone;
+  std::unique_ptr<Slot> closed;  // after what hangs on its descriptor
   hold([&] {
     if (state_->slot(id) == nullptr) {
       status = Status::fail(StatusCode::NotFound, "port");
     } else if (state_->house.router.vif_of_port(id).valid()) {
       status = Status::fail(StatusCode::InUse, "port");
     } else {
-      if (state_->house.tier != nullptr) state_->house.tier->leave(state_->first().context, id);
+      KernelTier* const tier = state_->house.tier.get();
+      if (tier != nullptr) gone = tier->leave(state_->first().context, id);
       for (const auto& worker : state_->workers) worker->detach(id);
-      state_->slots[id.value].reset();
+      closed = std::move(state_->slots[id.value]);
       while (!state_->slots.empty() && !state_->slots.back()) state_->slots.pop_back();
     }
   });
+  for (const KernelTier::Joined& one : gone) KernelTier::let_go(one);
   return status;
 }
 
@@ -167,8 +171,9 @@ Port* Engine::port(PortId id) {
 std::string Engine::join_tier(PortId port, const TierDevice& device) {
   KernelTier* const tier = state_->house.tier.get();
   if (tier == nullptr) return state_->house.no_tier;
-  std::string why;
-  hold([&] { why = tier->join(port, device); });
+  KernelTier::Joined made = tier->prepare(port, device);
+  const std::string why = made.why;
+  hold([&] { tier->admit(std::move(made)); });
   return why;
 }
 
