@@ -52,7 +52,7 @@ describe.skipIf(why !== undefined)('connections without the kernel tier', () => 
     } finally {
       await lab.close();
     }
-  });
+  }, 60_000);
 });
 
 for (const pods of ['tap', 'veth'] as const) {

@@ -46,6 +46,6 @@ describe.skipIf(why !== undefined)('kernel tier of a forwarder that is killed', 
       } finally {
         await lab.close();
       }
-    });
+    }, 60_000);
   }
 });

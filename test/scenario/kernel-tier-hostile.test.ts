@@ -115,5 +115,5 @@ describe.skipIf(why !== undefined)('a node that may not have its kernel tier', (
     } finally {
       await lab.close();
     }
-  });
+  }, 60_000);
 });

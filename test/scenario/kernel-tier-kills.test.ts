@@ -82,7 +82,7 @@ describe.skipIf(why !== undefined)('kernel tier whose process is killed', () => 
       await lab.services.get(1)?.stop();
       expect(await programs(lab, 1)).toEqual([]);
       expect((await namesOfLinks(lab, 1)).filter((one) => one.startsWith('vrt'))).toEqual([]);
-    });
+    }, 60_000);
 
     it(`a pod that goes, ${pods} pods: what the other one sends is not lost`, async () => {
       const lab = await open({ pods, second: 'guest' });
@@ -116,6 +116,6 @@ describe.skipIf(why !== undefined)('kernel tier whose process is killed', () => 
         status: 1,
       });
       await red.end().catch(() => {});
-    });
+    }, 60_000);
   }
 });
