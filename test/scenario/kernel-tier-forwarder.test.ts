@@ -24,7 +24,11 @@ describe.skipIf(why !== undefined)('kernel tier of a forwarder that is killed', 
         const before = await lab.carried(1);
         // Some seconds.
         const transfer = lab.transfer(bytes, { pause: 0.004 });
-        transfer.catch(() => {}); // it is waited for below
+        let finished = false;
+        const note = () => {
+          finished = true;
+        };
+        transfer.then(note, note); // it is waited for below
         await lab.lab.until(
           'it is carried',
           async () => ((await lab.carried(1)) > before + 100 ? true : undefined),
@@ -33,6 +37,7 @@ describe.skipIf(why !== undefined)('kernel tier of a forwarder that is killed', 
         const killed = pid();
         process.kill(killed, 'SIGKILL');
         await lab.lab.until('another', async () => (pid() === killed ? undefined : true), 10_000);
+        expect(finished, 'in the middle of it').toBe(false);
         const { near, far } = await transfer;
         expect(near).toEqual([far[1], far[0], `${bytes}`]);
         const stream = await lab.stream(2000);
