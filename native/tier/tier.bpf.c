@@ -249,6 +249,8 @@ PROGRAM(fabric_in) int fabric_in(struct __sk_buff *skb) {
     return kNext;
   }
   const __u32 segment = skb->gso_size;
+  /* Out of its tunnel a super-packet still says that it is in one, and the tenant's kernel has to cut datagrams. */
+  if (segment != 0 && !s.tcp) return kNext;
   if (adjust_room(skb, -kLanePushed, kRoomMac, kFixedGso) != 0) return kNext;
   __u8 made[kEthernet + 12 + 2];
   __builtin_memcpy(made, lane->header, kEthernet);
