@@ -73,6 +73,7 @@ KernelTier::KernelTier(bpf::Handle flows, bpf::Handle lanes, bpf::Handle verdict
   free_.reserve(kMaxLanes);
   for (uint32_t i = kMaxLanes; i > 0; --i) free_.push_back(i - 1);
   of_flow_.reserve(kMaxLanes);
+  again_.reserve(kMaxLanes);
 }
 
 // ----------------------------------------------------------------------------------------- devices
@@ -458,6 +459,18 @@ void KernelTier::collect(Context& context) {
       free_.push_back(i);
     }
   }
+  offer_again(context);
+}
+
+// A flow that is another's by now is looked at as any other: what it was offered with must fit it.
+void KernelTier::offer_again(Context& context) {
+  for (Again& one : again_) {
+    offer(context, one.offered);
+    const bool done =
+        lane_of(one.offered.flow) != kLaneNone || !context.flows.valid(one.offered.flow);
+    one.tries = done ? 0 : one.tries - 1;
+  }
+  std::erase_if(again_, [](const Again& one) { return one.tries == 0; });
 }
 
 void KernelTier::met(Context& context, FlowId flow) {
@@ -484,7 +497,9 @@ void KernelTier::revise(Context& context) {
              std::memcmp(&now.slot.key, &slots_[i].key, sizeof(lane_key)) == 0 &&
              now.slot.out_vif == slots_[i].out_vif;
     }
-    if (!same) close(context, i);
+    if (same) continue;
+    if (again_.size() < kMaxLanes) again_.push_back({slots_[i].offered, kAgainTries});
+    close(context, i);
   }
 }
 

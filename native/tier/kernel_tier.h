@@ -28,6 +28,7 @@ inline constexpr uint32_t kMaxLanes = 4096;  // halves of connections
 inline constexpr uint64_t kCollectNs = 100'000'000;
 inline constexpr uint64_t kClosingNs = 20'000'000;  // for what is between two programs
 inline constexpr uint64_t kRestNs = 1'000'000'000;
+inline constexpr uint32_t kAgainTries = 10;  // of collect(), for a flow that a commit has touched
 inline constexpr uint64_t kIdleNs = 10'000'000'000;  // a lane without packets makes room
 
 // How a port's packets meet the kernel.
@@ -127,6 +128,7 @@ class KernelTier : public Tier {
   std::string join_fabric(Joined& made) const;
   void close(Context& context, uint32_t index);
   void forget(uint32_t index);
+  void offer_again(Context& context);
   void settle(Context& context, uint32_t index);  // the flow's own numbers
   uint32_t lane_of(FlowId flow) const {
     const auto at = of_flow_.find(flow.value);
@@ -141,6 +143,13 @@ class KernelTier : public Tier {
   std::vector<uint32_t> free_;
   std::unordered_map<uint32_t, uint32_t>
       of_flow_;  // FlowId: lane, while open; never above kMaxLanes
+  // Flows whose lane a commit has closed: they have it again as soon as a packet has decided them anew, not
+  // only when they have had another 256.
+  struct Again {
+    OfferedFlow offered;
+    uint32_t tries;
+  };
+  std::vector<Again> again_;  // never above kMaxLanes
   std::vector<Joined> joined_;
   uint32_t open_ = 0;
   uint32_t used_ = 0;  // slots from here on have never been used
