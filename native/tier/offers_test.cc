@@ -50,7 +50,7 @@ TEST(TierOffers, OnlyWhatTheProgramsKnowIsTaken) {
          s.send(0, fabric_frame(ip_packet({kClient, 2000, kService, 80, kUdp}), kFarNode));
          return after(s, ends);
        }},
-      {"from a DHCP client",
+      {"to the port of DHCP clients",
        [](Side& s) {
          return after(s, {kPod, 1068, kClient, 68, kUdp});
        },
@@ -198,7 +198,7 @@ TEST(TierOffers, OnlyWhatTheProgramsKnowIsTaken) {
   }
 }
 
-// Who has taken one way of a connection refuses nothing else by it: a VIF's traps are for some packets only.
+// What a vif traps is the agent's: also of flows that were made before it did.
 TEST(TierOffers, TrapsOfAVifAreNotCarriedPast) {
   Twin twin;
   if (const std::string why = twin.make(); !why.empty()) GTEST_SKIP() << why;

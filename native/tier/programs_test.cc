@@ -124,6 +124,7 @@ TEST_F(TierPrograms, AVerdictIsUsedOnce) {
       bpf::load_program(bpf::ProgramKind::Classifier, programs::tenant_in,
                         twin_.tier->fills(twin_.first.ids[1]), "again", nullptr);
   ASSERT_TRUE(program.ok());
+  EXPECT_EQ(run(program, frame).result, kNext) << "there has been no filter yet";
   EXPECT_TRUE(twin_.programs.filter(frame));
   EXPECT_EQ(run(program, frame).result, kRedirected);
   EXPECT_EQ(run(program, frame).result, kNext);

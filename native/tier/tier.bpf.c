@@ -183,13 +183,14 @@ static inline_always struct lane *find_tenant(struct __sk_buff *skb, int first, 
   return find(skb, kEthernet, CONSTANT_PORT, kLaneOut, first, mac, s);
 }
 
+/* The verdict is a lane + 1: zero, as a map begins, is that of no filter. */
 PROGRAM(tenant_filter) int tenant_filter(struct __sk_buff *skb) {
   const __u32 zero = 0;
   struct seen s;
   __u32 *verdict = map_lookup(MAP_VERDICT, &zero);
   if (verdict == 0) return 0x40000;
   const int found = find_tenant(skb, 1, &s) != 0;
-  *verdict = found ? s.lane : kLaneNone;
+  *verdict = found ? s.lane + 1 : 0;
   return found ? 0 : 0x40000;
 }
 
@@ -197,9 +198,9 @@ PROGRAM(tenant_in) int tenant_in(struct __sk_buff *skb) {
   const __u32 zero = 0;
   struct seen s;
   __u32 *verdict = map_lookup(MAP_VERDICT, &zero);
-  if (verdict == 0 || *verdict == kLaneNone) return kNext;
-  s.lane = *verdict;
-  *verdict = kLaneNone;
+  if (verdict == 0 || *verdict == 0) return kNext;
+  s.lane = *verdict - 1;
+  *verdict = 0;
   struct lane *lane = map_lookup(MAP_LANES, &s.lane);
   if (lane == 0 || load_bytes(skb, kEthernet, s.ip, kIp) != 0) return kNext;
   s.total = swap16(*(__u16 *)(s.ip + 2));
