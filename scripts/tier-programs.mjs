@@ -43,7 +43,8 @@ for (const name of PROGRAMS) {
   for (let at = 0; at < bytes.length; at += 8)
     words.push(`0x${bytes.readBigUInt64LE(at).toString(16).padStart(16, '0')}`);
   text += `inline constexpr uint64_t ${name}[] = {\n`;
-  for (let at = 0; at < words.length; at += 5) text += `    ${words.slice(at, at + 5).join(', ')},\n`;
+  for (let at = 0; at < words.length; at += 5)
+    text += `    ${words.slice(at, at + 5).join(', ')},\n`;
   text += '};\n';
 }
 text += '// clang-format on\n\n}  // namespace vrouter::programs\n';
