@@ -74,6 +74,7 @@ KernelTier::KernelTier(bpf::Handle flows, bpf::Handle lanes, bpf::Handle verdict
   for (uint32_t i = kMaxLanes; i > 0; --i) free_.push_back(i - 1);
   of_flow_.reserve(kMaxLanes);
   again_.reserve(kMaxLanes);
+  unfit_.reserve(kMaxLanes);
 }
 
 // ----------------------------------------------------------------------------------------- devices
@@ -347,6 +348,7 @@ bool KernelTier::render(Context& context, const OfferedFlow& offered, Rendered& 
 
 void KernelTier::offer(Context& context, const OfferedFlow& offered) {
   if (paused_ || joined_.empty() || lane_of(offered.flow) != kLaneNone || free_.empty()) return;
+  if (unfit_.contains(offered.flow.value)) return;
   Rendered made;
   if (!render(context, offered, made)) return;
   const uint32_t index = free_.back();
@@ -376,6 +378,7 @@ void KernelTier::close(Context& context, uint32_t index) {
   store(lanes_[index].state, kLaneClosing);
   of_flow_.erase(slot.flow.value);
   settle(context, index);
+  if (load(lanes_[index].unfit) != 0 && unfit_.size() < kMaxLanes) unfit_.insert(slot.flow.value);
   slot.flow = FlowId{};
   slot.state = Slot::Closing;
   slot.since_ns = context.now_ns;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "path/context.h"
@@ -74,9 +75,14 @@ class KernelTier : public Tier {
   void revise(Context& context);                             // after anything was committed
   void pause(bool on, Context& context);  // captures and traces see all packets, or none is carried
 
-  // --- Tier; met() too before a pair is erased ---
+  // --- Tier ---
   void offer(Context& context, const OfferedFlow& offered) override;
   void met(Context& context, FlowId flow) override;
+  void erased(Context& context, FlowId forward, FlowId reverse) {  // … of its pair
+    met(context, forward);
+    unfit_.erase(forward.value);
+    unfit_.erase(reverse.value);
+  }
 
   // Counts what was carried, closes what has been idle or has ended, frees what has rested. Writes the counters
   // of context's worker: only the first calls it.
@@ -149,7 +155,8 @@ class KernelTier : public Tier {
     OfferedFlow offered;
     uint32_t tries;
   };
-  std::vector<Again> again_;  // never above kMaxLanes
+  std::vector<Again> again_;            // never above kMaxLanes
+  std::unordered_set<uint32_t> unfit_;  // FlowIds that programs cannot carry; never above kMaxLanes
   std::vector<Joined> joined_;
   uint32_t open_ = 0;
   uint32_t used_ = 0;  // slots from here on have never been used

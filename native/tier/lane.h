@@ -3,7 +3,7 @@
  *
  * A *lane* is the way of one half of a connection through the kernel: a slot of an array that both sides have mapped.
  * The flow map says which lane a packet's key has. Who writes what: the user everything while `state` is
- * kLaneClosed and `state` itself at any time; programs the counters, `acknowledged`, `whole`, and of `state`
+ * kLaneClosed and `state` itself at any time; programs the counters, `acknowledged`, `whole`, `unfit`, and of `state`
  * only from open to closing. A closed lane is not given to another flow before all programs that may have
  * looked it up are long over (kernel_tier.cc, kRest).
  */
@@ -49,6 +49,7 @@ struct lane {
   __u8 header[48];         /* pushed in front: kLaneHeader bytes, or an Ethernet header */
   __u32 whole;             /* a super-packet has come: then all of the flow go the direct way */
   __u32 acknowledged;      /* last acknowledgement of TCP, host order */
+  __u32 unfit;             /* a packet has come that programs cannot carry: its flow is no more for them */
   __u64 packets;
   __u64 bytes;             /* of IP packets inside; a super-packet is one packet, as everywhere here */
   __u8 spare[16];

@@ -78,6 +78,12 @@ static inline_always __u64 sum20(const __u8 *p) {
   return (__u64)w[0] + w[1] + w[2] + w[3] + w[4];
 }
 
+/* A packet of the flow is not for programs, and the next ones may not be either: all of them go the old way, in order. */
+static inline_always void refuse(struct lane *lane) {
+  lane->unfit = 1;
+  *(volatile __u32 *)&lane->state = kLaneClosing;
+}
+
 /* The lane of the whole TCP or UDP packet over IPv4 at `at`, if it may be carried by it. `first`: it has not been
  * taken by a program before this one. */
 static inline_always struct lane *find(struct __sk_buff *skb, __u32 at, __u32 in, __u32 way, int first,
@@ -129,6 +135,11 @@ static inline_always struct lane *find(struct __sk_buff *skb, __u32 at, __u32 in
     }
     return 0;
   }
+  /* Out of its tunnel a super-packet still says that it is in one, and the tenant's kernel has to cut datagrams. */
+  if (way == kLaneIn && skb->gso_size != 0 && !s->tcp) {
+    refuse(lane);
+    return 0;
+  }
   const __u16 *have = (const __u16 *)mac;
   const __u16 *want = (const __u16 *)lane->mac;
   if (have[0] != want[0] || have[1] != want[1] || have[2] != want[2]) {
@@ -156,7 +167,8 @@ static inline_always void hop(const __u8 *ip, __u8 *to) {
   *(__u16 *)(to + 10) = swap16((__u16) ~fold(sum));
 }
 
-/* Into a tunnel. Does it, or nothing (kNext). */
+/* Into a tunnel. Does it, or nothing (kNext): the kernel refuses what is in a tunnel of the tenant's own already, which
+ * cannot be seen before. That one packet is lost, and its flow is left alone from then on. */
 static inline_always int carry_out(struct __sk_buff *skb, struct lane *lane, const struct seen *s) {
   __u8 made[kLaneHeader + 12 + 2];
   __builtin_memcpy(made, lane->header, kLaneHeader);
@@ -170,6 +182,7 @@ static inline_always int carry_out(struct __sk_buff *skb, struct lane *lane, con
   made[45] = s->ip[8] - 1;
   if (adjust_room(skb, kLanePushed, kRoomMac,
                   kFixedGso | kEncapIpv4 | kEncapUdp | ENCAP_L2(4)) != 0) {
+    refuse(lane);
     return kNext;
   }
   if (store_bytes(skb, 0, made, kLaneHeader + 12, 1 /* BPF_F_RECOMPUTE_CSUM */) != 0) return kDrop;
@@ -250,8 +263,6 @@ PROGRAM(fabric_in) int fabric_in(struct __sk_buff *skb) {
     return kNext;
   }
   const __u32 segment = skb->gso_size;
-  /* Out of its tunnel a super-packet still says that it is in one, and the tenant's kernel has to cut datagrams. */
-  if (segment != 0 && !s.tcp) return kNext;
   if (adjust_room(skb, -kLanePushed, kRoomMac, kFixedGso) != 0) return kNext;
   __u8 made[kEthernet + 12 + 2];
   __builtin_memcpy(made, lane->header, kEthernet);

@@ -47,7 +47,7 @@ struct Engine::State {
 
 // InRooms, or by the control side.
 void Engine::State::flow_erased(FlowId forward_id, FlowId reverse_id) {
-  if (house.tier != nullptr) house.tier->met(first().context, forward_id);
+  if (house.tier != nullptr) house.tier->erased(first().context, forward_id, reverse_id);
   const FlowHalf forward = house.flows.half(forward_id);
   const FlowHalf reverse = house.flows.half(reverse_id);
   house.quota.leave(forward);
