@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { whyNot } from '../support/lab.ts';
-import { addressOf, IDS, TierLab } from '../support/tier-lab.ts';
+import { addressOf, IDS, other, TierLab } from '../support/tier-lab.ts';
 
 const why = whyNot('python3', 'tc', 'ping');
 const END = { fin: 'done / 0 end', reset: 'done / 0 reset' } as const;
@@ -95,6 +95,22 @@ for (const pods of ['tap', 'veth'] as const) {
       expect(first.map(({ packets }) => packets).sort()).toEqual(
         ends.map(({ sent }) => sent).sort(),
       );
+    });
+
+    it("carries the packets of a tenant's own tunnel, all of them", async () => {
+      for (const id of IDS) {
+        const ends = ['remote', addressOf(other(id)), 'local', addressOf(id), 'dstport', '4789'];
+        await lab.inPod(id, 'ip', 'link', 'add', 'own', 'type', 'vxlan', 'id', '7', ...ends);
+        await lab.inPod(id, 'ip', 'addr', 'add', `192.168.9.${id}/24`, 'dev', 'own');
+        await lab.inPod(id, 'ip', 'link', 'set', 'own', 'mtu', '1350', 'up');
+      }
+      const before = await lab.carried(1);
+      await lab.inPod(1, 'ping', '-c', '3', '-i', '0.2', '-W', '2', '192.168.9.2');
+      const flood = ['ping', '-q', '-f', '-c', '2000', '-w', '20', '-s', '1200', '192.168.9.2'];
+      const { out } = await lab.inPod(1, ...flood);
+      expect(out).toContain('2000 packets transmitted, 2000 received, 0% packet loss');
+      await sleep(300);
+      expect((await lab.carried(1)) - before).toBeGreaterThan(1000);
     });
 
     it('carries TCP of both at once, each its own bytes', async () => {
