@@ -39,6 +39,9 @@ function listed(names: readonly string[]): string {
 
 type Row = (symptoms: Symptoms) => string | undefined;
 
+/** House::House, worker.cc */
+const NOT_ASKED_FOR = 'not asked for';
+
 const ROWS: readonly Row[] = [
   ({ exchange }) =>
     exchange === 'none' || exchange === 'connected'
@@ -81,6 +84,16 @@ const ROWS: readonly Row[] = [
     if (first === undefined) return undefined;
     const which = `${first.key.prefix} in ${first.key.instance}: ${first.reasons.join('; ')}`;
     return `${unresolved.length} routes with hops that cannot be used, such as ${which}`;
+  },
+  ({ info: { kernelTier } }) => {
+    if (!kernelTier.on)
+      return kernelTier.reason === NOT_ASKED_FOR
+        ? undefined
+        : `no kernel tier, flows go through the process: ${kernelTier.reason}`;
+    const outside = kernelTier.devices.filter(({ way }) => way.startsWith('none: '));
+    if (outside.length === 0) return undefined;
+    const said = outside.map(({ device, way }) => `${device} (${way.slice('none: '.length)})`);
+    return `devices whose flows the kernel tier cannot take: ${listed(said)}`;
   },
   ({ info }) =>
     info.buffersFree >= info.buffers * FEW_BUFFERS

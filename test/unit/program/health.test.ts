@@ -6,8 +6,15 @@ import { problems, type Symptoms } from '../../../src/program/health.ts';
 
 const vif = (name: string, more: Partial<VifView> = {}) =>
   ({ name, transport: 'Virtual', portUp: true, ...more }) as VifView;
+const tier = (more: Partial<DataplaneInfo['kernelTier']> = {}) => ({
+  ...{ on: false, reason: 'not asked for', flows: 0, packets: 0n, bytes: 0n, devices: [] },
+  ...more,
+});
 const info = (more: Partial<DataplaneInfo> = {}) =>
-  ({ buffers: 1000, buffersFree: 900, flowEntries: 1000, flowsUsed: 10, ...more }) as DataplaneInfo;
+  ({
+    ...{ buffers: 1000, buffersFree: 900, flowEntries: 1000, flowsUsed: 10, kernelTier: tier() },
+    ...more,
+  }) as DataplaneInfo;
 const well: Symptoms = {
   info: info(),
   vifs: [vif('a'), vif('b')],
@@ -48,6 +55,27 @@ describe('problems of a node', () => {
       'a route that leads nowhere',
       { unresolved: [{ key, reasons: ['no MAC'] }] },
       /1 routes .* 10\.0\.0\.1\/32 in red: no MAC/,
+    ],
+    [
+      'a kernel tier that cannot be had',
+      { info: info({ kernelTier: tier({ reason: 'CAP_BPF is needed' }) }) },
+      /no kernel tier, .*: CAP_BPF is needed$/,
+    ],
+    [
+      'a device that it cannot take',
+      {
+        info: info({
+          kernelTier: tier({
+            on: true,
+            reason: '',
+            devices: [
+              { port: 0, device: 'up0', way: 'fabric' },
+              { port: 1, device: 'eth0', way: 'none: no TCX' },
+            ],
+          }),
+        }),
+      },
+      /cannot take: eth0 \(no TCX\)$/,
     ],
     ['few buffers', { info: info({ buffersFree: 49 }) }, /49 of 1000 packet buffers/],
     ['a full flow table', { info: info({ flowsUsed: 950 }) }, /950 of 1000 flow entries/],
