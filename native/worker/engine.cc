@@ -113,7 +113,11 @@ void Engine::State::unlock() {
 
 Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
 
-Engine::~Engine() { stop(); }
+// What hangs on the ports' descriptors goes before they do: a number that is closed may be somebody else's.
+Engine::~Engine() {
+  stop();
+  state_->house.tier.reset();
+}
 
 Status Engine::status() const {
   if (!state_->house.flows.ok() || !state_->shared)
