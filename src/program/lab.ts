@@ -54,8 +54,8 @@ export interface Service {
 
 const POLL_MS = 20;
 const PATIENCE_MS = 5_000;
-/** What is kept of a service's output. */
-const TAIL = 1 << 20;
+/** What is kept of a service's output: of a ping a millisecond, two minutes. */
+const TAIL = 8 << 20;
 
 export function haveCommand(name: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((folder) => {
