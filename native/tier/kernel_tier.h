@@ -8,7 +8,8 @@
 //    workers go on, each lane is rendered again and closed where it would look otherwise: revise().
 //  * A slot is used again only kRestNs after it was closed: no program that has looked it up is still running.
 //  * What was carried is counted as if the rooms had done it: flow, vifs, VRF, totals: collect().
-//  * All that is attached is held by descriptors of this process: with it, it goes.
+//  * Programs at devices are held by descriptors of this process: with it, they go. A companion stays until the next
+//    process replaces it; so does the filter of a socket that another process keeps (af_packet_port.cc, adopt()).
 // Which flows: whole TCP and UDP over IPv4, not translated, from a tenant into MPLSoUDP over IPv4 or out of it.
 // Called InRooms, or by the control side while all workers are held.
 #pragma once

@@ -5,7 +5,7 @@
  * The flow map says which lane a packet's key has. Who writes what: the user everything while `state` is
  * kLaneClosed and `state` itself at any time; programs the counters, `acknowledged`, `whole`, `unfit`, and of `state`
  * only from open to closing. A closed lane is not given to another flow before all programs that may have
- * looked it up are long over (kernel_tier.cc, kRest).
+ * looked it up are long over (kernel_tier.h, kRestNs).
  */
 #ifndef VROUTER_TIER_LANE_H
 #define VROUTER_TIER_LANE_H

@@ -36,7 +36,7 @@ static long (*const change_type)(struct __sk_buff *skb, __u32 type) = (void *)BP
 static long (*const redirect)(__u32 device, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const redirect_peer)(__u32 device, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
 
-/* A 64-bit load that the loader finds by its upper half and fills in: kernel_tier.cc, link(). */
+/* A 64-bit load that the loader finds by its upper half and fills in: bpf.cc, link(). */
 #define PLACEHOLDER(type, number)                                            \
   ({                                                                         \
     type value_;                                                             \
