@@ -109,10 +109,11 @@ function startRelay({ id, far, w, p, relay }) {
 let labs = 0;
 /**
  * pods: 'tap' or 'veth'. coalesce: merge segments towards pods. wire: the underlay's offloads are off.
- * relay: path of the bare relay, which then stands where the vRouter does (TAP pods only).
- * tier: the vRouters have their kernel tier.
+ * relay: path of the bare relay, which then stands where a vRouter without a tier would (TAP pods only).
+ * tier: which of the two vRouters have their kernel tier, by number.
+ * interrupts(id, mask) has what node `id` receives handled on these cores (RPS), whoever sent it.
  */
-export async function lab({ pods, coalesce = true, wire = false, relay, tier = false }) {
+export async function lab({ pods, coalesce = true, wire = false, relay, tier = [] }) {
   const prefix = `wb${process.pid}${String.fromCharCode(97 + labs++)}`;
   const ns = (name) => `${prefix}${name}`;
   const nodes = [
@@ -148,20 +149,21 @@ export async function lab({ pods, coalesce = true, wire = false, relay, tier = f
       ip(`-n ${p} link set eth0 mtu 1450 up`);
     }
     const child =
-      relay === undefined
-        ? startNode({ id, far, w, p, pods, coalesce, tier })
+      relay === undefined || tier.includes(id)
+        ? startNode({ id, far, w, p, pods, coalesce, tier: tier.includes(id) })
         : startRelay({ id, far, w, p, relay });
     processes.add(child);
     children.push(child);
   }
   for (const { id, w, p } of nodes) {
-    const ready = () => relay !== undefined || existsSync(join(directory, `${w}.sock`));
+    const relayed = relay !== undefined && !tier.includes(id);
+    const ready = () => relayed || existsSync(join(directory, `${w}.sock`));
     for (let i = 0; i < 200 && !ready(); i++) await sleep(50);
     ip(`-n ${p} link set eth0 address 02:00:00:00:00:0${id}`);
     ip(`-n ${p} addr add 10.8.1.${id}/32 dev eth0`);
     ip(`-n ${p} link set eth0 up`);
     ip(`-n ${p} route add 10.8.1.254 dev eth0`);
-    if (relay !== undefined)
+    if (relayed)
       ip(`-n ${p} neigh replace 10.8.1.254 lladdr 00:00:5e:00:01:00 dev eth0 nud permanent`);
     ip(`-n ${p} route add default via 10.8.1.254`);
     const tc = (text) => run('tc', '-n', w, ...text.split(' '));
@@ -198,5 +200,7 @@ export async function lab({ pods, coalesce = true, wire = false, relay, tier = f
   };
   for (const { from, address } of Object.values(sides))
     within(from, 'ping', '-c', '3', '-i', '0.2', '-W', '2', address);
-  return { sides, pids: children.map((child) => child.pid), children };
+  const interrupts = (id, mask) =>
+    within(nodes[id - 1].w, 'sh', '-c', `echo ${mask} > /sys/class/net/up0/queues/rx-0/rps_cpus`);
+  return { sides, interrupts, pids: children.map((child) => child.pid), children };
 }
