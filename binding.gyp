@@ -33,6 +33,7 @@
       "native/path/reply.cc",
       "native/path/resolve.cc",
       "native/path/route.cc",
+      "native/path/segment_nested.cc",
       "native/path/translate.cc",
       "native/port/af_packet_port.cc",
       "native/port/batch_io.cc",

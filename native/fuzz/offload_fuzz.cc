@@ -30,7 +30,7 @@ void claim(Packet& packet, const uint8_t* p) {
   o.transport = packet.offset + u16(p + 6) % 2048;
   if ((p[2] & 16) == 0) return;
   o.outer_transport = packet.offset + u16(p + 8) % 256;
-  o.inner_network = packet.offset + u16(p + 10) % 256;
+  if ((p[2] & 32) == 0) o.inner_network = packet.offset + u16(p + 10) % 256;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "offload/segment.h"
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "wire/ip.h"
@@ -48,6 +50,42 @@ uint32_t pseudo_sum(const uint8_t* l3, uint8_t protocol, uint32_t length) {
                          : pseudo_sum_v6(ipv6::source(l3), ipv6::destination(l3), protocol, length);
 }
 
+// Whether `at` is the IPv4 header in front of a transport header, of all that is left of the frame.
+bool is_ipv4_of(const Packet& packet, uint32_t at, uint32_t transport, uint8_t protocol) {
+  const uint8_t* p = packet.data() + at;
+  return p[0] == (0x40 | (transport - at) / 4) && ipv4::protocol(p) == protocol &&
+         ipv4::total_length(p) == packet.length - at && ipv4::checksum_ok(p);
+}
+
+bool is_ipv6_of(const Packet& packet, uint32_t at, uint32_t transport, uint8_t protocol) {
+  const uint8_t* p = packet.data() + at;
+  return p[0] >> 4 == 6 && p[6] == protocol &&
+         uint32_t{load_be16(p + 4)} == packet.length - transport;
+}
+
+// Where the IP header is whose transport header is at `transport`, not before `from`: for a tunnel whose kind nobody
+// has told. 0: there is none.
+uint32_t network_before(const Packet& packet, uint32_t from, uint32_t transport) {
+  const uint8_t protocol = packet.offload.segmentation == Segmentation::Udp ? ip::kUdp : ip::kTcp;
+  const uint32_t room = from < transport ? transport - from : 0;
+  const uint32_t most = std::min(room, ipv4::kMaxHeaderLength);
+  for (uint32_t header = ipv4::kHeaderLength; header <= most; header += 4) {
+    if (is_ipv4_of(packet, transport - header, transport, protocol)) return transport - header;
+  }
+  const uint32_t at = transport - ipv6::kHeaderLength;
+  return ipv6::kHeaderLength <= room && is_ipv6_of(packet, at, transport, protocol) ? at : 0;
+}
+
+// Bytes of a tunnel's header behind the outer IP header at least; 0: a tunnel that cannot be cut (GRE that sums up
+// what is in it, RFC 2784 §2.3; extension headers).
+uint32_t tunnel_header(const Packet& packet, uint32_t l3, uint32_t l4) {
+  const uint8_t* p = packet.data();
+  const uint8_t protocol = p[l3 + (p[l3] >> 4 == 4 ? 9 : 6)];
+  if (protocol == ip::kUdp) return 8;
+  constexpr uint8_t kGreChecksum = 0x80;
+  return protocol == ip::kGre && (p[l4] & kGreChecksum) == 0 ? 4 : 0;
+}
+
 // Length fields of an IP header whose packet ends with the frame; the identification goes on with
 // each segment, as Linux has it.
 void write_ip(uint8_t* l3, uint32_t length, uint32_t number) {
@@ -73,11 +111,18 @@ Segmenter::Segmenter(const Packet& super) : super_(super) {
   outer_l3_ = inner_l3_ = network_offset(super);
   if (outer_l3_ == 0 || ip_header(super, outer_l3_, transport_) == 0) return;
   if (offload.outer_transport != 0) {
-    if (offload.outer_transport < super.offset || offload.inner_network < super.offset) return;
+    if (offload.outer_transport < super.offset) return;
     outer_l4_ = offload.outer_transport - super.offset;
-    inner_l3_ = offload.inner_network - super.offset;
-    if (outer_l4_ < outer_l3_ + ip_header(super, outer_l3_, transport_)) return;
-    if (inner_l3_ < outer_l4_ + 8 || ip_header(super, inner_l3_, transport_) == 0) return;
+    if (outer_l4_ != outer_l3_ + ip_header(super, outer_l3_, transport_)) return;
+    const uint32_t tunnel = tunnel_header(super, outer_l3_, outer_l4_);
+    if (tunnel == 0) return;
+    if (offload.inner_network == 0) {
+      inner_l3_ = network_before(super, outer_l4_ + tunnel, transport_);
+    } else {
+      if (offload.inner_network < super.offset) return;
+      inner_l3_ = offload.inner_network - super.offset;
+    }
+    if (inner_l3_ < outer_l4_ + tunnel || ip_header(super, inner_l3_, transport_) == 0) return;
   }
   const uint8_t inner_version = super.data()[inner_l3_] >> 4;
   const uint8_t wanted = offload.segmentation == Segmentation::TcpV4   ? 4

@@ -1,6 +1,7 @@
 // Segmenter: cuts a super-packet into the frames a plain NIC would send for it: what the kernel's
 // GSO does, for ports that do not take super-packets, or not inside this tunnel. TCP and UDP over
-// IPv4 and IPv6, as they are or inside MPLSoUDP, MPLSoGRE or VXLAN over either.
+// IPv4 and IPv6, as they are or inside a tunnel over either: MPLSoUDP, MPLSoGRE or VXLAN of ours, or one
+// of a tenant's over UDP or GRE, of which only the transport header in it is known (inner_network 0).
 //
 // Invariants
 //  * The super-packet is only read. Its offsets are checked once, in the constructor; what does not

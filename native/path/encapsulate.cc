@@ -77,11 +77,14 @@ void to_host(Context& context, Packet& packet, const NextHop& out) {
   packet.meta.verdict = Verdict::Transmit;
 }
 
-// Fragments have their checksums whole, and what is in a tunnel already has two outer headers
-// behind us, which nothing can describe: a checksum is finished, a super-packet refused.
+// What is in a tunnel of the tenant's already has two outer headers behind us, which nothing can describe.
+bool nested(const Packet& packet, const NextHop& out) {
+  return packet.offload.outer_transport != 0 && out.kind == NextHopKind::Tunnel;
+}
+
+// Fragments have their checksums whole, and so has what is nested.
 bool can_carry(Packet& packet, const NextHop& out) {
-  const bool nested = packet.offload.outer_transport != 0 && out.kind == NextHopKind::Tunnel;
-  return (packet.meta.split_to == 0 && !nested) || complete_checksum(packet);
+  return (packet.meta.split_to == 0 && !nested(packet, out)) || complete_checksum(packet);
 }
 
 void encapsulate_one(Context& context, Packet& packet) {
@@ -109,8 +112,11 @@ void encapsulate_one(Context& context, Packet& packet) {
   if (meta.family != Family::None && meta.protocol == 6 && !meta.fragment) {
     clamp(context, packet, *out);
   }
-  if (packet.offload.checksum && !can_carry(packet, *out)) {
-    return packet.drop(DropReason::InvalidPacket);
+  if (packet.offload.checksum) [[unlikely]] {
+    if (packet.offload.segmentation != Segmentation::None && nested(packet, *out)) {
+      return send_segments(context, packet);
+    }
+    if (!can_carry(packet, *out)) return packet.drop(DropReason::InvalidPacket);
   }
   if (meta.split_to != 0) return send_fragments(context, packet, meta.split_to);
   ensure_hash(context, meta, packet.data());

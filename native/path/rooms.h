@@ -169,6 +169,8 @@ void send_too_big(Context& context, const Packet& packet, uint32_t mtu);
 // --- fragment_ip.cc: splits an IPv4 packet to `mtu`, sends the pieces through encapsulate
 // --------------
 void send_fragments(Context& context, Packet& packet, uint32_t mtu);
+// --- segment_nested.cc: cuts a super-packet that is in a tunnel of the tenant's, sends the segments through encapsulate
+void send_segments(Context& context, Packet& packet);
 // Ports of fragments: learn from a first, borrow or wait for a later one (fragment_ports.cc).
 void borrow_ports(Context& context, Packet& packet);
 

@@ -32,10 +32,7 @@ what, args = sys.argv[1], sys.argv[2:]
 
 
 def listener(port):
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(('', port))
-    s.listen()
+    s = socket.create_server(('', port), family=socket.AF_INET6, dualstack_ipv6=True)
     print('ready', flush=True)
     return s
 

@@ -205,16 +205,26 @@ export class TierLab {
   /** So many bytes each way at once; what each end says it sent and got: "SENT-DIGEST GOT-DIGEST BYTES". */
   async transfer(
     bytes: number,
-    { tenant = 'red', port = 8080, seed = 1, pause = 0 } = {} as {
+    {
+      tenant = 'red',
+      to = [2, tenant],
+      address = addressOf(...to),
+      port = 8080,
+      seed = 1,
+      pause = 0,
+    } = {} as {
+      /** Of node 1. */
       tenant?: Tenant;
+      to?: readonly [Id, Tenant];
+      /** Where that one is asked for. */
+      address?: string;
       port?: number;
       seed?: number;
       pause?: number;
     },
   ): Promise<{ readonly near: string[]; readonly far: string[] }> {
     const plan = [`${port}`, `${bytes}`, `${pause}`];
-    const server = await this.ends(this.pod(2, tenant), true, 'serve', ...plan, `${seed + 1}`);
-    const address = addressOf(2, tenant);
+    const server = await this.ends(this.pod(...to), true, 'serve', ...plan, `${seed + 1}`);
     const client = await this.ends(
       this.pod(1, tenant),
       false,
