@@ -58,7 +58,8 @@ type Run = (argv: readonly string[], options?: RunOptions) => Promise<Ended>;
 
 /**
  * `http`: TCP ports to be read as HTTP, for tshark guesses by port what it is not told. None: streams are not put
- * together, for a segment sent again, cut elsewhere, would be called malformed.
+ * together, for a segment sent again, cut elsewhere, would be called malformed; nor is what is in a segment read, for
+ * one of a page that begins with a line's end is no HTTP.
  */
 export async function askTshark(
   run: Run,
@@ -67,7 +68,9 @@ export async function askTshark(
 ): Promise<WireOpinion> {
   const { status, out, err } = await run([
     ...['tshark', '-n', '-r', file, ...CHECK],
-    ...(http.length === 0 ? ['-o', 'tcp.desegment_tcp_streams:FALSE'] : []),
+    ...(http.length === 0
+      ? ['-o', 'tcp.desegment_tcp_streams:FALSE', '--disable-protocol', 'http']
+      : []),
     ...http.flatMap((port) => ['-d', `tcp.port==${port},http`]),
     ...['-T', 'fields', '-E', 'separator=/t', '-E', 'occurrence=a', '-E', 'aggregator=,'],
     ...FIELDS.flatMap((field) => ['-e', field]),

@@ -16,6 +16,7 @@ import { Lab } from '../../src/program/lab.ts';
 import { missingForNetns } from '../../src/program/netns-needs.ts';
 import { askTshark, opinionOf } from '../../src/program/tshark.ts';
 import { decodeMplsOverUdp } from '../../src/sim/wire.ts';
+import { ether, ipv4, packet, raw, tcp } from '../support/packet.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const RUN_MS = 300_000;
@@ -272,7 +273,7 @@ describe('the verdict', () => {
 });
 
 describe('the second opinion', () => {
-  const ask = async (frames: readonly Uint8Array[]) => {
+  const ask = async (frames: readonly Uint8Array[], http: readonly number[] = [8888, 9999]) => {
     const lab = new Lab();
     try {
       const writer = new PcapWriter();
@@ -280,7 +281,7 @@ describe('the second opinion', () => {
         writer.add(BigInt(i) * 1_000_000n, frame);
       });
       writeFileSync(lab.path('frames.pcap'), writer.bytes());
-      return await askTshark((argv) => lab.run(argv), lab.path('frames.pcap'), [8888, 9999]);
+      return await askTshark((argv) => lab.run(argv), lab.path('frames.pcap'), http);
     } finally {
       await lab.close();
     }
@@ -326,6 +327,26 @@ describe('the second opinion', () => {
       'frame 4: tcp.checksum',
       expect.stringMatching(/^frame 5: malformed/),
     ]);
+  });
+
+  it('reads no page in the middle, where it may begin with the end of a line', async (ctx) => {
+    needed(ctx);
+    const [near, far] = ['10.8.1.2', '10.8.2.6'];
+    const head = 'HTTP/1.1 200 OK\r\n\r\n';
+    const said = [
+      { src: near, sport: 39666, dst: far, dport: 80, seq: 1, text: 'GET / HTTP/1.1\r\n\r\n' },
+      { src: far, sport: 80, dst: near, dport: 39666, seq: 1, text: head },
+      { src: far, sport: 80, dst: near, dport: 39666, seq: 1 + head.length, text: '\r\nC5X.' },
+    ];
+    const frames = said.map(({ src, dst, text, ...ends }) =>
+      packet(
+        ether({ dst: '02:00:00:00:00:01', src: '02:00:00:00:00:02' }),
+        ipv4({ src, dst }),
+        tcp({ ...ends, flags: 'A' }),
+        raw(text),
+      ),
+    );
+    expect((await ask(frames, [])).malformed).toEqual([]);
   });
 
   it('takes both zeros for right, as receivers do', async (ctx) => {
