@@ -41,6 +41,7 @@
       "native/port/generator_port.cc",
       "native/port/memory_port.cc",
       "native/port/netdevice.cc",
+      "native/port/network_namespace.cc",
       "native/port/packet_filter.cc",
       "native/port/pcap_file.cc",
       "native/port/pcap_port.cc",

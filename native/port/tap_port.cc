@@ -4,8 +4,6 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -17,6 +15,7 @@
 
 #include "port/batch_io.h"
 #include "port/netdevice.h"
+#include "port/network_namespace.h"
 #include "port/virtio_header.h"
 
 namespace vrouter {
@@ -50,10 +49,10 @@ constexpr Offer kOffers[] = {
 // TCP connection has under way, and each overflow costs it a recovery.
 constexpr uint32_t kUplinkQueue = 2048;
 
-// What the opening needs and what comes of it; crosses to the short-lived thread and back.
+// What the opening needs and what comes of it.
 struct Opening {
   const std::string& name;
-  const std::string& netns;  // path, or empty
+  const std::string& netns;  // empty: this one
   uint32_t mtu;
   TapOffloads offloads;
   Status* status;
@@ -67,19 +66,6 @@ struct Opening {
     fd = -1;
   }
 };
-
-bool enter_namespace(Opening& opening) {
-  const int fd = ::open(opening.netns.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    opening.fail(StatusCode::NotFound, "netns", opening.netns, errno);
-    return false;
-  }
-  const bool entered = setns(fd, CLONE_NEWNET) == 0;
-  const int error = errno;
-  ::close(fd);
-  if (!entered) opening.fail(StatusCode::PortFailed, "netns", opening.netns, error);
-  return entered;
-}
 
 bool configure(Opening& opening) {
   const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -122,10 +108,13 @@ void open_device(Opening& opening) {
   configure(opening);
 }
 
-void* open_in_namespace(void* argument) {
-  Opening& opening = *static_cast<Opening*>(argument);
-  if (enter_namespace(opening)) open_device(opening);
-  return nullptr;
+void open_in_namespace(Opening& opening) {
+  const std::string path = namespace_path(opening.netns);
+  const int netns = open_namespace(path);
+  if (netns < 0) return opening.fail(StatusCode::NotFound, "netns", path, errno);
+  const int error = run_in_namespace(netns, [&] { open_device(opening); });
+  ::close(netns);
+  if (error != 0) opening.fail(StatusCode::PortFailed, "netns", path, error);
 }
 
 }  // namespace
@@ -134,8 +123,6 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
                                        uint32_t mtu, TapOffloads offloads, Status* status,
                                        std::string* detail) {
   *status = Status::done();
-  const std::string path =
-      netns.empty() || netns.find('/') != std::string::npos ? netns : "/run/netns/" + netns;
   if (!valid_interface_name(name)) {
     fail_port(status, detail, StatusCode::BadValue, "name", "'" + name + "' is no interface name",
               0);
@@ -145,18 +132,11 @@ std::unique_ptr<TapPort> TapPort::open(const std::string& name, const std::strin
     fail_port(status, detail, StatusCode::BadValue, "mtu", "MTU " + std::to_string(mtu), EINVAL);
     return nullptr;
   }
-  Opening opening{name, path, mtu, offloads, status, detail};
-  if (path.empty()) {
+  Opening opening{name, netns, mtu, offloads, status, detail};
+  if (netns.empty()) {
     open_device(opening);
   } else {
-    // A namespace is a thread's: only one that ends here ever enters another.
-    pthread_t thread;
-    const int error = pthread_create(&thread, nullptr, open_in_namespace, &opening);
-    if (error != 0) {
-      fail_port(status, detail, StatusCode::PortFailed, "netns", "thread", error);
-      return nullptr;
-    }
-    pthread_join(thread, nullptr);
+    open_in_namespace(opening);
   }
   if (opening.fd < 0) return nullptr;
   std::unique_ptr<TapPort> port(new TapPort(opening.fd, opening.mtu));

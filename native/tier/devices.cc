@@ -7,8 +7,6 @@
 #include <linux/sockios.h>
 #include <linux/veth.h>
 #include <net/if.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +15,7 @@
 #include <cstring>
 
 #include "port/netdevice.h"
+#include "port/network_namespace.h"
 
 namespace vrouter {
 namespace {
@@ -25,11 +24,6 @@ constexpr uint32_t kCompanionMtu = 65535;  // whatever passes has been measured 
 
 std::string reason(const std::string& what, int error) {
   return what + ": " + std::strerror(error);
-}
-
-int open_namespace(const std::string& netns) {
-  const std::string path = netns.find('/') != std::string::npos ? netns : "/run/netns/" + netns;
-  return ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
 }
 
 // An rtnetlink request as it grows; 512 bytes hold all that is asked here.
@@ -113,12 +107,6 @@ bool set_up(const std::string& name) {
   return done;
 }
 
-struct Errand {
-  int netns;
-  const std::function<void()>& f;
-  int error = 0;
-};
-
 }  // namespace
 
 uint32_t device_index(const std::string& name) { return if_nametoindex(name.c_str()); }
@@ -126,24 +114,8 @@ uint32_t device_index(const std::string& name) { return if_nametoindex(name.c_st
 std::string in_namespace(const std::string& netns, const std::function<void()>& f) {
   const int fd = open_namespace(netns);
   if (fd < 0) return reason(netns, errno);
-  Errand errand{fd, f};
-  pthread_t thread;
-  // A namespace is a thread's: only one that ends here ever enters another.
-  const int failed = pthread_create(
-      &thread, nullptr,
-      [](void* argument) -> void* {
-        Errand& errand = *static_cast<Errand*>(argument);
-        if (setns(errand.netns, CLONE_NEWNET) != 0) {
-          errand.error = errno;
-        } else {
-          errand.f();
-        }
-        return nullptr;
-      },
-      &errand);
-  if (failed == 0) pthread_join(thread, nullptr);
+  const int error = run_in_namespace(fd, f);
   ::close(fd);
-  const int error = failed != 0 ? failed : errand.error;
   return error == 0 ? "" : reason(netns, error);
 }
 
