@@ -127,12 +127,24 @@ async function threadTests() {
     await runGoogleTest(`${directory}/core_tests_tsan`, 'C++ tests of several workers');
 }
 
+/** A test program, as many parts of it at once as there are cores. */
 async function runGoogleTest(program, what) {
-  const report = join(root, `${program}.json`);
-  rmSync(report, { force: true });
-  const result = await step(what, () =>
-    run(program, ['--gtest_color=no', `--gtest_output=json:${report}`]),
+  const parts = Array.from({ length: jobs }, (_, index) => ({
+    report: join(root, `${program}.${index}.json`),
+    env: { GTEST_TOTAL_SHARDS: String(jobs), GTEST_SHARD_INDEX: String(index) },
+  }));
+  for (const { report } of parts) rmSync(report, { force: true });
+  const results = await step(what, () =>
+    Promise.all(
+      parts.map(({ report, env }) =>
+        run(program, ['--gtest_color=no', `--gtest_output=json:${report}`], { env }),
+      ),
+    ),
   );
+  for (const [index, result] of results.entries()) googleTestSaid(program, parts[index], result);
+}
+
+function googleTestSaid(program, { report }, result) {
   const counts = { passed: 0, failed: 0 };
   const reasons = skipReasons(result.output);
   if (existsSync(report)) {
@@ -179,18 +191,24 @@ async function runFuzzers() {
     const name = source.replace(/_fuzz\.cc$/, '');
     const corpus = `native/fuzz/corpus/${name}`;
     const inputs = FUZZ_INPUTS[name] ?? FUZZ_INPUTS_OTHERWISE;
-    const args = [`-runs=${inputs}`, '-seed=1'];
-    if (existsSync(join(root, corpus))) args.push(corpus);
-    const result = await step(`Fuzz ${name}, ${inputs.toLocaleString('en')} inputs`, () =>
-      run(join(root, `out/test/fuzz_${name}`), args),
+    // Each from another seed, on a core of its own.
+    const share = Math.ceil(inputs / jobs);
+    const seeds = Array.from({ length: jobs }, (_, i) => i + 1);
+    const results = await step(`Fuzz ${name}, ${inputs.toLocaleString('en')} inputs`, () =>
+      Promise.all(
+        seeds.map((seed) => {
+          const args = [`-runs=${share}`, `-seed=${seed}`];
+          if (existsSync(join(root, corpus))) args.push(corpus);
+          return run(join(root, `out/test/fuzz_${name}`), args);
+        }),
+      ),
     );
-    if (result.status === 0) {
-      passed.count++;
-      const told = result.output.split('\n').find((line) => line.startsWith('received '));
-      if (told) console.log(`  ${told}`);
-    } else {
-      console.log(result.output.slice(-10_000));
-      failed.push(`fuzz ${name}`);
+    if (results.every(({ status }) => status === 0)) passed.count++;
+    else failed.push(`fuzz ${name}`);
+    for (const { status, output } of results) {
+      if (status !== 0) console.log(output.slice(-10_000));
+      const told = output.split('\n').find((line) => line.startsWith('received '));
+      if (status === 0 && told) console.log(`  ${told}`);
     }
   }
 }
