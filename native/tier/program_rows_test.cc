@@ -238,6 +238,16 @@ std::vector<Row> rows_of_fabric() {
        true},
       {"an outer UDP length that is too long",
        [](Bytes& f) { store_be16(&f[38], static_cast<uint16_t>(load_be16(&f[38]) + 1)); }},
+      {"an outer packet that is longer than the frame",
+       [](Bytes& f) {
+         resize_ip(f, kOuter, 1);
+         store_be16(&f[38], static_cast<uint16_t>(load_be16(&f[38]) + 1));
+       }},
+      {"an outer packet that ends inside",
+       [](Bytes& f) {
+         resize_ip(f, kOuter, -1);
+         store_be16(&f[38], static_cast<uint16_t>(load_be16(&f[38]) - 1));
+       }},
       {"a packet that fits just",
        [](Bytes& f) {
          f.resize(kInner + 1500);
