@@ -96,7 +96,7 @@ struct Offload {
   uint16_t segment;           // payload bytes of each segment but the last
   uint16_t field;             // where the checksum is, from `transport`
   uint32_t transport;         // transport header all this is about, from base
-  uint32_t outer_transport;   // 0: not in a UDP tunnel; else its UDP header, from base
+  uint32_t outer_transport;   // 0: not in a tunnel; else its UDP or GRE header, from base
   uint32_t inner_network;     // … and the IP header in it; 0: nobody has said
 };
 

@@ -112,7 +112,7 @@ void encapsulate_one(Context& context, Packet& packet) {
   if (meta.family != Family::None && meta.protocol == 6 && !meta.fragment) {
     clamp(context, packet, *out);
   }
-  if (packet.offload.checksum) [[unlikely]] {
+  if (packet.offload.checksum) {
     if (packet.offload.segmentation != Segmentation::None && nested(packet, *out)) {
       return send_segments(context, packet);
     }
